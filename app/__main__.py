@@ -1,0 +1,43 @@
+"""`python -m app`: serves until it is told to stop."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+
+from app.errors import StartError
+from app.logs import configure_logging
+from app.model_card import read_verified
+from app.settings import read_settings
+
+
+def main() -> None:
+    """Read the settings, look at the artifact, start the workers."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read by TensorFlow when it is first imported
+    try:
+        settings = read_settings()
+        read_verified(settings.model_dir)  # each worker looks again; here it stops the start before there are any
+    except StartError as error:
+        print(f"fashion-mnist-service: {error}", file=sys.stderr)
+        sys.exit(STARTUP_FAILURE)
+    configure_logging(settings)
+    uvicorn.run(
+        "app.main:app_from_environment",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        log_config=None,
+        access_log=False,  # app.tracing writes a line with the request's id
+        server_header=False,
+        timeout_keep_alive=settings.keep_alive_seconds,
+        timeout_graceful_shutdown=settings.shutdown_seconds,
+        timeout_worker_healthcheck=30,  # loading TensorFlow holds the interpreter for seconds
+    )
+
+
+if __name__ == "__main__":
+    main()

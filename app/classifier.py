@@ -1,0 +1,109 @@
+"""The model behind `classify`: the only module of the service that touches TensorFlow."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from app.errors import StartError
+from app.model_card import IMAGE_SHAPE, ModelCard, read_verified
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
+
+GOLDEN_TOLERANCE = 1e-3
+"""Largest difference of a probability from the card's: far above what another processor's float32 changes."""
+
+
+class Classifier(Protocol):
+    """Anything that turns images into class probabilities."""
+
+    @property
+    def card(self) -> ModelCard:
+        """The card of the model that answers."""
+        ...
+
+    def classify(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Classify a batch.
+
+        Args:
+            images: uint8 `[n, 28, 28]`, garment bright on black.
+
+        Returns:
+            float32 `[n, 10]`, each row summing to 1, in label order.
+        """
+        ...
+
+
+class SavedModel:
+    """A SavedModel's `serving_default`, called as a concrete function: `Model.predict` takes 250 times as long."""
+
+    def __init__(self, folder: Path) -> None:
+        """Load the graph and its weights, trusting the folder."""
+        import tensorflow as tf  # noqa: PLC0415  importing a module does no work, and this import takes seconds
+
+        self._constant = tf.constant
+        self._signature = tf.saved_model.load(str(folder)).signatures["serving_default"]
+
+    def classify(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Classify uint8 `[n, 28, 28]` into float32 `[n, 10]`."""
+        probabilities: NDArray[np.float32] = self._signature(images=self._constant(images))["probabilities"].numpy()
+        return probabilities
+
+
+class SavedModelClassifier:
+    """A verified artifact, warmed up and checked against its golden set."""
+
+    def __init__(self, folder: Path, batch_sizes: Iterable[int] = (1,), threads: int | None = None) -> None:
+        """Verify, load, warm up and replay.
+
+        Args:
+            folder: The artifact.
+            batch_sizes: Each is run once, so that no request pays for a graph's first call.
+            threads: Cores that one forward pass may use; None leaves the choice to TensorFlow.
+
+        Raises:
+            StartError: The artifact is missing, changed or foreign, or does not answer as its card says.
+        """
+        self.card = read_verified(folder)
+        if self.card.input_shape != IMAGE_SHAPE:
+            msg = f"{folder}: expected a model of {IMAGE_SHAPE} images, found one of {self.card.input_shape}"
+            raise StartError(msg)
+        if threads is not None:
+            _use_threads(threads)
+        self._model = SavedModel(folder)
+        for size in batch_sizes:
+            self.classify(np.zeros((size, *IMAGE_SHAPE), np.uint8))
+        self._replay_golden_set(folder)
+
+    def classify(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Classify uint8 `[n, 28, 28]` into float32 `[n, 10]`."""
+        return self._model.classify(images)
+
+    def _replay_golden_set(self, folder: Path) -> None:
+        for number, example in enumerate(self.card.golden_set):
+            received = self.classify(example.pixels[None])[0]
+            difference = float(np.abs(received - np.array(example.probabilities)).max())
+            if not difference <= GOLDEN_TOLERANCE:
+                msg = (
+                    f"{folder}: expected the probabilities on the card for golden image {number}, within "
+                    f"{GOLDEN_TOLERANCE}, found a difference of {difference:.4f}"
+                )
+                raise StartError(msg)
+
+
+def _use_threads(threads: int) -> None:
+    import tensorflow as tf  # noqa: PLC0415  as above
+
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError:
+        logger.warning("TensorFlow runs already in this process: its threads stay as they are, not %d", threads)

@@ -1,0 +1,114 @@
+"""Everything that can go wrong, with its HTTP status and machine-readable code.
+
+ServiceError                    500 internal
+├── PayloadTooLargeError        413 payload_too_large
+├── ImageTooLargeError          413 image_too_large
+├── UnsupportedMediaTypeError   415 unsupported_media_type
+├── InvalidImageError           422 invalid_image
+├── InvalidRequestError         422 invalid_request
+├── OverloadedError             503 overloaded              Retry-After
+├── NotReadyError               503 not_ready               Retry-After
+└── RequestTimeoutError         504 timeout
+
+StartError                      no request: the service does not start
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import ClassVar
+
+
+class StartError(Exception):
+    """The service cannot start; its message is one line that names what was expected and what was found."""
+
+
+class ServiceError(Exception):
+    """A request that gets a problem for an answer; its message becomes `detail`, so it says what to do next."""
+
+    status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
+    code: ClassVar[str] = "internal"
+    title: ClassVar[str] = "The service failed"
+
+    @property
+    def detail(self) -> str:
+        """What was expected, what was received, and what to do next."""
+        return str(self)
+
+
+class PayloadTooLargeError(ServiceError):
+    """The body has more bytes than the limit, announced or counted."""
+
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    code = "payload_too_large"
+    title = "The body is too large"
+
+
+class ImageTooLargeError(ServiceError):
+    """The header announces more pixels than the limit."""
+
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    code = "image_too_large"
+    title = "The image has too many pixels"
+
+
+class UnsupportedMediaTypeError(ServiceError):
+    """The bytes are no image of an accepted format."""
+
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    code = "unsupported_media_type"
+    title = "Not an accepted image format"
+
+
+class InvalidImageError(ServiceError):
+    """The bytes begin like an accepted format and cannot be decoded."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    code = "invalid_image"
+    title = "The image cannot be read"
+
+
+class InvalidRequestError(ServiceError):
+    """The request does not fit the schema."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    code = "invalid_request"
+    title = "The request does not fit the schema"
+
+
+class RetryableError(ServiceError):
+    """A refusal that may pass.
+
+    Args:
+        detail: The message.
+        retry_after_seconds: After how long to try again; sent as `Retry-After`.
+    """
+
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+
+    def __init__(self, detail: str, retry_after_seconds: int) -> None:
+        """Keep the message and the delay."""
+        super().__init__(detail)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class OverloadedError(RetryableError):
+    """More images wait already than the limit."""
+
+    code = "overloaded"
+    title = "Too much is waiting already"
+
+
+class NotReadyError(RetryableError):
+    """The model is not loaded yet, or the service is shutting down."""
+
+    code = "not_ready"
+    title = "Not ready to answer"
+
+
+class RequestTimeoutError(ServiceError):
+    """The deadline passed before the answer was there."""
+
+    status = HTTPStatus.GATEWAY_TIMEOUT
+    code = "timeout"
+    title = "The deadline passed"

@@ -1,0 +1,82 @@
+"""The composition root: the only place that builds things."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+from uvicorn.config import STARTUP_FAILURE
+
+from app import __version__, problems
+from app.batching import batch_sizes
+from app.classifier import SavedModelClassifier
+from app.cores import available_cores
+from app.errors import StartError
+from app.logs import configure_logging
+from app.predictor import Predictor
+from app.routes import router
+from app.schemas import Problem
+from app.settings import read_settings
+from app.tracing import RequestTracing
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from app.classifier import Classifier
+    from app.settings import Settings
+
+
+def create_app(settings: Settings, classifier: Classifier) -> FastAPI:
+    """Build the service around a loaded classifier.
+
+    Args:
+        settings: Limits and deadlines.
+        classifier: What computes; loaded, so that nothing can fail once the service listens.
+    """
+    predictor = Predictor(classifier, settings, available_cores())
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        # TensorFlow leaves so many objects that a full collection would stop the event loop for 0.1 to 0.2 seconds.
+        gc.collect()
+        gc.freeze()
+        app.state.ready = True
+        yield
+        app.state.ready = False
+        predictor.close()
+
+    app = FastAPI(
+        title="Fashion-MNIST service",
+        version=__version__,
+        description="Send a picture of a garment; get its class with ten probabilities.",
+        lifespan=lifespan,
+    )
+    app.state.settings = settings
+    app.state.predictor = predictor
+    app.state.ready = False
+    app.include_router(router)
+    app.add_middleware(RequestTracing)
+    problems.install(app)
+    return app
+
+
+def app_from_environment() -> FastAPI:
+    """Build the service as the environment describes it; uvicorn calls this in each worker.
+
+    Raises:
+        SystemExit: It cannot start; the reason stands in one line on standard error, and uvicorn stops all workers.
+    """
+    try:
+        settings = read_settings()
+        configure_logging(settings)
+        cores = max(1, available_cores() // settings.workers)
+        classifier = SavedModelClassifier(
+            settings.model_dir, batch_sizes(settings.max_forward_images), settings.threads or cores
+        )
+    except StartError as error:
+        print(f"fashion-mnist-service: {error}", file=sys.stderr)
+        sys.exit(STARTUP_FAILURE)
+    return create_app(settings, classifier)

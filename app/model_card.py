@@ -1,0 +1,181 @@
+"""The model card: what an artifact is, and the digests that say it is still that."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from app.errors import StartError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+CARD_NAME = "model_card.json"
+IMAGE_SHAPE = (28, 28)
+"""Height and width of the images a model takes."""
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class CardPart(BaseModel):
+    """A part of the card: immutable, and refused when a field is unknown or missing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NetworkFacts(CardPart):
+    """The size of the network; `multiply_accumulates` are for one image."""
+
+    name: str
+    parameters: int
+    multiply_accumulates: int
+
+
+class ClassMetrics(CardPart):
+    """How one class fares: the share of its predictions that are right, and of its images that are found."""
+
+    label: str
+    precision: Share
+    recall: Share
+
+
+class SplitMetrics(CardPart):
+    """What was measured on one split with the exported graph.
+
+    Attributes:
+        n: Number of images.
+        accuracy: Share of images whose most probable class is the true one.
+        accuracy_interval_95: Wilson score interval of that share.
+        negative_log_likelihood: Mean over the images, in nats.
+        classes: Precision and recall, in label order.
+    """
+
+    n: int
+    accuracy: Share
+    accuracy_interval_95: tuple[Share, Share]
+    negative_log_likelihood: float
+    classes: tuple[ClassMetrics, ...]
+
+
+class TrainingFacts(CardPart):
+    """How the model came to be.
+
+    Attributes:
+        config: The whole training config.
+        epochs: Epochs trained, fewer than the config's where training stopped early.
+        minutes: Wall-clock time of training, without the export.
+        machine: Processor and number of cores used.
+        versions: Versions of Python and of the libraries that trained and exported.
+        data_digests: SHA-256 of each uncompressed data file.
+    """
+
+    config: dict[str, Any]
+    epochs: int
+    minutes: float
+    machine: str
+    versions: dict[str, str]
+    data_digests: dict[str, Digest]
+
+
+class GoldenExample(CardPart):
+    """One image with the answer that the exported graph gave to it.
+
+    Attributes:
+        image: Base64 of 784 bytes, row by row.
+        probabilities: float32 `[10]`, in label order.
+    """
+
+    image: str
+    probabilities: tuple[Share, ...]
+
+    @classmethod
+    def of(cls, image: NDArray[np.uint8], probabilities: NDArray[np.float32]) -> GoldenExample:
+        """Make an example of an image, uint8 `[28, 28]`, and its probabilities, float32 `[10]`."""
+        return cls(image=base64.b64encode(image.tobytes()).decode(), probabilities=tuple(map(float, probabilities)))
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """The image as uint8 `[28, 28]`."""
+        return np.frombuffer(base64.b64decode(self.image), np.uint8).reshape(IMAGE_SHAPE)
+
+
+class ModelCard(CardPart):
+    """The JSON beside the weights.
+
+    Attributes:
+        name: Name of the model.
+        version: Its version, the name of its folder.
+        labels: Class names; the position is the class id.
+        input_shape: Height and width of an image.
+        files: SHA-256 of every other file of the artifact, by path relative to it.
+        network: Size of the network.
+        metrics: What was measured, by split.
+        temperature: What the logits are divided by inside the graph.
+        thresholds: Named decision thresholds, each fitted on the validation split.
+        training: How the model came to be.
+        golden_set: Images whose answers a loaded model must give again.
+    """
+
+    name: str
+    version: str
+    labels: tuple[str, ...]
+    input_shape: tuple[int, int]
+    files: dict[str, Digest]
+    network: NetworkFacts
+    metrics: dict[str, SplitMetrics]
+    temperature: float
+    thresholds: dict[str, float]
+    training: TrainingFacts
+    golden_set: tuple[GoldenExample, ...]
+
+    def write(self, folder: Path) -> None:
+        """Write the card into an artifact's folder."""
+        (folder / CARD_NAME).write_text(self.model_dump_json(indent=2) + "\n")
+
+
+def read_verified(folder: Path) -> ModelCard:
+    """Read the card of an artifact whose files are all there, all listed and all unchanged.
+
+    A model is a program, so nothing of the folder is loaded before this returns.
+
+    Args:
+        folder: The artifact.
+
+    Raises:
+        StartError: The card is missing or not a card, or a file is missing, changed or not listed.
+    """
+    path = folder / CARD_NAME
+    try:
+        card = ModelCard.model_validate_json(path.read_bytes())
+    except OSError as error:
+        msg = f"{path}: expected a model card, found none ({error.strerror}); set FASHION_MODEL_DIR to an artifact"
+        raise StartError(msg) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        msg = f"{path}: expected a model card, found {where}: {first['msg']}"
+        raise StartError(msg) from error
+    found = file_digests(folder)
+    for name in sorted(card.files.keys() | found.keys()):
+        expected = f"SHA-256 {card.files[name]}" if name in card.files else "no such file, it is not on the card"
+        received = f"SHA-256 {found[name]}" if name in found else "no such file"
+        if expected != received:
+            msg = f"{folder / name}: expected {expected}, found {received}"
+            raise StartError(msg)
+    return card
+
+
+def file_digests(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file below a folder but the card, by relative path."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path != folder / CARD_NAME
+    }

@@ -1,0 +1,94 @@
+"""Answers every error in one shape, `application/problem+json` (RFC 9457)."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from app.errors import InvalidRequestError, RetryableError, ServiceError
+from app.schemas import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fastapi import FastAPI
+    from starlette.requests import Request
+
+MEDIA_TYPE = "application/problem+json"
+
+
+def problem_of(error: ServiceError) -> Problem:
+    """Return what a client is told about an error."""
+    return _problem(error.status, error.code, error.title, error.detail)
+
+
+def problem_response(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
+    """Return a problem as an HTTP response."""
+    return Response(problem.model_dump_json(), problem.status, headers, MEDIA_TYPE)
+
+
+def internal_problem() -> Problem:
+    """Return the answer to a failure of our own, which says nothing of what failed."""
+    return problem_of(ServiceError("The service failed at this request, and the failure is logged. Try again later."))
+
+
+def install(app: FastAPI) -> None:
+    """Give an app the handlers that turn every error into a problem."""
+    app.add_exception_handler(ServiceError, _service_error)  # type: ignore[arg-type]  # Starlette types the base class
+    app.add_exception_handler(RequestValidationError, _validation_error)  # type: ignore[arg-type]  # likewise
+    app.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]  # likewise
+    app.add_exception_handler(ClientDisconnect, _disconnected)
+
+
+def documented(*errors: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
+    """Return OpenAPI `responses` for the errors that a route may answer with, with an example of each."""
+    responses: dict[int | str, dict[str, Any]] = {}
+    for error in errors:
+        response = responses.setdefault(
+            error.status.value,
+            {
+                "description": error.status.phrase,
+                "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": {}}},
+            },
+        )
+        example = _problem(error.status, error.code, error.title, (error.__doc__ or "").partition("\n")[0])
+        response["content"][MEDIA_TYPE]["examples"][error.code] = {"value": example.model_dump()}
+        if issubclass(error, RetryableError):
+            response["headers"] = {
+                "Retry-After": {"description": "Seconds to wait before the next try.", "schema": {"type": "integer"}}
+            }
+    return responses
+
+
+def _problem(status: HTTPStatus, code: str, title: str, detail: str) -> Problem:
+    return Problem(type=f"urn:problem:fashion-mnist:{code}", title=title, status=status.value, detail=detail, code=code)
+
+
+async def _service_error(_: Request, error: ServiceError) -> Response:
+    headers = {"Retry-After": str(error.retry_after_seconds)} if isinstance(error, RetryableError) else None
+    return problem_response(problem_of(error), headers)
+
+
+async def _validation_error(_: Request, error: RequestValidationError) -> Response:
+    first = error.errors()[0]
+    where = " ".join(map(str, first["loc"]))
+    msg = f"{where}: {first['msg']}, received {first.get('input')!r}."
+    return problem_response(problem_of(InvalidRequestError(msg)))
+
+
+async def _http_error(request: Request, error: HTTPException) -> Response:
+    """Answer for what the router refuses by itself: an unknown path, a method that a path does not have."""
+    status = HTTPStatus(error.status_code)
+    code = status.phrase.lower().replace(" ", "_")
+    msg = f"Expected a call listed at /docs, received {request.method} {request.url.path}."
+    return problem_response(_problem(status, code, status.phrase, msg), error.headers)
+
+
+async def _disconnected(_: Request, __: Exception) -> Response:
+    """Answer nobody: the client is gone, and that is no failure of ours."""
+    return Response(status_code=HTTPStatus.BAD_REQUEST)

@@ -1,0 +1,148 @@
+"""The endpoints: parse, delegate, answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from app import __version__
+from app.dependencies import ConversionQuery, PredictorDependency, SettingsDependency
+from app.errors import (
+    ImageTooLargeError,
+    InvalidImageError,
+    InvalidRequestError,
+    NotReadyError,
+    OverloadedError,
+    PayloadTooLargeError,
+    RequestTimeoutError,
+    ServiceError,
+    UnsupportedMediaTypeError,
+)
+from app.imaging.conversion import Mode
+from app.imaging.decode import FORMATS, RAW_MEDIA_TYPE
+from app.problems import documented, problem_of
+from app.schemas import (
+    BatchItem,
+    BatchPrediction,
+    ClassName,
+    Health,
+    Limits,
+    ModelInformation,
+    Prediction,
+)
+from app.uploads import FILE_FIELD, FILES_FIELD, MULTIPART, Upload, read_upload, read_uploads, require_size
+
+router = APIRouter()
+
+_BINARY = {"type": "string", "format": "binary"}
+_ONE_PICTURE = {
+    "required": True,
+    "description": f"One picture ({', '.join(FORMATS)}): the field `{FILE_FIELD}` of a form, or the body itself.",
+    "content": {
+        MULTIPART: {"schema": {"type": "object", "required": [FILE_FIELD], "properties": {FILE_FIELD: _BINARY}}},
+        "image/*": {"schema": _BINARY},
+        RAW_MEDIA_TYPE: {"schema": _BINARY},
+    },
+}
+_MANY_PICTURES = {
+    "required": True,
+    "description": f"Pictures, each in a field `{FILES_FIELD}` of one form.",
+    "content": {
+        MULTIPART: {
+            "schema": {
+                "type": "object",
+                "required": [FILES_FIELD],
+                "properties": {FILES_FIELD: {"type": "array", "items": _BINARY}},
+            }
+        },
+    },
+}
+
+
+@router.post(
+    "/predict",
+    summary="Classify one picture",
+    tags=["predict"],
+    responses=documented(
+        PayloadTooLargeError,
+        ImageTooLargeError,
+        UnsupportedMediaTypeError,
+        InvalidImageError,
+        InvalidRequestError,
+        OverloadedError,
+        RequestTimeoutError,
+        ServiceError,
+    ),
+    openapi_extra={"requestBody": _ONE_PICTURE},
+)
+async def predict(
+    request: Request,
+    predictor: PredictorDependency,
+    settings: SettingsDependency,
+    conversion: ConversionQuery = Mode.AUTO,
+) -> Prediction:
+    """Answer with the most probable class and all ten probabilities.
+
+    The bytes decide the format, not the name or the type they are sent with. 784 bytes sent as
+    `application/octet-stream` are taken for a 28x28 grey image, row by row.
+    """
+    upload = await read_upload(request, settings.max_body_bytes)
+    return await predictor.predict(upload.data, upload.media_type, conversion)
+
+
+@router.post(
+    "/predict/batch",
+    summary="Classify many pictures",
+    tags=["predict"],
+    response_model_exclude_none=True,
+    responses=documented(PayloadTooLargeError, InvalidRequestError, ServiceError),
+    openapi_extra={"requestBody": _MANY_PICTURES},
+)
+async def predict_batch(
+    request: Request,
+    predictor: PredictorDependency,
+    settings: SettingsDependency,
+    conversion: ConversionQuery = Mode.AUTO,
+) -> BatchPrediction:
+    """Answer with a result or a problem for each file, in the order sent; a bad file spoils nothing."""
+
+    async def item(upload: Upload) -> BatchItem:
+        try:
+            require_size(upload, settings.max_body_bytes)
+            result = await predictor.predict(upload.data, upload.media_type, conversion)
+        except ServiceError as error:
+            return BatchItem(filename=upload.filename, problem=problem_of(error))
+        return BatchItem(filename=upload.filename, result=result)
+
+    uploads = await read_uploads(request, settings.max_batch_files, settings.max_batch_bytes)
+    return BatchPrediction(results=tuple(await asyncio.gather(*map(item, uploads))))
+
+
+@router.get("/classes", summary="The ten classes", tags=["model"])
+async def classes(predictor: PredictorDependency) -> tuple[ClassName, ...]:
+    """Answer with the classes in the order of the probabilities."""
+    return predictor.classes
+
+
+@router.get("/model", summary="The model card and the limits", tags=["model"])
+async def model(predictor: PredictorDependency, settings: SettingsDependency) -> ModelInformation:
+    """Answer with what the model is, how it was trained and measured, and what the service accepts."""
+    limits: dict[str, Any] = {name: getattr(settings, name) for name in Limits.model_fields if name != "formats"}
+    return ModelInformation(card=predictor.card, limits=Limits(formats=FORMATS, **limits), service_version=__version__)
+
+
+@router.get("/health/live", summary="Is the process alive", tags=["health"])
+async def live() -> Health:
+    """Answer as long as the event loop turns."""
+    return Health(status="live")
+
+
+@router.get("/health/ready", summary="Can it predict", tags=["health"], responses=documented(NotReadyError))
+async def ready(request: Request) -> Health:
+    """Answer 200 once the model is loaded, checked and warm, and until the service begins to stop."""
+    if not request.app.state.ready:
+        msg = "Expected a service with a loaded model, received one that starts or stops. Try again later."
+        raise NotReadyError(msg, 1)
+    return Health(status="ready")

@@ -1,0 +1,112 @@
+"""The shapes of what is answered."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.model_card import ModelCard  # noqa: TC001  pydantic reads it when the class is made
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class Answer(BaseModel):
+    """Base of every answer: immutable."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class ClassName(Answer):
+    """One of the classes."""
+
+    class_id: int = Field(description="Position in the order of the data set, from 0.")
+    label: str = Field(description="Name of the class.")
+
+
+class ClassProbability(ClassName):
+    """A class with how probable it is."""
+
+    probability: Probability
+
+
+class ImageFacts(Answer):
+    """The file that was sent."""
+
+    format: str = Field(description="Found by its bytes: PNG, JPEG, WEBP, BMP, GIF, TIFF, or RAW.")
+    width: int = Field(description="In pixels, as stored.")
+    height: int = Field(description="In pixels, as stored.")
+
+
+class ConversionFacts(Answer):
+    """How the picture became the 28x28 image that the model saw."""
+
+    mode: str = Field(description="`native`: untouched; `photo`: converted as the data set was; `none`: resized only.")
+    steps: tuple[str, ...] = Field(description="What was done, in order.")
+
+
+class ModelName(Answer):
+    """The model that answered."""
+
+    name: str
+    version: str
+
+
+class Prediction(Answer):
+    """The answer for one picture."""
+
+    prediction: ClassProbability = Field(description="The most probable class.")
+    probabilities: tuple[ClassProbability, ...] = Field(description="All classes in class order; they sum to 1.")
+    image: ImageFacts
+    conversion: ConversionFacts
+    model: ModelName
+
+
+class Problem(Answer):
+    """What went wrong, after RFC 9457."""
+
+    type: str = Field(description="A reference to the kind of problem in the documentation.")
+    title: str = Field(description="The kind of problem in words.")
+    status: int = Field(description="The HTTP status.")
+    detail: str = Field(description="What was expected, what was received, what to do next.")
+    code: str = Field(description="The kind of problem for machines.")
+
+
+class BatchItem(Answer):
+    """What became of one file: a result or a problem."""
+
+    filename: str | None = Field(description="As the sender named it.")
+    result: Prediction | None = None
+    problem: Problem | None = None
+
+
+class BatchPrediction(Answer):
+    """What became of each file, in the order sent."""
+
+    results: tuple[BatchItem, ...]
+
+
+class Limits(Answer):
+    """The limits in force."""
+
+    max_body_bytes: int
+    max_batch_files: int
+    max_batch_bytes: int
+    max_image_pixels: int
+    max_pending_images: int
+    request_timeout_seconds: float
+    formats: tuple[str, ...]
+
+
+class ModelInformation(Answer):
+    """The model card beside the limits and version of the service."""
+
+    card: ModelCard
+    limits: Limits
+    service_version: str
+
+
+class Health(Answer):
+    """A sign of life."""
+
+    status: str

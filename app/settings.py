@@ -1,0 +1,65 @@
+"""The service's settings, read from environment variables that begin with `FASHION_`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.errors import StartError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PREFIX = "FASHION_"
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class Settings(BaseSettings):
+    """How the service runs; the README's table of settings is made of these descriptions."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, protected_namespaces=())
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
+    workers: Count = Field(1, description="Processes, each with its own model.")
+    threads: Count | None = Field(None, description="Cores a forward pass may use; by default the cores over workers.")
+    model_dir: Path = Field(Path("models/fashion-mnist/1"), description="Folder of the artifact to serve.")
+    max_body_bytes: Count = Field(10 * 2**20, description="Largest picture.")
+    max_batch_files: Count = Field(64, description="Most pictures in one `/predict/batch`.")
+    max_batch_bytes: Count = Field(64 * 2**20, description="Largest body of `/predict/batch`.")
+    max_image_pixels: Count = Field(50_000_000, description="Most pixels of a picture, read from its header.")
+    max_pending_images: Count = Field(256, description="Pictures taken on at a time, over which answers are 503.")
+    max_forward_images: Count = Field(32, description="Most pictures in one forward pass.")
+    request_timeout_seconds: float = Field(30.0, gt=0, description="Deadline of a request.")
+    keep_alive_seconds: Count = Field(75, description="How long an idle connection is kept; proxies keep theirs 60.")
+    shutdown_seconds: Count = Field(20, description="How long requests in flight may take after SIGTERM.")
+    log_format: Literal["console", "json"] = Field("console", description="One line an event, for people or machines.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+
+
+def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings, refusing a variable that is misspelt or has a bad value.
+
+    Args:
+        environment: Variables by name.
+
+    Raises:
+        StartError: A variable with the prefix is unknown, or a value does not fit.
+    """
+    given = {name.removeprefix(PREFIX).lower(): name for name in environment if name.upper().startswith(PREFIX)}
+    if unknown := sorted(set(given) - set(Settings.model_fields)):
+        known = ", ".join(PREFIX + name.upper() for name in Settings.model_fields)
+        msg = f"{given[unknown[0]]}: expected one of {known}, found an unknown setting"
+        raise StartError(msg)
+    try:
+        return Settings(**{name: environment[variable] for name, variable in given.items()})
+    except ValidationError as error:
+        first = error.errors()[0]
+        variable = PREFIX + str(first["loc"][0]).upper()
+        msg = f"{variable}: expected another value, found {first['input']!r}: {first['msg']}"
+        raise StartError(msg) from error

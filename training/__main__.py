@@ -1,0 +1,79 @@
+"""`python -m training`: reads the command line and runs the job."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from training.config import DEFAULTS, native_precision
+from training.errors import TrainingError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ARTIFACTS = {"cnn": Path("models/fashion-mnist/1"), "mlp": Path("models/fashion-mnist-mlp/1")}
+RUNS = Path("runs")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    made = argparse.ArgumentParser(
+        prog="python -m training",
+        description="Train a network on Fashion-MNIST and export it as an artifact. A run that was stopped goes on.",
+        epilog="What is not given comes from the network's defaults in training/config.py.",
+    )
+    made.add_argument("--network", choices=sorted(DEFAULTS), default="cnn", help="what to train (default: cnn)")
+    made.add_argument("--epochs", type=int, metavar="N", help="passes over the training split")
+    made.add_argument("--seed", type=int, metavar="N", help="seeds the split, the weights and the augmentation")
+    made.add_argument("--dropout", type=float, metavar="SHARE", help="share of features dropped before the last layer")
+    made.add_argument(
+        "--precision",
+        choices=["float32", "mixed_bfloat16"],
+        help="arithmetic while training (default: mixed_bfloat16 for a cnn where the processor has it built in)",
+    )
+    made.add_argument(
+        "--data",
+        type=Path,
+        metavar="FOLDER",
+        help="the four IDX files (default: Debian's package, else a cache, else a download)",
+    )
+    made.add_argument(
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="the artifact to write, NAME/VERSION (default: "
+        + ", ".join(f"{path} for {name}" for name, path in ARTIFACTS.items())
+        + ")",
+    )
+    made.add_argument("--runs", type=Path, default=RUNS, metavar="FOLDER", help="checkpoints (default: runs)")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the job and return the process's exit code."""
+    given = parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read by TensorFlow when it is first imported
+    precision = given.precision or (native_precision() if given.network == "cnn" else None)
+    config = DEFAULTS[given.network].override(
+        epochs=given.epochs, seed=given.seed, dropout=given.dropout, precision=precision
+    )
+    output = given.output or ARTIFACTS[given.network]
+    try:
+        from training import data, job  # noqa: PLC0415  they import TensorFlow: not for --help
+
+        job.train_and_export(
+            config, data.load(data.find_folder(given.data), config.seed), given.runs / config.run_name, output
+        )
+    except TrainingError as error:
+        print(f"training: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""The configuration of a training run: one frozen object, written to the model card as it is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+Network = Literal["mlp", "cnn"]
+Precision = Literal["float32", "mixed_bfloat16"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingConfig:
+    """Everything that decides what a run learns; equal configs train equal models.
+
+    Attributes:
+        network: Which graph of `training.network` to train.
+        epochs: Passes over the training split; an upper bound where `patience` is set.
+        seed: Seeds the split, the initial weights, the order of the images and their augmentation.
+        optimizer: `adam` at a constant rate, or `sgd` with Nesterov momentum and a one-cycle rate.
+        learning_rate: Adam's rate, or the peak of the one-cycle schedule.
+        warmup: Share of all steps over which the one-cycle rate climbs to its peak; then it falls to zero.
+        momentum: SGD's momentum.
+        weight_decay: Decoupled decay of kernels per step, multiplied by the current rate.
+        batch_size: Images a step.
+        label_smoothing: Share of the target spread evenly over the ten classes.
+        dropout: Share of features dropped before the last layer.
+        averaging: Decay per step of the exponential moving average of the weights, the ones that are kept; 0 is off.
+        patience: Epochs without a better validation accuracy after which training stops, keeping the best; 0 is off.
+        flip: Mirror each image left to right in every second epoch.
+        shift_pixels: Largest random shift along each axis, in pixels.
+        cutout_pixels: Side of the square blanked at a random place of each image, in pixels; 0 is off.
+        precision: Arithmetic while training. `mixed_bfloat16` is 1.5 times faster on a CPU with AVX-512 BF16 and
+            slower on one without. The exported graph is always float32.
+    """
+
+    network: Network
+    epochs: int
+    seed: int
+    optimizer: Literal["adam", "sgd"]
+    learning_rate: float
+    batch_size: int
+    warmup: float = 0.0
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    dropout: float = 0.0
+    averaging: float = 0.0
+    patience: int = 0
+    flip: bool = False
+    shift_pixels: int = 0
+    cutout_pixels: int = 0
+    precision: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        if self.patience and self.averaging:
+            msg = f"expected patience or averaging to be 0, received {self.patience} and {self.averaging}: one keeps "
+            msg += "the best epoch's weights, the other the average's"
+            raise ValueError(msg)
+
+    def override(self, **values: Any) -> TrainingConfig:
+        """Return a copy in which each value that is not None replaces the one here."""
+        return replace(self, **{name: value for name, value in values.items() if value is not None})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields by name, ready for JSON."""
+        return asdict(self)
+
+    @property
+    def run_name(self) -> str:
+        """The network and eight hexadecimal digits that differ when any field does; names the run's folder."""
+        return f"{self.network}-{hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()[:8]}"
+
+
+DEFAULTS: dict[Network, TrainingConfig] = {
+    # The learner's network, as in every tutorial; early stopping is the one thing added.
+    "mlp": TrainingConfig(
+        network="mlp", epochs=60, seed=0, optimizer="adam", learning_rate=1e-3, batch_size=128, patience=8
+    ),
+    "cnn": TrainingConfig(
+        network="cnn",
+        epochs=50,
+        seed=0,
+        optimizer="sgd",
+        learning_rate=0.4,
+        batch_size=512,
+        warmup=0.2,
+        momentum=0.9,
+        weight_decay=5e-4,
+        label_smoothing=0.1,
+        averaging=0.99,
+        flip=True,
+        shift_pixels=2,
+        cutout_pixels=9,
+    ),
+}
+
+
+def native_precision(cpuinfo: Path = Path("/proc/cpuinfo")) -> Precision:
+    """Return `mixed_bfloat16` where the processor multiplies bfloat16 by itself, else `float32`.
+
+    Args:
+        cpuinfo: Linux's description of the processor; where there is none the answer is `float32`.
+    """
+    flags = set(cpuinfo.read_text().split()) if cpuinfo.exists() else set()
+    return "mixed_bfloat16" if flags & {"avx512_bf16", "amx_bf16"} else "float32"

@@ -1,0 +1,105 @@
+"""Measures an exported model on a split."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from app.model_card import ClassMetrics, SplitMetrics
+from training.data import LABELS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from training.data import Split
+
+BATCH_SIZE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A split with a model's answers.
+
+    Attributes:
+        split: The images and their true classes.
+        probabilities: float32 `[n, 10]`.
+    """
+
+    split: Split
+    probabilities: NDArray[np.float32]
+
+    @property
+    def predicted(self) -> NDArray[np.intp]:
+        """The most probable class id of each image, `[n]`."""
+        return self.probabilities.argmax(axis=1)
+
+    @property
+    def confusion(self) -> NDArray[np.intp]:
+        """How often true class `row` was predicted as class `column`, `[10, 10]`."""
+        counts = np.zeros((len(LABELS), len(LABELS)), np.intp)
+        np.add.at(counts, (self.split.class_ids, self.predicted), 1)
+        return counts
+
+    @property
+    def metrics(self) -> SplitMetrics:
+        """Everything the model card says about a split."""
+        n = len(self.split)
+        right = int((self.predicted == self.split.class_ids).sum())
+        return SplitMetrics(
+            n=n,
+            accuracy=right / n,
+            accuracy_interval_95=wilson_interval(right, n),
+            negative_log_likelihood=negative_log_likelihood(self.probabilities, self.split.class_ids),
+            classes=_per_class(self.confusion),
+        )
+
+
+def evaluate(classify: Callable[[NDArray[np.uint8]], NDArray[np.float32]], split: Split) -> Evaluation:
+    """Let a model answer for every image of a split.
+
+    Args:
+        classify: From uint8 `[n, 28, 28]` to float32 `[n, 10]`.
+        split: What to measure on.
+    """
+    answers = [classify(split.images[start : start + BATCH_SIZE]) for start in range(0, len(split), BATCH_SIZE)]
+    return Evaluation(split, np.concatenate(answers))
+
+
+def wilson_interval(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
+    """Return the Wilson score interval of a share, 95 % by default.
+
+    Source:
+        Wilson (1927), "Probable inference, the law of succession, and statistical inference".
+    """
+    share = right / n
+    centre = share + z * z / (2 * n)
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
+    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+
+
+def negative_log_likelihood(probabilities: NDArray[np.floating], class_ids: NDArray[np.uint8]) -> float:
+    """Return the mean of minus the log of the true class's probability, in nats.
+
+    Args:
+        probabilities: `[n, 10]`; zeros count as the smallest positive float32.
+        class_ids: `[n]`.
+    """
+    true = probabilities[np.arange(len(class_ids)), class_ids].astype(np.float64)
+    return float(-np.log(np.maximum(true, np.finfo(np.float32).tiny)).mean())
+
+
+def _per_class(confusion: NDArray[np.intp]) -> tuple[ClassMetrics, ...]:
+    """A class that is never predicted, or has no image, counts 0."""
+    hits = confusion.diagonal()
+    precision = hits / np.maximum(confusion.sum(axis=0), 1)
+    recall = hits / np.maximum(confusion.sum(axis=1), 1)
+    return tuple(
+        ClassMetrics(label=label, precision=float(p), recall=float(r))
+        for label, p, r in zip(LABELS, precision, recall, strict=True)
+    )

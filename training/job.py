@@ -1,0 +1,121 @@
+"""The whole job: train, calibrate, export, evaluate what was exported, report."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from app.classifier import SavedModel
+from app.model_card import IMAGE_SHAPE, GoldenExample, ModelCard, NetworkFacts, TrainingFacts, file_digests
+from training.calibrate import fit_temperature
+from training.data import DIGESTS, LABELS
+from training.evaluate import evaluate
+from training.export import replacing, save_graph
+from training.network import build, multiply_accumulates
+from training.report import write_report
+from training.train import train
+
+if TYPE_CHECKING:
+    from training.config import TrainingConfig
+    from training.data import Data, Split
+    from training.train import Epoch
+
+logger = logging.getLogger(__name__)
+
+
+def train_and_export(config: TrainingConfig, data: Data, run: Path, artifact: Path) -> ModelCard:
+    """Make an artifact from a config and data, with a report beside it.
+
+    Args:
+        config: What to train.
+        data: What to learn from, choose on and evaluate on.
+        run: Folder for checkpoints, this config's own.
+        artifact: Folder to write or replace, `.../NAME/VERSION`. The report goes to `.../NAME/report-VERSION`.
+
+    Returns:
+        The card that was written.
+    """
+    facts = network_facts(build(config))
+    logger.info(
+        "%s: %s parameters, %.1f million multiply-accumulates an image; checkpoints in %s",
+        *(facts.name, f"{facts.parameters:,}", facts.multiply_accumulates / 1e6, run),
+    )
+    network, history = train(config, data, run)
+    logits = network.predict(data.validation.images, batch_size=500, verbose=0)
+    temperature = fit_temperature(logits, data.validation.class_ids)
+    with replacing(artifact) as staging:
+        save_graph(network, temperature, staging)
+        exported = SavedModel(staging)
+        evaluations = {
+            "validation": evaluate(exported.classify, data.validation),
+            "test": evaluate(exported.classify, data.test),
+        }
+        card = ModelCard(
+            name=artifact.parent.name,
+            version=artifact.name,
+            labels=LABELS,
+            input_shape=IMAGE_SHAPE,
+            files=file_digests(staging),
+            network=facts,
+            metrics={name: evaluation.metrics for name, evaluation in evaluations.items()},
+            temperature=temperature,
+            thresholds={},
+            training=_training_facts(config, history),
+            golden_set=_golden_set(exported, data.validation),
+        )
+        card.write(staging)
+    report = artifact.parent / f"report-{artifact.name}"
+    write_report(report, card, history, evaluations["test"])
+    for name, split in card.metrics.items():
+        logger.info("%s: %.2f %% of %d right", name, 100 * split.accuracy, split.n)
+    logger.info("wrote %s and %s", artifact, report)
+    return card
+
+
+def network_facts(network: keras.Model) -> NetworkFacts:
+    """Measure a network's size."""
+    return NetworkFacts(
+        name=network.name,
+        parameters=network.count_params(),
+        multiply_accumulates=multiply_accumulates(network),
+    )
+
+
+def _golden_set(exported: SavedModel, split: Split) -> tuple[GoldenExample, ...]:
+    """Take the first validation image of each class."""
+    firsts = [int(np.argmax(split.class_ids == class_id)) for class_id in range(len(LABELS))]
+    images = split.images[firsts]
+    return tuple(map(GoldenExample.of, images, exported.classify(images)))
+
+
+def _training_facts(config: TrainingConfig, history: list[Epoch]) -> TrainingFacts:
+    return TrainingFacts(
+        config=config.as_dict(),
+        epochs=len(history),
+        minutes=round(sum(epoch.seconds for epoch in history) / 60, 1),
+        machine=_machine(),
+        versions={
+            "python": platform.python_version(),
+            "keras": keras.__version__,
+            "numpy": np.__version__,
+            "tensorflow": tf.__version__,
+        },
+        data_digests=DIGESTS,
+    )
+
+
+def _machine() -> str:
+    """Name the processor and how many cores there are."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except FileNotFoundError:  # not Linux
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{os.cpu_count()} cores of {names[0] if names else platform.machine()}"

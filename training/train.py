@@ -1,0 +1,216 @@
+"""Trains a network, epoch by epoch, from where an earlier run of the same config stopped."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import keras
+from tqdm.keras import TqdmCallback
+
+from training.augmentation import batches
+from training.data import one_hot
+from training.errors import TrainingError
+from training.network import build
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from training.config import TrainingConfig
+    from training.data import Data
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """What one epoch measured; `accuracy` and `loss` are on augmented batches, `val_*` on the validation split."""
+
+    epoch: int
+    accuracy: float
+    loss: float
+    val_accuracy: float
+    val_loss: float
+    seconds: float
+
+
+def train(config: TrainingConfig, data: Data, run: Path) -> tuple[keras.Model, list[Epoch]]:
+    """Train the config's network and return it in float32 with its history.
+
+    Args:
+        config: What to train; `run` belongs to it alone.
+        data: Learns from `train`, measures each epoch on `validation`; `test` is not touched.
+        run: Folder for checkpoints and the history. A run that was stopped goes on after its last whole epoch, a
+            finished one is read back without training.
+
+    Returns:
+        The network with the weights to keep, and one entry an epoch.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    finished = run / "finished.weights.h5"
+    if finished.exists():
+        logger.info("this run is finished already; delete %s to train it again", run)
+    else:
+        _fit(config, data, run).replace(finished)
+    network = build(config)
+    network.load_weights(finished)
+    return network, read_history(run)
+
+
+def read_history(run: Path) -> list[Epoch]:
+    """Read the epochs of a run in order; an epoch that was trained twice because of a stop counts as last trained."""
+    path = run / "history.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        rows = {int(row["epoch"]): row for row in csv.DictReader(file)}
+    return [
+        Epoch(epoch, **{name: float(row[name]) for name in Epoch.__dataclass_fields__ if name != "epoch"})
+        for epoch, row in sorted(rows.items())
+    ]
+
+
+def _fit(config: TrainingConfig, data: Data, run: Path) -> Path:
+    """Train to the end and return the file with the weights to keep."""
+    steps = len(data.train) // config.batch_size
+    if not steps:
+        msg = f"expected at least one batch of {config.batch_size} images, received {len(data.train)} training images"
+        raise TrainingError(msg)
+    keras.utils.set_random_seed(config.seed)
+    network = _compiled(config, steps)
+    checkpoint = Checkpoint(run / "checkpoint.weights.h5")
+    first_epoch = checkpoint.restore(network) // steps
+    best = max((epoch.val_accuracy for epoch in read_history(run)[:first_epoch]), default=0.0)
+    kept = run / ("best.weights.h5" if config.patience else "last.weights.h5")
+    network.fit(
+        batches(data.train.images, one_hot(data.train.class_ids), config, first_epoch),
+        steps_per_epoch=steps,
+        initial_epoch=first_epoch,
+        epochs=config.epochs,
+        validation_data=(data.validation.images, one_hot(data.validation.class_ids)),
+        validation_batch_size=1000,
+        shuffle=False,  # `batches` does
+        verbose=0,
+        callbacks=[
+            Stopwatch(),
+            *_weight_keepers(config, kept, best),
+            keras.callbacks.CSVLogger(str(run / "history.csv"), append=True),
+            TqdmCallback(),
+            # Last, so that whatever else an epoch writes is there once the epoch counts as done.
+            checkpoint,
+        ],
+    )
+    if not config.patience:
+        network.save_weights(kept)
+    return kept
+
+
+def _compiled(config: TrainingConfig, steps: int) -> keras.Model:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(config.precision)
+    network = build(config)
+    keras.config.set_dtype_policy(before)
+    network.compile(
+        optimizer=_optimizer(config, steps),
+        loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=config.label_smoothing),
+        metrics=["accuracy"],
+        jit_compile=False,  # XLA's convolutions take 1.6 times (float32) to 2.7 times (bfloat16) as long on a CPU
+    )
+    return network
+
+
+def _optimizer(config: TrainingConfig, steps: int) -> keras.optimizers.Optimizer:
+    averaging = {"use_ema": config.averaging > 0, "ema_momentum": config.averaging}
+    if config.optimizer == "adam":
+        return keras.optimizers.Adam(config.learning_rate, **averaging)
+    optimizer = keras.optimizers.SGD(
+        OneCycle(config.learning_rate, config.warmup, steps * config.epochs),
+        momentum=config.momentum,
+        nesterov=True,
+        weight_decay=config.weight_decay,
+        **averaging,
+    )
+    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+    return optimizer
+
+
+def _weight_keepers(config: TrainingConfig, kept: Path, best: float) -> list[keras.callbacks.Callback]:
+    if config.patience:
+        return [
+            keras.callbacks.ModelCheckpoint(
+                kept,
+                monitor="val_accuracy",
+                save_best_only=True,
+                save_weights_only=True,
+                initial_value_threshold=best,
+            ),
+            # After a resume the patience counts anew, which can only add epochs.
+            keras.callbacks.EarlyStopping(monitor="val_accuracy", patience=config.patience, baseline=best),
+        ]
+    # Validation sees the averaged weights; when training ends Keras leaves them in the network.
+    return [keras.callbacks.SwapEMAWeights()] if config.averaging else []
+
+
+@keras.saving.register_keras_serializable("training")
+class OneCycle(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # Keras ships no types
+    """A rate that climbs linearly from zero to its peak and falls linearly to zero.
+
+    Source:
+        Smith and Topin, "Super-Convergence" (arXiv 1708.07120), without the final annihilation phase.
+    """
+
+    def __init__(self, peak: float, warmup: float, steps: int) -> None:
+        """Take the highest rate, the share of all steps spent climbing, and the number of steps."""
+        self.peak, self.warmup, self.steps = peak, warmup, steps
+
+    def __call__(self, step: Any) -> Any:
+        """Return the rate at a step, a scalar tensor."""
+        done = keras.ops.cast(step, "float32") / self.steps
+        climb = done / self.warmup if self.warmup else 1.0
+        return self.peak * keras.ops.minimum(climb, (1 - done) / (1 - self.warmup))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {"peak": self.peak, "warmup": self.warmup, "steps": self.steps}
+
+
+class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
+    """Saves weights and optimizer after each epoch in one file that is always whole.
+
+    Keras' own BackupAndRestore writes the file in place and learns the epoch only once `fit` has begun, too late for
+    the generator of batches.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Take the file to write."""
+        super().__init__()
+        self.path = path
+
+    def restore(self, network: keras.Model) -> int:
+        """Load the file into a compiled network if there is one, and return the steps it has taken."""
+        if not self.path.exists():
+            return 0
+        network.optimizer.build(network.trainable_variables)
+        network.load_weights(self.path)
+        return int(network.optimizer.iterations.numpy())
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002  Keras' signature
+        """Write beside the file, then replace it."""
+        partial = self.path.with_name("partial.weights.h5")
+        self.model.save_weights(partial, overwrite=True)
+        partial.replace(self.path)
+
+
+class Stopwatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
+    """Adds the wall-clock seconds of each epoch, validation included, to its logs."""
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002  Keras' signature
+        """Start."""
+        self.started = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:  # noqa: ARG002  Keras' signature
+        """Stop."""
+        logs["seconds"] = time.monotonic() - self.started
