@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
 
 from app.errors import StartError
 from app.logs import configure_logging
@@ -24,7 +26,9 @@ def main() -> None:
         print(f"fashion-mnist-service: {error}", file=sys.stderr)
         sys.exit(STARTUP_FAILURE)
     configure_logging(settings)
-    uvicorn.run(
+    # uvicorn raises the signal that stopped it once more, when all is done: a clean stop is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    config = uvicorn.Config(
         "app.main:app_from_environment",
         factory=True,
         host=settings.host,
@@ -37,6 +41,13 @@ def main() -> None:
         timeout_graceful_shutdown=settings.shutdown_seconds,
         timeout_worker_healthcheck=30,  # loading TensorFlow holds the interpreter for seconds
     )
+    if settings.workers == 1:
+        uvicorn.Server(config).run()
+        return
+    supervisor = Multiprocess(config, sockets=[config.bind_socket()])
+    supervisor.run()
+    if any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes):
+        sys.exit(STARTUP_FAILURE)  # `uvicorn.run` would end with 0
 
 
 if __name__ == "__main__":

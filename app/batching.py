@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from app.classifier import Classifier
 
+    Waiting = tuple[NDArray[np.uint8], asyncio.Future[NDArray[np.float32]]]
+    """An image, uint8 `[28, 28]`, and who waits for its probabilities, float32 `[10]`."""
+
 
 def batch_sizes(most: int) -> tuple[int, ...]:
     """Return the sizes that batches are padded to: powers of two, and the largest itself."""
@@ -32,7 +35,7 @@ class MicroBatcher:
         """Take the classifier to call and the most images of one pass."""
         self._classifier = classifier
         self._sizes = batch_sizes(max_batch)
-        self._waiting: deque[tuple[NDArray[np.uint8], asyncio.Future[NDArray[np.float32]]]] = deque()
+        self._waiting: deque[Waiting] = deque()
         self._running: asyncio.Task[None] | None = None
         # Not the loop's own executor: decoding may fill that.
         self._thread = ThreadPoolExecutor(1, "forward-pass")
@@ -67,8 +70,8 @@ class MicroBatcher:
         finally:
             self._running = None
 
-    def _take(self) -> list[tuple[NDArray[np.uint8], asyncio.Future[NDArray[np.float32]]]]:
-        batch = []
+    def _take(self) -> list[Waiting]:
+        batch: list[Waiting] = []
         while self._waiting and len(batch) < self._sizes[-1]:
             image, answer = self._waiting.popleft()
             if not answer.done():
@@ -82,7 +85,7 @@ class MicroBatcher:
         return self._classifier.classify(np.concatenate([images, padding]))[: len(images)]
 
     @staticmethod
-    def _fail(batch: list[tuple[NDArray[np.uint8], asyncio.Future[NDArray[np.float32]]]], error: Exception) -> None:
+    def _fail(batch: list[Waiting], error: Exception) -> None:
         for _, answer in batch:
             if not answer.done():
                 answer.set_exception(error)

@@ -46,11 +46,19 @@ class SavedModel:
     """A SavedModel's `serving_default`, called as a concrete function: `Model.predict` takes 250 times as long."""
 
     def __init__(self, folder: Path) -> None:
-        """Load the graph and its weights, trusting the folder."""
+        """Load the graph and its weights, trusting the folder.
+
+        Raises:
+            StartError: It is no SavedModel, or one without that signature.
+        """
         import tensorflow as tf  # noqa: PLC0415  importing a module does no work, and this import takes seconds
 
         self._constant = tf.constant
-        self._signature = tf.saved_model.load(str(folder)).signatures["serving_default"]
+        try:
+            self._signature = tf.saved_model.load(str(folder)).signatures["serving_default"]
+        except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
+            msg = f"{folder}: expected a SavedModel with serving_default, found {str(error).splitlines()[0]}"
+            raise StartError(msg) from error
 
     def classify(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Classify uint8 `[n, 28, 28]` into float32 `[n, 10]`."""
@@ -91,7 +99,7 @@ class SavedModelClassifier:
         for number, example in enumerate(self.card.golden_set):
             received = self.classify(example.pixels[None])[0]
             difference = float(np.abs(received - np.array(example.probabilities)).max())
-            if not difference <= GOLDEN_TOLERANCE:
+            if not difference <= GOLDEN_TOLERANCE:  # so written, not a number is refused too
                 msg = (
                     f"{folder}: expected the probabilities on the card for golden image {number}, within "
                     f"{GOLDEN_TOLERANCE}, found a difference of {difference:.4f}"

@@ -18,7 +18,6 @@ from app.errors import StartError
 from app.logs import configure_logging
 from app.predictor import Predictor
 from app.routes import router
-from app.schemas import Problem
 from app.settings import read_settings
 from app.tracing import RequestTracing
 

@@ -57,7 +57,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         msg = f"{given[unknown[0]]}: expected one of {known}, found an unknown setting"
         raise StartError(msg)
     try:
-        return Settings(**{name: environment[variable] for name, variable in given.items()})
+        return Settings.model_validate({name: environment[variable] for name, variable in given.items()})
     except ValidationError as error:
         first = error.errors()[0]
         variable = PREFIX + str(first["loc"][0]).upper()

@@ -94,7 +94,7 @@ async def _read_parts(request: Request, field: str, max_files: int, max_bytes: i
     try:
         form = await parser.parse()
     except MultiPartException as error:
-        msg = f"Expected a {MULTIPART} body of at most {max_files} files, received one that does not parse: {error.message}"
+        msg = f"Expected a {MULTIPART} body of at most {max_files} files, received a bad one: {error.message}"
         raise InvalidRequestError(msg) from error
     try:
         files = [part for part in form.getlist(field) if isinstance(part, UploadFile)]

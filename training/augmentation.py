@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+
     from training.config import TrainingConfig
 
 
@@ -30,7 +31,7 @@ def batches(
         uint8 `[batch_size, 28, 28]` and float32 `[batch_size, 10]`.
     """
     # As in airbench: each image is mirrored in every second epoch, which half of them first is drawn once.
-    mirrored_first = np.random.default_rng(config.seed).random(len(images)) < 0.5
+    mirrored_first = np.random.default_rng(config.seed).random(len(images)) < 0.5  # noqa: PLR2004  a coin
     epoch = first_epoch
     while True:
         rng = np.random.default_rng([config.seed, epoch])
@@ -67,16 +68,17 @@ def augment(
 def _shift(images: NDArray[np.uint8], most: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     count, height, width = images.shape
     padded = np.pad(images, ((0, 0), (most, most), (most, most)))
-    top, left = rng.integers(0, 2 * most + 1, (2, count))
-    rows = (top[:, None] + np.arange(height))[:, :, None]
-    columns = (left[:, None] + np.arange(width))[:, None, :]
-    return padded[np.arange(count)[:, None, None], rows, columns]
+    offsets = rng.integers(0, 2 * most + 1, (2, count))
+    rows = (offsets[0, :, None] + np.arange(height))[:, :, None]
+    columns = (offsets[1, :, None] + np.arange(width))[:, None, :]
+    shifted: NDArray[np.uint8] = padded[np.arange(count)[:, None, None], rows, columns]
+    return shifted
 
 
 def _cut_out(images: NDArray[np.uint8], side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Blank a square whose centre lies anywhere in the image (DeVries and Taylor, arXiv 1708.04552)."""
     count, height, width = images.shape
-    top, left = rng.integers(0, height, count) - side // 2, rng.integers(0, width, count) - side // 2
-    row, column = np.arange(height) - top[:, None], np.arange(width) - left[:, None]
+    row = np.arange(height) - (rng.integers(0, height, (count, 1)) - side // 2)
+    column = np.arange(width) - (rng.integers(0, width, (count, 1)) - side // 2)
     cut = ((row >= 0) & (row < side))[:, :, None] & ((column >= 0) & (column < side))[:, None, :]
     return np.where(cut, np.uint8(0), images)

@@ -62,9 +62,10 @@ class TrainingConfig:
             msg += "the best epoch's weights, the other the average's"
             raise ValueError(msg)
 
-    def override(self, **values: Any) -> TrainingConfig:
+    def override(self, **values: float | str | None) -> TrainingConfig:
         """Return a copy in which each value that is not None replaces the one here."""
-        return replace(self, **{name: value for name, value in values.items() if value is not None})
+        given: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
+        return replace(self, **given)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields by name, ready for JSON."""

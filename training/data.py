@@ -16,7 +16,7 @@ import numpy as np
 from training.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -121,12 +121,13 @@ def find_folder(
     return known[-1]
 
 
-def load(folder: Path, seed: int) -> Data:
+def load(folder: Path, seed: int, digests: Mapping[str, str] = DIGESTS) -> Data:
     """Read the four IDX files of a folder and split them.
 
     Args:
         folder: Holds the files of `DIGESTS`, plain or with the ending `.gz`.
         seed: Decides which 500 training images of each class become the validation split.
+        digests: SHA-256 that the uncompressed files must have, by name, in the order of `DIGESTS`.
 
     Returns:
         55,000 training, 5,000 validation and 10,000 test images.
@@ -136,7 +137,7 @@ def load(folder: Path, seed: int) -> Data:
     """
     files = _require_files(folder)
     train_images, train_labels, test_images, test_labels = (
-        parse_idx(_read(files[name], digest)) for name, digest in DIGESTS.items()
+        parse_idx(_read(files[name], digest)) for name, digest in digests.items()
     )
     train, validation = stratified_split(Split(train_images, train_labels), VALIDATION_IMAGES, seed)
     return Data(train, validation, Split(test_images, test_labels))

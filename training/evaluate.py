@@ -36,7 +36,8 @@ class Evaluation:
     @property
     def predicted(self) -> NDArray[np.intp]:
         """The most probable class id of each image, `[n]`."""
-        return self.probabilities.argmax(axis=1)
+        predicted: NDArray[np.intp] = self.probabilities.argmax(axis=1)
+        return predicted
 
     @property
     def confusion(self) -> NDArray[np.intp]:

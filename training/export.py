@@ -16,7 +16,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from training.network import IMAGE_SHAPE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import keras
 
@@ -45,8 +45,24 @@ def save_graph(network: keras.Model, temperature: float, folder: Path) -> None:
     tf.saved_model.save(module, str(folder), signatures={"serving_default": module.serving_default})
 
 
+def exchange(one: Path, other: Path) -> None:
+    """Swap two folders in one step of the kernel's.
+
+    POSIX rename cannot replace a folder that is not empty, and two renames leave a moment with neither.
+
+    Raises:
+        AttributeError: The C library has no `renameat2`: this is not Linux.
+        OSError: The file system cannot do it.
+    """
+    at_fdcwd, rename_exchange = -100, 2  # linux/fcntl.h, linux/fs.h
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.renameat2(at_fdcwd, os.fsencode(one), at_fdcwd, os.fsencode(other), rename_exchange):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(one), None, str(other))
+
+
 @contextmanager
-def replacing(folder: Path) -> Iterator[Path]:
+def replacing(folder: Path, exchange: Callable[[Path, Path], None] = exchange) -> Iterator[Path]:
     """Give a new folder to fill, and put it in the place of `folder` when all went well.
 
     Whoever looks, at any moment and after a kill at any moment, finds the old content whole or the new content whole.
@@ -55,6 +71,7 @@ def replacing(folder: Path) -> Iterator[Path]:
 
     Args:
         folder: What to replace or create.
+        exchange: Swaps two folders in one step, or raises.
 
     Yields:
         An empty folder beside it. It is removed when the block raises; a killed job leaves it, starting with a dot, and
@@ -71,7 +88,7 @@ def replacing(folder: Path) -> Iterator[Path]:
         staging.chmod(0o755)  # mkdtemp's is readable by its owner alone
         if folder.exists():
             try:
-                _exchange(staging, folder)
+                exchange(staging, folder)
             except (AttributeError, OSError):
                 folder.rename(staging.with_name(f"{staging.name}-old"))
                 staging.rename(folder)
@@ -80,19 +97,3 @@ def replacing(folder: Path) -> Iterator[Path]:
             staging.rename(folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-
-
-def _exchange(one: Path, other: Path) -> None:
-    """Swap two folders in one step of the kernel's.
-
-    POSIX rename cannot replace a folder that is not empty, and two renames leave a moment with neither.
-
-    Raises:
-        AttributeError: The C library has no `renameat2`: this is not Linux.
-        OSError: The file system cannot do it.
-    """
-    at_fdcwd, rename_exchange = -100, 2  # linux/fcntl.h, linux/fs.h
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.renameat2(at_fdcwd, os.fsencode(one), at_fdcwd, os.fsencode(other), rename_exchange):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), str(one), None, str(other))

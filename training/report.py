@@ -51,8 +51,9 @@ def page(card: ModelCard) -> str:
     )
     return f"""# {card.name} {card.version}
 
-`{network.name}`, {network.parameters:,} parameters, {network.multiply_accumulates / 1e6:.1f} million multiply-accumulates
-an image; {training.epochs} epochs in {training.minutes:.0f} minutes on {training.machine}, seed {training.config["seed"]}.
+`{network.name}`: {network.parameters:,} parameters, {network.multiply_accumulates / 1e6:.1f} million
+multiply-accumulates an image, {training.epochs} epochs in {training.minutes:.0f} minutes on {training.machine}, seed
+{training.config["seed"]}.
 
 | split | n | accuracy | 95 % interval | negative log-likelihood |
 | --- | ---: | ---: | --- | ---: |
@@ -138,4 +139,5 @@ def _draw_answer(picture: Axes, bars: Axes, test: Evaluation, index: int) -> Non
 
 def _split_row(name: str, split: SplitMetrics) -> str:
     low, high = split.accuracy_interval_95
-    return f"| {name} | {split.n:,} | {split.accuracy:.2%} | {low:.2%} to {high:.2%} | {split.negative_log_likelihood:.4f} |"
+    loss = split.negative_log_likelihood
+    return f"| {name} | {split.n:,} | {split.accuracy:.2%} | {low:.2%} to {high:.2%} | {loss:.4f} |"

@@ -17,6 +17,7 @@ from training.errors import TrainingError
 from training.network import build
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from training.config import TrainingConfig
@@ -37,7 +38,9 @@ class Epoch:
     seconds: float
 
 
-def train(config: TrainingConfig, data: Data, run: Path) -> tuple[keras.Model, list[Epoch]]:
+def train(
+    config: TrainingConfig, data: Data, run: Path, callbacks: Sequence[keras.callbacks.Callback] = ()
+) -> tuple[keras.Model, list[Epoch]]:
     """Train the config's network and return it in float32 with its history.
 
     Args:
@@ -45,6 +48,7 @@ def train(config: TrainingConfig, data: Data, run: Path) -> tuple[keras.Model, l
         data: Learns from `train`, measures each epoch on `validation`; `test` is not touched.
         run: Folder for checkpoints and the history. A run that was stopped goes on after its last whole epoch, a
             finished one is read back without training.
+        callbacks: Told of each batch and epoch besides.
 
     Returns:
         The network with the weights to keep, and one entry an epoch.
@@ -54,7 +58,7 @@ def train(config: TrainingConfig, data: Data, run: Path) -> tuple[keras.Model, l
     if finished.exists():
         logger.info("this run is finished already; delete %s to train it again", run)
     else:
-        _fit(config, data, run).replace(finished)
+        _fit(config, data, run, callbacks).replace(finished)
     network = build(config)
     network.load_weights(finished)
     return network, read_history(run)
@@ -73,7 +77,7 @@ def read_history(run: Path) -> list[Epoch]:
     ]
 
 
-def _fit(config: TrainingConfig, data: Data, run: Path) -> Path:
+def _fit(config: TrainingConfig, data: Data, run: Path, callbacks: Sequence[keras.callbacks.Callback]) -> Path:
     """Train to the end and return the file with the weights to keep."""
     steps = len(data.train) // config.batch_size
     if not steps:
@@ -95,6 +99,7 @@ def _fit(config: TrainingConfig, data: Data, run: Path) -> Path:
         shuffle=False,  # `batches` does
         verbose=0,
         callbacks=[
+            *callbacks,
             Stopwatch(),
             *_weight_keepers(config, kept, best),
             keras.callbacks.CSVLogger(str(run / "history.csv"), append=True),
@@ -166,7 +171,7 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore
         """Take the highest rate, the share of all steps spent climbing, and the number of steps."""
         self.peak, self.warmup, self.steps = peak, warmup, steps
 
-    def __call__(self, step: Any) -> Any:
+    def __call__(self, step: keras.KerasTensor) -> keras.KerasTensor:
         """Return the rate at a step, a scalar tensor."""
         done = keras.ops.cast(step, "float32") / self.steps
         climb = done / self.warmup if self.warmup else 1.0

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from app.classifier import SavedModelClassifier
+from app.errors import StartError
+from app.model_card import CARD_NAME, ModelCard, file_digests, read_verified
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from training.data import Data
+
+
+@pytest.fixture
+def copy(artifact: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(artifact, tmp_path / "copy")
+
+
+def rewritten(folder: Path, **changes: object) -> ModelCard:
+    """Change the card of an artifact as someone could who also mends the digests."""
+    card = read_verified(folder).model_copy(update=changes)
+    card.write(folder)
+    return card
+
+
+def test_a_loaded_artifact_answers_with_ten_probabilities_that_sum_to_one(artifact: Path, data: Data) -> None:
+    probabilities = SavedModelClassifier(artifact, batch_sizes=(1, 4)).classify(data.test.images)
+    assert probabilities.shape == (100, 10)
+    assert probabilities.dtype == np.float32
+    assert probabilities.min() >= 0
+    assert probabilities.max() <= 1
+    assert probabilities.sum(axis=1) == pytest.approx(np.ones(100), abs=1e-5)
+
+
+def test_a_batch_is_answered_as_its_images_are_one_by_one(artifact: Path, data: Data) -> None:
+    classifier = SavedModelClassifier(artifact)
+    singles = np.concatenate([classifier.classify(image[None]) for image in data.test.images])
+    assert classifier.classify(data.test.images) == pytest.approx(singles, abs=1e-5)
+
+
+def test_tensorflow_alone_serves_the_same_folder_with_the_same_answers(artifact: Path, data: Data) -> None:
+    import tensorflow as tf  # noqa: PLC0415  most tests do without
+
+    signature = tf.saved_model.load(str(artifact)).signatures["serving_default"]
+    assert signature.structured_input_signature[1]["images"].dtype == tf.uint8
+    assert signature.structured_input_signature[1]["images"].shape.as_list() == [None, 28, 28]
+    alone = signature(images=tf.constant(data.test.images))["probabilities"].numpy()
+    assert np.array_equal(alone, SavedModelClassifier(artifact).classify(data.test.images))
+
+
+def test_an_artifact_that_does_not_answer_as_its_card_says_is_refused(copy: Path) -> None:
+    golden = read_verified(copy).golden_set
+    other = golden[3].model_copy(update={"probabilities": golden[4].probabilities})
+    rewritten(copy, golden_set=(*golden[:3], other, *golden[4:]))
+    with pytest.raises(StartError, match="expected the probabilities on the card for golden image 3, within 0.001"):
+        SavedModelClassifier(copy)
+
+
+def test_a_model_of_another_input_shape_is_refused(copy: Path) -> None:
+    rewritten(copy, input_shape=(32, 32))
+    with pytest.raises(StartError, match=r"expected a model of \(28, 28\) images, found one of \(32, 32\)"):
+        SavedModelClassifier(copy)
+
+
+def test_a_folder_with_a_right_card_and_no_saved_model_is_refused(copy: Path) -> None:
+    (copy / "saved_model.pb").write_bytes(b"something else")
+    card = ModelCard.model_validate_json((copy / CARD_NAME).read_bytes())
+    card.model_copy(update={"files": file_digests(copy)}).write(copy)
+    with pytest.raises(StartError, match=r"expected a SavedModel with serving_default, found"):
+        SavedModelClassifier(copy)
+
+
+def test_threads_that_cannot_be_set_any_more_are_a_warning_and_no_failure(
+    artifact: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    SavedModelClassifier(artifact, threads=3)
+    assert "threads stay as they are, not 3" in caplog.text

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.cores import available_cores
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+AFFINITY = len(os.sched_getaffinity(0))
+
+
+def test_without_a_quota_the_affinity_mask_counts(tmp_path: Path) -> None:
+    assert available_cores(tmp_path) == AFFINITY
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    assert available_cores(tmp_path) == AFFINITY
+
+
+@pytest.mark.parametrize(("quota", "cores"), [(50_000, 1), (100_000, 1), (6_400_000, AFFINITY)])
+def test_a_quota_of_cgroup_2_limits_rounding_up(tmp_path: Path, quota: int, cores: int) -> None:
+    (tmp_path / "cpu.max").write_text(f"{quota} 100000\n")
+    assert available_cores(tmp_path) == cores
+
+
+def test_a_quota_of_cgroup_1_limits_too(tmp_path: Path) -> None:
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("100000\n")
+    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
+    assert available_cores(tmp_path) == 1

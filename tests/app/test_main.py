@@ -1,0 +1,124 @@
+"""The service as a process: started, questioned over the network, stopped."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import httpx2
+import pytest
+
+from app.main import app_from_environment
+from app.model_card import read_verified
+from tests.conftest import encoded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from training.data import Data
+
+START_SECONDS = 60
+
+
+def environment(**settings: object) -> dict[str, str]:
+    return {**os.environ, **{f"FASHION_{name}": str(value) for name, value in settings.items()}}
+
+
+@contextmanager
+def service(**settings: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run `python -m app` on a free port until it is ready."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app"],
+        env=environment(PORT=port, **settings),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until_ready(process, url)
+        yield process, url
+    finally:
+        process.terminate()
+        process.communicate(timeout=START_SECONDS)
+
+
+def wait_until_ready(process: subprocess.Popen[str], url: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()[1]
+        try:
+            if httpx2.get(f"{url}/health/ready", timeout=START_SECONDS).status_code == httpx2.codes.OK:
+                return
+        except httpx2.TransportError:
+            time.sleep(0.1)
+    pytest.fail("the service did not become ready")
+
+
+def start_in_vain(**settings: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "app"],
+        env=environment(PORT=0, **settings),
+        capture_output=True,
+        text=True,
+        timeout=START_SECONDS,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_service_starts_answers_and_stops_cleanly(artifact: Path, data: Data, workers: int) -> None:
+    with service(MODEL_DIR=artifact, WORKERS=workers) as (process, url):
+        picture = encoded(data.test.images[0])
+        answers = [httpx2.post(f"{url}/predict", content=picture).json() for _ in range(4)]
+        assert len(answers[0]["probabilities"]) == 10
+        assert all(answer == answers[0] for answer in answers)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_artifact_that_fails_its_golden_set_stops_every_worker(artifact: Path, tmp_path: Path, workers: int) -> None:
+    broken = shutil.copytree(artifact, tmp_path / "broken")
+    card = read_verified(broken)
+    golden = card.golden_set[0].model_copy(update={"probabilities": (1.0,) + (0.0,) * 9})
+    card.model_copy(update={"golden_set": (golden,)}).write(broken)
+    done = start_in_vain(MODEL_DIR=broken, WORKERS=workers)
+    assert done.returncode == 3
+    assert "expected the probabilities on the card for golden image 0" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({"MODEL_DIR": "/nowhere"}, "/nowhere/model_card.json: expected a model card, found none"),
+        ({"PROT": 80}, "FASHION_PROT: expected one of FASHION_HOST,"),
+        ({"WORKERS": "many"}, "FASHION_WORKERS: expected another value, found 'many'"),
+    ],
+)
+def test_what_cannot_start_says_why_in_one_line(settings: dict[str, object], line: str) -> None:
+    done = start_in_vain(**settings)
+    assert done.returncode == 3
+    assert done.stderr.startswith(f"fashion-mnist-service: {line}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_worker_that_cannot_start_ends_with_the_code_that_stops_the_others(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FASHION_MODEL_DIR", "/nowhere")
+    with pytest.raises(SystemExit) as caught:
+        app_from_environment()
+    assert caught.value.code == 3
+    assert capsys.readouterr().err.startswith("fashion-mnist-service: /nowhere/model_card.json: expected")

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import hashlib
+import shutil
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from app.errors import StartError
+from app.model_card import CARD_NAME, GoldenExample, file_digests, read_verified
+from tests.fakes import make_card
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return an artifact of two files that are what the card says."""
+    (tmp_path / "variables").mkdir()
+    (tmp_path / "saved_model.pb").write_bytes(b"graph")
+    (tmp_path / "variables" / "variables.index").write_bytes(b"weights")
+    make_card(file_digests(tmp_path)).write(tmp_path)
+    return tmp_path
+
+
+def test_a_whole_artifact_gives_its_card(folder: Path) -> None:
+    card = read_verified(folder)
+    assert card.name == "fake"
+    assert card.files["saved_model.pb"] == hashlib.sha256(b"graph").hexdigest()
+
+
+def test_a_missing_folder_is_named_with_the_setting_that_chooses_it(tmp_path: Path) -> None:
+    with pytest.raises(StartError, match=rf"^{tmp_path / 'none' / CARD_NAME}: expected a model card, .*MODEL_DIR"):
+        read_verified(tmp_path / "none")
+
+
+@pytest.mark.parametrize("text", ["", "not JSON", "{}", '{"name": "x", "surprise": 1}'])
+def test_a_card_that_is_none_is_refused_in_one_line(folder: Path, text: str) -> None:
+    (folder / CARD_NAME).write_text(text)
+    with pytest.raises(StartError, match=rf"^{folder / CARD_NAME}: expected a model card, found .+$"):
+        read_verified(folder)
+
+
+def test_a_changed_file_is_named_with_both_digests(folder: Path) -> None:
+    (folder / "saved_model.pb").write_bytes(b"another graph")
+    expected, found = (hashlib.sha256(content).hexdigest() for content in (b"graph", b"another graph"))
+    with pytest.raises(StartError, match=rf"saved_model.pb: expected SHA-256 {expected}, found SHA-256 {found}$"):
+        read_verified(folder)
+
+
+def test_a_missing_file_is_named(folder: Path) -> None:
+    shutil.rmtree(folder / "variables")
+    with pytest.raises(StartError, match=r"variables/variables.index: expected SHA-256 \w+, found no such file$"):
+        read_verified(folder)
+
+
+def test_a_file_that_is_not_on_the_card_is_refused_because_tensorflow_might_read_it(folder: Path) -> None:
+    (folder / "saved_model.pbtxt").write_bytes(b"another graph")
+    with pytest.raises(StartError, match=r"saved_model.pbtxt: expected no such file, it is not on the card"):
+        read_verified(folder)
+
+
+def test_a_golden_image_survives_the_way_through_json() -> None:
+    image = np.arange(784, dtype=np.uint8).reshape(28, 28)
+    example = GoldenExample.of(image, np.full(10, 0.1, np.float32))
+    again = GoldenExample.model_validate_json(example.model_dump_json())
+    assert np.array_equal(again.pixels, image)
+    assert again.probabilities == example.probabilities

@@ -1,0 +1,278 @@
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from app.main import create_app
+from app.settings import Settings
+from tests.conftest import encoded
+from tests.fakes import FirstPixelClassifier, tagged_image
+from training.data import LABELS, Data
+
+if TYPE_CHECKING:
+    from httpx2 import Response
+    from numpy.typing import NDArray
+
+BOOT = encoded(tagged_image(9))
+
+
+def problem(response: Response) -> tuple[int, str]:
+    """Return status and code of a problem, having looked at its shape."""
+    assert response.headers["content-type"] == "application/problem+json"
+    body = response.json()
+    assert body.keys() == {"type", "title", "status", "detail", "code"}
+    assert body["status"] == response.status_code
+    assert body["type"].endswith(body["code"])
+    return body["status"], body["code"]
+
+
+def small(**limits: int) -> TestClient:
+    return TestClient(create_app(Settings.model_validate(limits), FirstPixelClassifier()))
+
+
+# --- POST /predict ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"files": {"file": ("boot.png", BOOT, "image/png")}},
+        {"content": BOOT, "headers": {"Content-Type": "image/png"}},
+        {"content": BOOT, "headers": {"Content-Type": "application/octet-stream"}},
+        {"content": BOOT, "headers": {"Content-Type": "application/x-www-form-urlencoded"}},  # curl --data-binary
+        {"content": BOOT},
+        {"content": tagged_image(9).tobytes(), "headers": {"Content-Type": "application/octet-stream"}},
+    ],
+    ids=["multipart", "image", "octet-stream", "curl's default", "no type", "raw pixels"],
+)
+def test_a_picture_is_answered_however_it_is_sent(client: TestClient, sent: dict[str, Any]) -> None:
+    response = client.post("/predict", **sent)
+    assert response.status_code == 200
+    assert response.json()["prediction"]["label"] == "Ankle boot"
+    assert sum(entry["probability"] for entry in response.json()["probabilities"]) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "channels", "options"),
+    [
+        ("PNG", "L", {}),
+        ("PNG", "RGB", {}),
+        ("PNG", "P", {}),
+        ("BMP", "L", {}),
+        ("GIF", "L", {}),
+        ("TIFF", "L", {}),
+        ("TIFF", "RGB", {"compression": "tiff_lzw"}),
+        ("WEBP", "RGB", {"lossless": True}),
+        ("RAW", "L", {}),
+    ],
+)
+def test_serving_feeds_the_very_array_that_training_learns_from(
+    client: TestClient,
+    classifier: FirstPixelClassifier,
+    data: Data,
+    kind: str,
+    channels: str,
+    options: dict[str, Any],
+) -> None:
+    from PIL import Image  # noqa: PLC0415  only this test needs it
+
+    for image in data.train.images[:20]:
+        picture = Image.fromarray(image).convert(channels)
+        body = image.tobytes() if kind == "RAW" else encoded(picture, kind, **options)
+        response = client.post("/predict", content=body, headers={"Content-Type": "application/octet-stream"})
+        assert response.json()["conversion"] == {"mode": "native", "steps": []}
+        assert np.array_equal(classifier.seen[-1][0], image)
+
+
+def test_a_jpeg_reaches_the_model_as_pillow_decodes_it(
+    client: TestClient, classifier: FirstPixelClassifier, data: Data
+) -> None:
+    client.post("/predict", content=encoded(data.test.images[0], "JPEG", quality=95))
+    assert np.abs(classifier.seen[-1][0].astype(int) - data.test.images[0]).mean() < 3
+
+
+def test_the_query_chooses_the_conversion(client: TestClient) -> None:
+    assert client.post("/predict?conversion=photo", content=BOOT).json()["conversion"]["mode"] == "photo"
+    assert client.post("/predict?conversion=none", content=BOOT).json()["conversion"]["mode"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("query", "sent", "expected"),
+    [
+        ("", {"content": b""}, (422, "invalid_image")),
+        ("", {"content": BOOT[:-30]}, (422, "invalid_image")),
+        ("", {"content": b"hello"}, (415, "unsupported_media_type")),
+        ("?conversion=magic", {"content": BOOT}, (422, "invalid_request")),
+        ("", {"files": {"image": BOOT}}, (422, "invalid_request")),
+        ("", {"data": {"file": "text"}, "files": {"other": BOOT}}, (422, "invalid_request")),
+        ("", {"content": b"x", "headers": {"Content-Type": "multipart/form-data"}}, (422, "invalid_request")),
+        (
+            "",
+            {"content": b"--b\r\nnonsense", "headers": {"Content-Type": "multipart/form-data; boundary=b"}},
+            (422, "invalid_request"),
+        ),
+        ("", {"files": [("file", BOOT), ("file", BOOT)]}, (422, "invalid_request")),
+    ],
+    ids=["empty", "truncated", "text", "query", "field", "no file", "no boundary", "malformed", "two files"],
+)
+def test_what_cannot_be_answered_gets_its_problem(
+    client: TestClient, query: str, sent: dict[str, Any], expected: tuple[int, str]
+) -> None:
+    assert problem(client.post("/predict" + query, **sent)) == expected
+
+
+def test_a_body_over_the_limit_is_refused_by_its_announced_length() -> None:
+    response = small(max_body_bytes=100).post("/predict", content=bytes(101))
+    assert problem(response) == (413, "payload_too_large")
+    assert "at most 100 bytes, received 101" in response.json()["detail"]
+
+
+def test_a_body_over_the_limit_is_refused_while_it_is_counted() -> None:
+    response = small(max_body_bytes=100).post("/predict", content=(bytes(50) for _ in range(3)))
+    assert problem(response) == (413, "payload_too_large")
+
+
+def test_a_file_of_a_form_over_the_limit_is_refused() -> None:
+    assert problem(small(max_body_bytes=100).post("/predict", files={"file": bytes(101)})) == (413, "payload_too_large")
+    assert problem(small(max_body_bytes=100).post("/predict", files={"file": bytes(10**6)}))[1] == "payload_too_large"
+
+
+def test_a_picture_of_exactly_the_limit_is_answered() -> None:
+    client = small(max_body_bytes=len(BOOT))
+    assert client.post("/predict", content=BOOT).status_code == 200
+    assert client.post("/predict", files={"file": BOOT}).status_code == 200
+
+
+def test_too_many_pixels_are_refused() -> None:
+    assert problem(small(max_image_pixels=783).post("/predict", content=BOOT)) == (413, "image_too_large")
+
+
+def test_over_the_limit_of_pending_pictures_the_answer_is_503_with_a_time_to_come_back() -> None:
+    release, entered = threading.Event(), threading.Event()
+
+    def hold(_: NDArray[np.uint8]) -> None:
+        entered.set()
+        release.wait(5)
+
+    settings = Settings.model_validate({"max_pending_images": 1})
+    with TestClient(create_app(settings, FirstPixelClassifier(hold))) as client:
+        first = threading.Thread(target=client.post, args=("/predict",), kwargs={"content": BOOT})
+        first.start()
+        assert entered.wait(5)
+        refused = client.post("/predict", content=BOOT)
+        release.set()
+        first.join()
+    assert problem(refused) == (503, "overloaded")
+    assert int(refused.headers["retry-after"]) >= 1
+
+
+def test_a_failure_of_ours_says_nothing_of_what_failed() -> None:
+    def fail(_: NDArray[np.uint8]) -> None:
+        msg = "a secret"
+        raise RuntimeError(msg)
+
+    with TestClient(create_app(Settings(), FirstPixelClassifier(fail))) as client:
+        response = client.post("/predict", content=BOOT)
+    assert problem(response) == (500, "internal")
+    assert "secret" not in response.text
+    assert response.headers["x-request-id"]
+
+
+# --- POST /predict/batch ------------------------------------------------------------------------------------------
+
+
+def test_a_batch_answers_in_order_and_a_bad_file_spoils_nothing() -> None:
+    client = small(max_body_bytes=5000)
+    files = [
+        ("files", ("boot.png", BOOT, "image/png")),
+        ("files", ("notes.txt", b"hello", "text/plain")),
+        ("files", ("large.png", bytes(5001), "image/png")),
+        ("files", ("dress.png", encoded(tagged_image(3)), "image/png")),
+    ]
+    results = client.post("/predict/batch", files=files).json()["results"]
+    assert [item["filename"] for item in results] == ["boot.png", "notes.txt", "large.png", "dress.png"]
+    assert [item.keys() - {"filename"} for item in results] == [{"result"}, {"problem"}, {"problem"}, {"result"}]
+    assert [results[i]["result"]["prediction"]["label"] for i in (0, 3)] == ["Ankle boot", "Dress"]
+    assert [results[i]["problem"]["code"] for i in (1, 2)] == ["unsupported_media_type", "payload_too_large"]
+
+
+def test_a_batch_gives_each_picture_the_answer_that_it_gets_alone(client: TestClient, data: Data) -> None:
+    pictures = [encoded(image) for image in data.test.images[:30]]
+    batch = client.post("/predict/batch", files=[("files", picture) for picture in pictures]).json()["results"]
+    assert [item["result"] for item in batch] == [client.post("/predict", content=one).json() for one in pictures]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [{"content": BOOT, "headers": {"Content-Type": "image/png"}}, {"files": {"file": BOOT}}],
+    ids=["not multipart", "wrong field"],
+)
+def test_a_batch_without_files_is_an_invalid_request(client: TestClient, sent: dict[str, Any]) -> None:
+    assert problem(client.post("/predict/batch", **sent)) == (422, "invalid_request")
+
+
+def test_a_batch_over_its_limits_is_refused_whole() -> None:
+    files = [("files", BOOT)] * 3
+    assert problem(small(max_batch_files=2).post("/predict/batch", files=files)) == (422, "invalid_request")
+    assert problem(small(max_batch_bytes=200).post("/predict/batch", files=files)) == (413, "payload_too_large")
+
+
+# --- the rest -----------------------------------------------------------------------------------------------------
+
+
+def test_classes_are_the_card_s_labels_in_order(client: TestClient) -> None:
+    assert client.get("/classes").json() == [{"class_id": i, "label": label} for i, label in enumerate(LABELS)]
+
+
+def test_model_carries_the_card_the_limits_and_the_version(client: TestClient) -> None:
+    body = client.get("/model").json()
+    assert body["card"]["name"] == "fake"
+    assert body["limits"]["max_body_bytes"] == 10 * 2**20
+    assert body["limits"]["formats"] == ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"]
+    assert body["service_version"]
+
+
+def test_health_is_live_always_and_ready_only_between_start_and_stop() -> None:
+    app = create_app(Settings(), FirstPixelClassifier())
+    client = TestClient(app)
+    assert client.get("/health/live").json() == {"status": "live"}
+    before = client.get("/health/ready")
+    assert problem(before) == (503, "not_ready")
+    assert before.headers["retry-after"] == "1"
+    with TestClient(app) as started:
+        assert started.get("/health/ready").json() == {"status": "ready"}
+    assert problem(client.get("/health/ready")) == (503, "not_ready")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [("GET", "/nowhere", (404, "not_found")), ("GET", "/predict", (405, "method_not_allowed"))],
+)
+def test_calls_that_do_not_exist_get_a_problem_too(
+    client: TestClient, method: str, path: str, expected: tuple[int, str]
+) -> None:
+    assert problem(client.request(method, path)) == expected
+
+
+def test_the_api_document_names_every_error_of_predict_with_an_example(client: TestClient) -> None:
+    operation = client.get("/openapi.json").json()["paths"]["/predict"]["post"]
+    codes = {
+        code
+        for response in operation["responses"].values()
+        for code in response["content"].get("application/problem+json", {}).get("examples", {})
+    }
+    assert codes == {
+        "payload_too_large",
+        "image_too_large",
+        "unsupported_media_type",
+        "invalid_image",
+        "invalid_request",
+        "overloaded",
+        "timeout",
+        "internal",
+    }
+    assert set(operation["requestBody"]["content"]) == {"multipart/form-data", "image/*", "application/octet-stream"}

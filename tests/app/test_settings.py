@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.errors import StartError
+from app.settings import Settings, read_settings
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    assert read_settings({}) == Settings()
+
+
+def test_variables_with_the_prefix_are_read_and_others_are_left_alone() -> None:
+    settings = read_settings({"FASHION_PORT": "9000", "FASHION_MODEL_DIR": "/models/2", "PORT": "1"})
+    assert settings.port == 9000
+    assert settings.model_dir == Path("/models/2")
+
+
+def test_an_unknown_variable_stops_the_start_and_is_named_with_the_known_ones() -> None:
+    with pytest.raises(StartError, match=r"^FASHION_PROT: expected one of .*FASHION_PORT.*$"):
+        read_settings({"FASHION_PROT": "9000"})
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("FASHION_PORT", "http"),
+        ("FASHION_PORT", "70000"),
+        ("FASHION_WORKERS", "0"),
+        ("FASHION_LOG_FORMAT", "xml"),
+        ("FASHION_REQUEST_TIMEOUT_SECONDS", "0"),
+    ],
+)
+def test_a_bad_value_stops_the_start_with_one_line_that_names_the_variable_and_the_value(
+    variable: str, value: str
+) -> None:
+    with pytest.raises(StartError) as caught:
+        read_settings({variable: value})
+    assert str(caught.value).startswith(f"{variable}: expected")
+    assert repr(value) in str(caught.value)
+    assert "\n" not in str(caught.value)

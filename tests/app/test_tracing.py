@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import structlog
+
+from app.logs import configure_logging
+from app.settings import Settings
+from app.tracing import RequestTracing
+from tests.conftest import encoded
+from tests.fakes import tagged_image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fastapi.testclient import TestClient
+    from starlette.types import Message, Receive, Scope, Send
+
+
+@pytest.fixture
+def restored_logging() -> Iterator[None]:
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = before
+    structlog.reset_defaults()
+
+
+def test_an_id_that_the_client_chose_comes_back(client: TestClient) -> None:
+    response = client.get("/classes", headers={"X-Request-ID": "order-66_a.b"})
+    assert response.headers["x-request-id"] == "order-66_a.b"
+
+
+@pytest.mark.parametrize("unsafe", ["", "two words", "x" * 129, "<script>", 'forged" status=200'])
+def test_an_id_that_could_forge_a_log_line_is_replaced(client: TestClient, unsafe: str) -> None:
+    given = client.get("/classes", headers={"X-Request-ID": unsafe}).headers["x-request-id"]
+    assert given != unsafe
+    assert len(given) == 32
+
+
+@pytest.mark.usefixtures("restored_logging")
+def test_a_request_is_one_line_of_json_with_its_id_and_never_the_picture(
+    client: TestClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging(Settings(log_format="json"))
+    picture = encoded(tagged_image(9))
+    client.post("/predict", content=picture, headers={"X-Request-ID": "abc"})
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    line = next(line for line in lines if line["event"] == "request")
+    assert (line["method"], line["path"], line["status"], line["request_id"]) == ("POST", "/predict", 200, "abc")
+    assert line["milliseconds"] > 0
+    assert line.keys() == {
+        *("event", "level", "logger", "timestamp"),
+        *("method", "path", "status", "milliseconds", "request_id"),
+    }
+
+
+@pytest.mark.usefixtures("restored_logging")
+def test_lines_of_other_loggers_come_in_the_same_format(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(Settings(log_format="json", log_level="warning"))
+    logging.getLogger("uvicorn.error").info("too quiet")
+    logging.getLogger("uvicorn.error").warning("loud %s", "enough")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert json.loads(line)["event"] == "loud enough"
+
+
+@pytest.mark.usefixtures("restored_logging")
+def test_the_console_format_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(Settings(log_format="console"))
+    logging.getLogger("app").info("hello")
+    assert "hello" in capsys.readouterr().err
+
+
+def test_a_failure_after_the_answer_began_is_left_to_the_server() -> None:
+    async def fails_late(_: Scope, __: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        msg = "late"
+        raise RuntimeError(msg)
+
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:  # noqa: RUF029  ASGI's signature
+        sent.append(message)
+
+    async def receive() -> Message:  # noqa: RUF029  ASGI's signature
+        return {"type": "http.request"}
+
+    scope: dict[str, Any] = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    with pytest.raises(RuntimeError, match="late"):
+        asyncio.run(RequestTracing(fails_late)(scope, receive, send))
+    assert [message["type"] for message in sent] == ["http.response.start"]

@@ -1,0 +1,69 @@
+"""What several tests need."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from app.main import create_app
+from app.settings import Settings
+from tests.fakes import FirstPixelClassifier
+from training.config import DEFAULTS
+from training.data import Data, Split, stratified_split
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from training.config import TrainingConfig
+
+SAMPLE = Path(__file__).parent / "fixtures" / "fashion_mnist_sample.npz"
+"""400 training and 100 test images of Fashion-MNIST (MIT License), the first of each class."""
+
+
+@pytest.fixture(scope="session")
+def data() -> Data:
+    with np.load(SAMPLE) as sample:
+        train, validation = stratified_split(Split(sample["train_images"], sample["train_class_ids"]), 100, seed=0)
+        return Data(train, validation, Split(sample["test_images"], sample["test_class_ids"]))
+
+
+@pytest.fixture(scope="session")
+def quick() -> TrainingConfig:
+    """Return a config that trains in a second."""
+    return DEFAULTS["mlp"].override(epochs=1, batch_size=50)
+
+
+@pytest.fixture(scope="session")
+def artifact(tmp_path_factory: pytest.TempPathFactory, data: Data, quick: TrainingConfig) -> Path:
+    """Return an artifact made by the whole training job, with its report beside it."""
+    from training.job import train_and_export  # noqa: PLC0415  imports TensorFlow, which most tests do not need
+
+    folder = tmp_path_factory.mktemp("job")
+    train_and_export(quick, data, folder / "run", folder / "models" / "sample" / "1")
+    return folder / "models" / "sample" / "1"
+
+
+@pytest.fixture
+def classifier() -> FirstPixelClassifier:
+    return FirstPixelClassifier()
+
+
+@pytest.fixture
+def client(classifier: FirstPixelClassifier) -> Iterator[TestClient]:
+    with TestClient(create_app(Settings(), classifier)) as client:
+        yield client
+
+
+def encoded(image: NDArray[np.uint8] | Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    """Encode an image, uint8 `[height, width]` or `[height, width, 3]` or Pillow's own, in a format."""
+    buffer = io.BytesIO()
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(buffer, kind, **options)
+    return buffer.getvalue()

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from training.augmentation import augment, batches
+from training.config import DEFAULTS, TrainingConfig
+from training.data import Data, one_hot
+
+PLAIN = DEFAULTS["mlp"].override(batch_size=32)
+FULL = DEFAULTS["cnn"].override(batch_size=32)
+
+
+def stream(data: Data, config: TrainingConfig, count: int, first_epoch: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
+    made = batches(data.train.images, one_hot(data.train.class_ids), config, first_epoch)
+    return list(islice(made, count))
+
+
+def test_without_augmentation_an_epoch_is_the_data_in_another_order(data: Data) -> None:
+    epoch = stream(data, PLAIN.override(batch_size=30), 10)
+    images = np.concatenate([images for images, _ in epoch])
+    assert not np.array_equal(images, data.train.images)
+    assert sorted(image.tobytes() for image in images) == sorted(image.tobytes() for image in data.train.images)
+
+
+def test_images_keep_their_targets(data: Data) -> None:
+    class_of = {image.tobytes(): class_id for image, class_id in zip(*_of(data), strict=True)}
+    for images, targets in stream(data, PLAIN, 9):
+        assert [class_of[image.tobytes()] for image in images] == targets.argmax(axis=1).tolist()
+
+
+def _of(data: Data) -> tuple[np.ndarray, np.ndarray]:
+    return data.train.images, data.train.class_ids
+
+
+def test_a_stream_resumed_at_an_epoch_goes_on_as_an_unbroken_one(data: Data) -> None:
+    steps = len(data.train) // FULL.batch_size
+    unbroken = stream(data, FULL, 3 * steps)[2 * steps :]
+    resumed = stream(data, FULL, steps, first_epoch=2)
+    for (images, targets), (images_again, targets_again) in zip(unbroken, resumed, strict=True):
+        assert np.array_equal(images, images_again)
+        assert np.array_equal(targets, targets_again)
+
+
+def test_each_image_is_mirrored_in_every_second_epoch(data: Data) -> None:
+    config = PLAIN.override(batch_size=len(data.train), flip=True)
+    first, second = ({image.tobytes() for image in images} for images, _ in stream(data, config, 2))
+    for image in data.train.images:
+        assert (image.tobytes() in first) != (image.tobytes() in second) or np.array_equal(image, image[:, ::-1])
+
+
+def test_a_shift_moves_by_at_most_its_pixels_and_fills_with_black() -> None:
+    dot = np.zeros((500, 28, 28), np.uint8)
+    dot[:, 14, 14] = 255
+    config = PLAIN.override(shift_pixels=2)
+    moved = augment(dot, np.zeros(500, bool), config, np.random.default_rng(0))
+    _, rows, columns = np.nonzero(moved)
+    assert set(rows.tolist()) == set(columns.tolist()) == {12, 13, 14, 15, 16}
+    assert moved.sum() == dot.sum()
+
+
+@pytest.mark.parametrize("side", [1, 8, 9])
+def test_a_cutout_blanks_one_square_that_may_stand_over_the_edge(side: int) -> None:
+    white = np.full((500, 28, 28), 255, np.uint8)
+    cut = augment(white, np.zeros(500, bool), PLAIN.override(cutout_pixels=side), np.random.default_rng(0)) == 0
+    areas = cut.sum(axis=(1, 2))
+    assert areas.max() == side * side
+    assert areas.min() >= (side // 2) ** 2
+    heights, widths = cut.any(axis=2).sum(axis=1), cut.any(axis=1).sum(axis=1)
+    assert np.array_equal(areas, heights * widths)
+
+
+def test_augmenting_leaves_the_originals_alone(data: Data) -> None:
+    before = data.train.images.copy()
+    stream(data, FULL, 5)
+    assert np.array_equal(before, data.train.images)

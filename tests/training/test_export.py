@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from training.export import replacing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILES = 40
+WRITER = """
+import sys
+from pathlib import Path
+from training.export import replacing
+print("ready", flush=True)
+generation = 0
+while True:
+    generation += 1
+    with replacing(Path(sys.argv[1])) as staging:
+        for number in range(40):
+            (staging / str(number)).write_text(str(generation))
+"""
+
+
+def generations(folder: Path) -> set[str]:
+    """Return what stands in the files of a folder, having looked that all are there."""
+    files = list(folder.iterdir())
+    assert len(files) == FILES
+    return {file.read_text() for file in files}
+
+
+def test_a_folder_is_created_and_replaced_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "models" / "1"
+    for content in ("old", "new"):
+        with replacing(folder) as staging:
+            (staging / "file").write_text(content)
+        assert [path.name for path in folder.iterdir()] == ["file"]
+        assert (folder / "file").read_text() == content
+    assert [path.name for path in folder.parent.iterdir()] == ["1"]
+    assert folder.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_failure_leaves_the_old_content_and_nothing_else(tmp_path: Path) -> None:
+    folder = tmp_path / "1"
+    with replacing(folder) as staging:
+        (staging / "file").write_text("old")
+    with pytest.raises(ZeroDivisionError), replacing(folder) as staging:
+        (staging / "file").write_text(str(1 / 0))
+    assert (folder / "file").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["1"]
+
+
+def test_what_a_killed_job_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    folder = tmp_path / "1"
+    folder.mkdir()
+    (tmp_path / ".1-killed").mkdir()
+    with replacing(folder):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["1"]
+
+
+def test_where_folders_cannot_be_swapped_two_renames_do(tmp_path: Path) -> None:
+    def cannot(_: Path, __: Path) -> None:
+        raise AttributeError
+
+    folder = tmp_path / "1"
+    for content in ("old", "new"):
+        with replacing(folder, exchange=cannot) as staging:
+            (staging / "file").write_text(content)
+        assert (folder / "file").read_text() == content
+    assert [path.name for path in tmp_path.iterdir()] == ["1"]
+
+
+def test_a_job_killed_at_any_moment_leaves_one_whole_generation(tmp_path: Path) -> None:
+    folder = tmp_path / "1"
+    for attempt in range(3):
+        with subprocess.Popen([sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE) as writer:
+            assert writer.stdout is not None
+            writer.stdout.readline()
+            time.sleep(0.3 + 0.0137 * attempt)
+            writer.kill()
+        assert len(generations(folder)) == 1
+
+
+def test_whoever_looks_while_a_folder_is_replaced_finds_it_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "1"
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        time.sleep(0.3)
+        looked = 0
+        end = time.monotonic() + 1
+        while time.monotonic() < end:
+            handle = os.open(folder, os.O_RDONLY)  # would fail in a moment without the folder
+            os.close(handle)
+            looked += 1
+        writer.kill()
+    assert looked > 1000

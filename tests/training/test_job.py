@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from app.classifier import SavedModelClassifier
+from app.main import create_app
+from app.model_card import read_verified
+from app.settings import Settings
+from tests.conftest import encoded
+from training.__main__ import main
+from training.data import DIGESTS, LABELS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from training.config import TrainingConfig
+    from training.data import Data
+
+
+def test_the_card_says_what_was_trained_on_what_and_how_well(artifact: Path, quick: TrainingConfig) -> None:
+    card = read_verified(artifact)
+    assert (card.name, card.version, card.labels) == ("sample", "1", LABELS)
+    assert (card.network.parameters, card.network.multiply_accumulates) == (101_770, 101_632)
+    assert card.training.config == quick.as_dict()
+    assert card.training.epochs == 1
+    assert card.training.data_digests == DIGESTS
+    assert set(card.training.versions) == {"python", "keras", "numpy", "tensorflow"}
+    assert {name: split.n for name, split in card.metrics.items()} == {"validation": 100, "test": 100}
+    low, high = card.metrics["test"].accuracy_interval_95
+    assert low < card.metrics["test"].accuracy < high
+    assert len(card.golden_set) == 10
+
+
+def test_the_metrics_on_the_card_are_those_of_the_exported_graph(artifact: Path, data: Data) -> None:
+    predicted = SavedModelClassifier(artifact).classify(data.test.images).argmax(axis=1)
+    assert read_verified(artifact).metrics["test"].accuracy == (predicted == data.test.class_ids).mean()
+
+
+def test_the_golden_set_has_one_validation_image_of_each_class(artifact: Path, data: Data) -> None:
+    validation = {image.tobytes(): class_id for image, class_id in zip(*_of(data), strict=True)}
+    golden = read_verified(artifact).golden_set
+    assert [validation[example.pixels.tobytes()] for example in golden] == list(range(10))
+
+
+def _of(data: Data) -> tuple[np.ndarray, np.ndarray]:
+    return data.validation.images, data.validation.class_ids
+
+
+def test_the_service_serves_what_the_job_exported_and_agrees_with_tensorflow(artifact: Path, data: Data) -> None:
+    classifier = SavedModelClassifier(artifact)
+    expected = classifier.classify(data.test.images)
+    with TestClient(create_app(Settings(), classifier)) as client:
+        for image, row in zip(data.test.images[:20], expected, strict=False):
+            for body in (encoded(image), image.tobytes()):
+                response = client.post("/predict", content=body, headers={"Content-Type": "application/octet-stream"})
+                served = [entry["probability"] for entry in response.json()["probabilities"]]
+                assert served == pytest.approx(row.tolist(), abs=1e-5)
+
+
+def test_the_report_lies_beside_the_artifact_with_pictures_that_are_pictures(artifact: Path) -> None:
+    report = artifact.parent / "report-1"
+    page = (report / "README.md").read_text()
+    assert page.startswith("# sample 1\n")
+    assert f"{read_verified(artifact).metrics['test'].accuracy:.2%}" in page
+    for name in ("curves.png", "confusion.png", "sheet.png"):
+        assert f"({name})" in page
+        with Image.open(report / name) as picture:
+            assert len(np.unique(np.asarray(picture.convert("L")))) > 10
+
+
+def test_the_command_refuses_a_folder_without_data_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--data", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.startswith(f"training: {tmp_path}: expected the four IDX files")
+
+
+def test_the_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    printed = capsys.readouterr().out
+    assert all(option in printed for option in ("--network", "--epochs", "--seed", "--output", "--data", "--precision"))

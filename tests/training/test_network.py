@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from training.config import DEFAULTS
+from training.network import build, multiply_accumulates
+
+
+def test_the_mlp_is_the_learner_s_network() -> None:
+    network = build(DEFAULTS["mlp"])
+    assert network.count_params() == 784 * 128 + 128 + 128 * 10 + 10
+    assert multiply_accumulates(network) == 784 * 128 + 128 * 10
+
+
+def test_the_cnn_keeps_its_budget() -> None:
+    network = build(DEFAULTS["cnn"])
+    assert network.count_params() <= 600_000
+    assert multiply_accumulates(network) <= 30_000_000
+
+
+def test_multiply_accumulates_of_a_convolution_are_kernel_times_positions() -> None:
+    import keras  # noqa: PLC0415  only this test builds a network of its own
+
+    image = keras.Input((28, 28, 3))
+    features = keras.layers.Conv2D(16, 3, strides=2, padding="same")(image)
+    network = keras.Model(image, keras.layers.Dense(10)(keras.layers.GlobalAveragePooling2D()(features)))
+    assert multiply_accumulates(network) == 14 * 14 * (3 * 3 * 3 * 16) + 16 * 10
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
+def test_networks_take_bytes_and_divide_by_255_themselves(name: str) -> None:
+    network = build(DEFAULTS[name].override(dropout=0.5))  # type: ignore[index]  # the literals above
+    images = np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8)
+    logits = network.predict(images, verbose=0)
+    assert network.input.dtype == "uint8"
+    assert logits.shape == (3, 10)
+    assert logits.dtype == np.float32
+    assert next(layer.scale for layer in network.layers if layer.name.startswith("rescaling")) == 1 / 255
+
+
+def test_dropout_is_an_option() -> None:
+    assert [layer.rate for layer in build(DEFAULTS["mlp"].override(dropout=0.3)).layers if hasattr(layer, "rate")] == [
+        0.3
+    ]
+    assert not [layer for layer in build(DEFAULTS["mlp"]).layers if hasattr(layer, "rate")]

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import keras
+import numpy as np
+import pytest
+
+from training.config import DEFAULTS
+from training.errors import TrainingError
+from training.train import OneCycle, read_history, train
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from training.config import TrainingConfig
+    from training.data import Data
+
+# Every mechanism of the cnn's recipe on a network that trains in a second.
+RECIPE = DEFAULTS["cnn"].override(network="mlp", batch_size=50, epochs=4, learning_rate=0.05, averaging=0.9)
+PATIENT = DEFAULTS["mlp"].override(batch_size=50, epochs=4)
+
+
+def weights(network: keras.Model) -> list[np.ndarray]:
+    return [np.asarray(weight) for weight in network.get_weights()]
+
+
+class Killed(Exception):  # noqa: N818  not an error: someone pressed a key
+    """Stands in for whatever ends a job."""
+
+
+class Kill(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
+    """Ends a run in the middle of an epoch."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        self.now = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        if self.now == self.epoch and batch == 2:
+            raise Killed
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a run that is killed closes nothing
+@pytest.mark.parametrize("config", [RECIPE, PATIENT], ids=["one-cycle", "early stopping"])
+def test_a_stopped_run_goes_on_and_ends_as_an_unbroken_one(data: Data, tmp_path: Path, config: TrainingConfig) -> None:
+    unbroken, history = train(config, data, tmp_path / "unbroken")
+    with pytest.raises(Killed):
+        train(config, data, tmp_path / "stopped", [Kill(epoch=2)])
+    assert len(read_history(tmp_path / "stopped")) == 2
+    resumed, resumed_history = train(config, data, tmp_path / "stopped")
+    assert [epoch.epoch for epoch in resumed_history] == [epoch.epoch for epoch in history] == [0, 1, 2, 3]
+    assert [epoch.val_accuracy for epoch in resumed_history] == [epoch.val_accuracy for epoch in history]
+    for ours, theirs in zip(weights(resumed), weights(unbroken), strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-5)
+
+
+def test_a_finished_run_is_read_back_without_training(data: Data, tmp_path: Path) -> None:
+    first, _ = train(PATIENT, data, tmp_path)
+    second, _ = train(PATIENT, data, tmp_path, [Kill(epoch=0)])
+    assert all(map(np.array_equal, weights(first), weights(second)))
+
+
+def test_the_same_seed_trains_the_same_network_and_another_seed_another(data: Data, tmp_path: Path) -> None:
+    one, again, other = (
+        weights(train(RECIPE.override(epochs=1, seed=seed), data, tmp_path / name)[0])
+        for name, seed in (("one", 1), ("again", 1), ("other", 2))
+    )
+    assert one[0] == pytest.approx(again[0], abs=1e-6)
+    assert one[0] != pytest.approx(other[0], abs=1e-3)
+
+
+def test_training_learns(data: Data, tmp_path: Path) -> None:
+    _, history = train(PATIENT.override(epochs=15, patience=15), data, tmp_path)
+    assert history[-1].loss < history[0].loss / 2
+    assert history[-1].val_accuracy > 0.6
+    assert all(epoch.seconds > 0 for epoch in history)
+
+
+def test_early_stopping_keeps_the_best_epoch(data: Data, tmp_path: Path) -> None:
+    network, history = train(PATIENT.override(epochs=60, patience=2, learning_rate=0.02), data, tmp_path)
+    assert len(history) < 60
+    right = network.predict(data.validation.images, verbose=0).argmax(axis=1) == data.validation.class_ids
+    assert right.mean() == pytest.approx(max(epoch.val_accuracy for epoch in history))
+
+
+def test_averaged_weights_are_the_ones_that_are_measured_and_kept(data: Data, tmp_path: Path) -> None:
+    network, history = train(RECIPE, data, tmp_path)
+    right = network.predict(data.validation.images, verbose=0).argmax(axis=1) == data.validation.class_ids
+    assert right.mean() == pytest.approx(history[-1].val_accuracy)
+
+
+def test_training_in_bfloat16_gives_a_float32_network(data: Data, tmp_path: Path) -> None:
+    network, _ = train(RECIPE.override(epochs=1, precision="mixed_bfloat16"), data, tmp_path)
+    assert {layer.compute_dtype for layer in network.layers} == {"float32"}
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_fewer_images_than_a_batch_are_refused(data: Data, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="at least one batch of 301 images, received 300"):
+        train(PATIENT.override(batch_size=301), data, tmp_path)
+
+
+def test_the_one_cycle_rate_climbs_to_its_peak_and_falls_to_zero() -> None:
+    schedule = OneCycle(peak=0.4, warmup=0.25, steps=100)
+    rates = [float(schedule(step)) for step in (0, 25, 62.5, 100)]
+    assert rates == pytest.approx([0, 0.4, 0.2, 0], abs=1e-6)
+    assert float(OneCycle.from_config(schedule.get_config())(10)) == float(schedule(10))
