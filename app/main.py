@@ -7,7 +7,7 @@ import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 from uvicorn.config import STARTUP_FAILURE
 
 from app import __version__, problems
@@ -23,6 +23,8 @@ from app.tracing import RequestTracing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from fastapi import FastAPI
 
     from app.classifier import Classifier
     from app.settings import Settings
@@ -47,10 +49,11 @@ def create_app(settings: Settings, classifier: Classifier) -> FastAPI:
         app.state.ready = False
         predictor.close()
 
-    app = FastAPI(
+    app = FastAPIOffline(
         title="Fashion-MNIST service",
         version=__version__,
         description="Send a picture of a garment; get its class with ten probabilities.",
+        redoc_url=None,
         lifespan=lifespan,
     )
     app.state.settings = settings

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Request
+from fastapi.responses import RedirectResponse
 
 from app import __version__
 from app.dependencies import ConversionQuery, PredictorDependency, SettingsDependency
@@ -118,6 +119,12 @@ async def predict_batch(
 
     uploads = await read_uploads(request, settings.max_batch_files, settings.max_batch_bytes)
     return BatchPrediction(results=tuple(await asyncio.gather(*map(item, uploads))))
+
+
+@router.get("/", include_in_schema=False)
+async def root() -> RedirectResponse:
+    """Lead whoever opens the service in a browser to where it can be tried."""
+    return RedirectResponse("/docs")
 
 
 @router.get("/classes", summary="The ten classes", tags=["model"])

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.model_card import ModelCard  # noqa: TC001  pydantic reads it when the class is made
 
-Probability = Annotated[float, Field(ge=0, le=1)]
+Probability = Annotated[float, Field(ge=0, le=1, examples=[0.9981])]
 
 
 class Answer(BaseModel):
@@ -20,8 +20,8 @@ class Answer(BaseModel):
 class ClassName(Answer):
     """One of the classes."""
 
-    class_id: int = Field(description="Position in the order of the data set, from 0.")
-    label: str = Field(description="Name of the class.")
+    class_id: int = Field(description="Position in the order of the data set, from 0.", examples=[9])
+    label: str = Field(description="Name of the class.", examples=["Ankle boot"])
 
 
 class ClassProbability(ClassName):
@@ -33,23 +33,28 @@ class ClassProbability(ClassName):
 class ImageFacts(Answer):
     """The file that was sent."""
 
-    format: str = Field(description="Found by its bytes: PNG, JPEG, WEBP, BMP, GIF, TIFF, or RAW.")
-    width: int = Field(description="In pixels, as stored.")
-    height: int = Field(description="In pixels, as stored.")
+    format: str = Field(description="Found by its bytes: PNG, JPEG, WEBP, BMP, GIF, TIFF, or RAW.", examples=["JPEG"])
+    width: int = Field(description="In pixels, as stored.", examples=[3024])
+    height: int = Field(description="In pixels, as stored.", examples=[4032])
 
 
 class ConversionFacts(Answer):
     """How the picture became the 28x28 image that the model saw."""
 
-    mode: str = Field(description="`native`: untouched; `photo`: converted as the data set was; `none`: resized only.")
-    steps: tuple[str, ...] = Field(description="What was done, in order.")
+    mode: str = Field(
+        description="`native`: untouched; `photo`: converted as the data set was; `none`: resized only.",
+        examples=["photo"],
+    )
+    steps: tuple[str, ...] = Field(
+        description="What was done, in order.", examples=[["exif_transpose", "greyscale", "negated"]]
+    )
 
 
 class ModelName(Answer):
     """The model that answered."""
 
-    name: str
-    version: str
+    name: str = Field(examples=["fashion-mnist"])
+    version: str = Field(examples=["1"])
 
 
 class Prediction(Answer):

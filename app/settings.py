@@ -24,22 +24,32 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, protected_namespaces=())
 
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(8000, ge=0, le=65535, description="Port to listen on.")
-    workers: Count = Field(1, description="Processes, each with its own model.")
-    threads: Count | None = Field(None, description="Cores a forward pass may use; by default the cores over workers.")
-    model_dir: Path = Field(Path("models/fashion-mnist/1"), description="Folder of the artifact to serve.")
-    max_body_bytes: Count = Field(10 * 2**20, description="Largest picture.")
-    max_batch_files: Count = Field(64, description="Most pictures in one `/predict/batch`.")
-    max_batch_bytes: Count = Field(64 * 2**20, description="Largest body of `/predict/batch`.")
-    max_image_pixels: Count = Field(50_000_000, description="Most pixels of a picture, read from its header.")
-    max_pending_images: Count = Field(256, description="Pictures taken on at a time, over which answers are 503.")
-    max_forward_images: Count = Field(32, description="Most pictures in one forward pass.")
-    request_timeout_seconds: float = Field(30.0, gt=0, description="Deadline of a request.")
-    keep_alive_seconds: Count = Field(75, description="How long an idle connection is kept; proxies keep theirs 60.")
-    shutdown_seconds: Count = Field(20, description="How long requests in flight may take after SIGTERM.")
-    log_format: Literal["console", "json"] = Field("console", description="One line an event, for people or machines.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on.")
+    workers: Count = Field(default=1, description="Processes, each with its own model.")
+    threads: Count | None = Field(
+        default=None, description="Cores a forward pass may use; by default the cores over workers."
+    )
+    model_dir: Path = Field(default=Path("models/fashion-mnist/1"), description="Folder of the artifact to serve.")
+    max_body_bytes: Count = Field(default=10 * 2**20, description="Largest picture.")
+    max_batch_files: Count = Field(default=64, description="Most pictures in one `/predict/batch`.")
+    max_batch_bytes: Count = Field(default=64 * 2**20, description="Largest body of `/predict/batch`.")
+    max_image_pixels: Count = Field(default=50_000_000, description="Most pixels of a picture, read from its header.")
+    max_pending_images: Count = Field(
+        default=256, description="Pictures taken on at a time, over which answers are 503."
+    )
+    max_forward_images: Count = Field(default=32, description="Most pictures in one forward pass.")
+    request_timeout_seconds: float = Field(default=30.0, gt=0, description="Deadline of a request.")
+    keep_alive_seconds: Count = Field(
+        default=75, description="How long an idle connection is kept; proxies keep theirs 60."
+    )
+    shutdown_seconds: Count = Field(default=20, description="How long requests in flight may take after SIGTERM.")
+    log_format: Literal["console", "json"] = Field(
+        default="console", description="One line an event, for people or machines."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least level that is logged."
+    )
 
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:

@@ -47,7 +47,7 @@ class FirstPixelClassifier:
         before: Called with each batch before it is answered; may wait or raise.
     """
 
-    def __init__(self, before: Callable[[NDArray[np.uint8]], None] = lambda images: None) -> None:
+    def __init__(self, before: Callable[[NDArray[np.uint8]], None] = lambda _: None) -> None:
         self.card = make_card()
         self.seen: list[NDArray[np.uint8]] = []
         self.before = before

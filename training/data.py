@@ -96,7 +96,7 @@ def download() -> None:
 def find_folder(
     given: Path | None = None,
     known: Sequence[Path] | None = None,
-    download: Callable[[], None] = download,
+    download: Callable[[], object] = download,
 ) -> Path:
     """Return the first folder that holds all four files, downloading them only if there is none.
 

@@ -85,7 +85,7 @@ def decode(data: bytes, media_type: str, max_image_pixels: int) -> Decoded:
         return _decode(data, kind, max_image_pixels)
     except ImageTooLargeError:
         raise
-    except Exception as error:  # noqa: BLE001  foreign bytes: Pillow's decoders raise almost anything on damaged ones
+    except Exception as error:  # foreign bytes: Pillow's decoders raise almost anything on damaged ones
         msg = f"Expected a readable {kind} image, received {len(data)} bytes that Pillow cannot decode. "
         msg += "The file is damaged or was cut off on its way; send it again."
         raise InvalidImageError(msg) from error

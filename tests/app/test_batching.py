@@ -6,13 +6,13 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 
 from app.batching import MicroBatcher, batch_sizes
 from tests.fakes import FirstPixelClassifier, tagged_image
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 

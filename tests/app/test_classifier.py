@@ -57,7 +57,7 @@ def test_an_artifact_that_does_not_answer_as_its_card_says_is_refused(copy: Path
     golden = read_verified(copy).golden_set
     other = golden[3].model_copy(update={"probabilities": golden[4].probabilities})
     rewritten(copy, golden_set=(*golden[:3], other, *golden[4:]))
-    with pytest.raises(StartError, match="expected the probabilities on the card for golden image 3, within 0.001"):
+    with pytest.raises(StartError, match=r"expected the probabilities on the card for golden image 3, within 0\.001"):
         SavedModelClassifier(copy)
 
 

@@ -83,10 +83,10 @@ def test_a_failure_after_the_answer_began_is_left_to_the_server() -> None:
 
     sent: list[Message] = []
 
-    async def send(message: Message) -> None:  # noqa: RUF029  ASGI's signature
+    async def send(message: Message) -> None:
         sent.append(message)
 
-    async def receive() -> Message:  # noqa: RUF029  ASGI's signature
+    async def receive() -> Message:
         return {"type": "http.request"}
 
     scope: dict[str, Any] = {"type": "http", "method": "GET", "path": "/", "headers": []}

@@ -12,6 +12,7 @@ from training import data
 from training.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -56,7 +57,7 @@ def test_plain_and_compressed_files_are_read_and_split(
 
 @pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: content[:-1] + b"\xff"])
 def test_a_truncated_or_changed_file_is_refused_by_name(
-    tmp_path: Path, files: dict[str, bytes], damage: data.Callable[[bytes], bytes]
+    tmp_path: Path, files: dict[str, bytes], damage: Callable[[bytes], bytes]
 ) -> None:
     write(tmp_path, files)
     path = tmp_path / "t10k-images-idx3-ubyte"

@@ -22,8 +22,8 @@ def test_precision_and_recall_are_read_off_the_confusion_matrix() -> None:
     evaluation = Evaluation(split, np.eye(10, dtype=np.float32)[predicted])
     assert evaluation.confusion[:3, :3].tolist() == [[2, 1, 0], [0, 1, 0], [0, 1, 0]]
     rows = {row.label: (row.precision, row.recall) for row in evaluation.metrics.classes}
-    assert rows[LABELS[0]] == (1, pytest.approx(2 / 3))
-    assert rows[LABELS[1]] == (pytest.approx(1 / 3), 1)
+    assert rows[LABELS[0]] == pytest.approx((1, 2 / 3))
+    assert rows[LABELS[1]] == pytest.approx((1 / 3, 1))
     assert rows[LABELS[2]] == (0, 0)
 
 

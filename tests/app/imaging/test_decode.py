@@ -152,7 +152,7 @@ def test_well_known_formats_that_are_not_accepted_are_named_with_what_to_do(data
 )
 def test_anything_else_is_refused_with_the_list_of_what_is_accepted(data: bytes) -> None:
     with pytest.raises(
-        UnsupportedMediaTypeError, match="PNG, JPEG, WEBP, BMP, GIF or TIFF, received .* something else"
+        UnsupportedMediaTypeError, match=r"PNG, JPEG, WEBP, BMP, GIF or TIFF, received .* something else"
     ):
         decoded(data)
 

@@ -1,0 +1,81 @@
+"""The README against the code: what it promises is what the code does."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app import errors
+from app.classifier import SavedModelClassifier
+from app.main import create_app
+from app.model_card import SplitMetrics, read_verified
+from app.settings import PREFIX, Settings
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_first_request_gives_the_answer_that_stands_beside_it() -> None:
+    shown = json.loads(re.findall(r"```json\n(.+?)```", README, re.DOTALL)[0])
+    picture = ROOT / re.findall(r"curl -F file=@(\S+) ", README)[0]
+    with TestClient(create_app(Settings(), SavedModelClassifier(ROOT / Settings().model_dir))) as client:
+        answer = client.post("/predict", files={"file": picture.read_bytes()}).json()
+    # Another processor may round the fourth digit the other way.
+    probabilities = [[entry.pop("probability") for entry in one.pop("probabilities")] for one in (answer, shown)]
+    assert probabilities[0] == pytest.approx(probabilities[1], abs=2e-4)
+    assert answer["prediction"].pop("probability") == pytest.approx(shown["prediction"].pop("probability"), abs=2e-4)
+    assert answer == shown
+
+
+def test_the_table_of_settings_is_the_settings() -> None:
+    rows = re.findall(rf"^\| `({PREFIX}\w+)` \| (?:`(.*?)`)? *\| (.+?) \|$", README, re.MULTILINE)
+    assert rows == [
+        (PREFIX + name.upper(), "" if field.default is None else str(field.default), field.description)
+        for name, field in Settings.model_fields.items()
+    ]
+
+
+def test_the_table_of_problems_has_every_error_with_its_status() -> None:
+    rows = set(re.findall(r"^\| (\d{3}) \| `(\w+)`", README, re.MULTILINE))
+    listed = set(re.findall(r"\w+Error +(\d{3}) (\w+)", errors.__doc__ or ""))
+    assert rows == listed
+
+
+def test_the_figures_of_the_shipped_model_are_those_of_its_card() -> None:
+    card = read_verified(ROOT / Settings().model_dir)
+    (row,) = re.findall(r"^\| `cnn` \|(.+)\|$", README, re.MULTILINE)
+    cells = [cell.strip() for cell in row.split("|")]
+    training = card.training
+    assert cells == [
+        f"{card.network.parameters:,}",
+        f"{card.network.multiply_accumulates / 1e6:.1f} M",
+        str(training.epochs),
+        f"{training.minutes:.0f}",
+        f"{card.metrics['validation'].accuracy:.2%}",
+        f"{card.metrics['test'].accuracy:.2%}",
+        _interval(card.metrics["test"]),
+        str(training.config["seed"]),
+    ]
+    assert f"**{card.metrics['test'].accuracy:.2%} of the test split**" in README
+
+
+def _interval(split: SplitMetrics) -> str:
+    low, high = split.accuracy_interval_95
+    return f"{low:.2%} to {high:.2%}"
+
+
+@pytest.mark.parametrize("path", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"])
+def test_every_file_that_a_page_points_at_is_there(path: str) -> None:
+    text = (ROOT / path).read_text()
+    links = [link for link in re.findall(r"\]\(([^)#]+?)\)", text) if "://" not in link]
+    modules = re.findall(r"`((?:app|training|tests|models|docs|requirements)/[\w./-]+\w)`", text)
+    made = {"models/fashion-mnist-mlp/1"}
+    assert [name for name in {*links, *modules} - made if not (ROOT / name).exists()] == []
+
+
+def test_contributing_stays_short() -> None:
+    assert len((ROOT / "CONTRIBUTING.md").read_text().splitlines()) < 60
