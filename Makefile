@@ -1,5 +1,6 @@
 # The same commands everywhere: what CI runs is what the README says.
-PYTHON ?= $(firstword $(foreach v,3.13 3.12 3.11,$(shell command -v python$(v))) python3)
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do $$python -c \
+  'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
 RUN := $(VENV)/bin/python -m
 
@@ -28,8 +29,8 @@ lock: ## compile the hash-pinned requirement files anew; needs uv
 	    $${file#*:} -o requirements/$${file%%:*}.txt pyproject.toml; done
 
 $(VENV)/.%: requirements/%.txt
-	@test -x $(VENV)/bin/python || $(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and \
-	  "needs Python 3.11 to 3.13: make PYTHON=/path/to/python3.12")'
-	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	$(RUN) pip install -q --disable-pip-version-check --require-hashes -r $<
+	@test -n "$(PYTHON)" || { echo "needs Python 3.11, 3.12 or 3.13: make PYTHON=/path/to/one"; exit 1; }
+	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV)
+	@echo "installing $< into $(VENV): about a minute, once"
+	@$(RUN) pip install -q --disable-pip-version-check --require-hashes -r $<
 	@touch $@
