@@ -57,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job and return the process's exit code."""
     given = parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("tensorflow").setLevel(logging.WARNING)  # else it names folders that are gone when the job ends
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read by TensorFlow when it is first imported
     precision = given.precision or (native_precision() if given.network == "cnn" else None)
     config = DEFAULTS[given.network].override(
