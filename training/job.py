@@ -14,10 +14,11 @@ import tensorflow as tf
 
 from app.classifier import SavedModel
 from app.model_card import IMAGE_SHAPE, GoldenExample, ModelCard, NetworkFacts, TrainingFacts, file_digests
+from training.atomic import replacing
 from training.calibrate import fit_temperature
 from training.data import DIGESTS, LABELS
 from training.evaluate import evaluate
-from training.export import replacing, save_graph
+from training.export import save_graph
 from training.network import build, multiply_accumulates
 from training.report import write_report
 from training.train import train

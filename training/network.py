@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 import keras
 from keras import layers
 
+from app.model_card import IMAGE_SHAPE
 from training.data import LABELS
 
 if TYPE_CHECKING:
     from training.config import TrainingConfig
-
-IMAGE_SHAPE = (28, 28)
-"""Height and width of what every network takes."""
 
 
 def build(config: TrainingConfig) -> keras.Model:

@@ -51,9 +51,10 @@ def page(card: ModelCard) -> str:
     )
     return f"""# {card.name} {card.version}
 
-`{network.name}`: {network.parameters:,} parameters, {network.multiply_accumulates / 1e6:.1f} million
-multiply-accumulates an image, {training.epochs} epochs in {training.minutes:.0f} minutes on {training.machine}, seed
-{training.config["seed"]}.
+- Network: `{network.name}`, {network.parameters:,} parameters
+- Cost: {network.multiply_accumulates:,} multiply-accumulates an image
+- Training: {training.epochs} epochs in {training.minutes:.0f} minutes, seed {training.config["seed"]}
+- Machine: {training.machine}
 
 | split | n | accuracy | 95 % interval | negative log-likelihood |
 | --- | ---: | ---: | --- | ---: |

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from app.model_card import IMAGE_SHAPE
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SIDE = 28
-"""Height and width of the result, in pixels."""
+SIDE, _ = IMAGE_SHAPE
 
 BORDER_SHARE = 0.03
 """Width of the frame that is taken for ground, as a share of the shorter side."""

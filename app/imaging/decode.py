@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from app.errors import ImageTooLargeError, InvalidImageError, UnsupportedMediaTypeError
+from app.model_card import IMAGE_SHAPE
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit warns, then raises; `decode` reads the header and refuses by itself
 
@@ -16,8 +17,8 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 """What is accepted, by Pillow's names; of animations and multi-page files the first frame counts."""
 
 RAW_MEDIA_TYPE = "application/octet-stream"
-RAW_SIDE = 28
-RAW_BYTES = RAW_SIDE * RAW_SIDE
+RAW_HEIGHT, RAW_WIDTH = IMAGE_SHAPE
+RAW_BYTES = RAW_HEIGHT * RAW_WIDTH
 """A body of this many bytes without an image's signature, sent as octet-stream, is 28x28 grey pixels, row by row."""
 
 _SIGNATURES: dict[str, tuple[bytes, ...]] = {
@@ -77,8 +78,8 @@ def decode(data: bytes, media_type: str, max_image_pixels: int) -> Decoded:
         raise InvalidImageError(msg)
     kind = _accepted_format(data)
     if kind is None and len(data) == RAW_BYTES and media_type == RAW_MEDIA_TYPE:
-        pixels = Image.frombytes("L", (RAW_SIDE, RAW_SIDE), data)
-        return Decoded(pixels, "RAW", RAW_SIDE, RAW_SIDE, ())
+        pixels = Image.frombytes("L", (RAW_WIDTH, RAW_HEIGHT), data)
+        return Decoded(pixels, "RAW", RAW_WIDTH, RAW_HEIGHT, ())
     if kind is None:
         raise UnsupportedMediaTypeError(_explain(data))
     try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from training.export import replacing
+from training.atomic import replacing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +17,7 @@ FILES = 40
 WRITER = """
 import sys
 from pathlib import Path
-from training.export import replacing
+from training.atomic import replacing
 print("ready", flush=True)
 generation = 0
 while True:
