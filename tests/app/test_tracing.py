@@ -93,3 +93,23 @@ def test_a_failure_after_the_answer_began_is_left_to_the_server() -> None:
     with pytest.raises(RuntimeError, match="late"):
         asyncio.run(RequestTracing(fails_late)(scope, receive, send))
     assert [message["type"] for message in sent] == ["http.response.start"]
+
+
+def test_a_client_that_hangs_up_while_sending_is_no_failure(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def call() -> None:
+        scope = {"type": "http", "method": "POST", "path": "/predict", "headers": [], "query_string": b""}
+        await client.app(scope, receive, send)
+
+    asyncio.run(call())
+    assert sent[0]["status"] == 400
+    assert "request failed" not in caplog.text
