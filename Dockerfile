@@ -1,0 +1,58 @@
+# Two images: `serving`, the default, and `training`.
+
+FROM python:3.11-slim-bookworm AS python
+ENV PATH=/venv/bin:$PATH
+WORKDIR /service
+
+FROM python AS packages
+COPY requirements/serving.txt requirements/
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python -m venv --without-pip /venv \
+    && pip --python /venv/bin/python install --quiet --require-hashes -r requirements/serving.txt
+
+FROM packages AS training
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends dataset-fashion-mnist \
+    && rm -r /var/lib/apt/lists/*
+COPY requirements/training.txt requirements/
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip --python /venv/bin/python install --quiet --require-hashes -r requirements/training.txt
+COPY app app
+COPY training training
+RUN mkdir models runs && chmod -R a+rX .
+# For the caches of Keras and Matplotlib: the job runs as a user without a home.
+ENV HOME=/tmp
+# What the job writes belongs to the owner of the mounted models/, whoever that is on the host.
+ENTRYPOINT ["sh", "-c", "chown --reference=models runs \
+    && exec setpriv --reuid=$(stat -c %u models) --regid=$(stat -c %g models) --clear-groups \
+    python -m training \"$@\"", "training"]
+
+FROM packages AS pruned
+RUN apt-get update && apt-get install -y --no-install-recommends binutils
+# TensorFlow declares these and runs without them: a SavedModel needs no Keras. Other packages' libraries are left as
+# they are, since stripping breaks NumPy's; bytecode is left too, since compiling it doubles the time of a start.
+RUN pip --python /venv/bin/python uninstall --quiet -y \
+        h5py keras libclang markdown-it-py mdurl namex optree pygments rich setuptools wheel \
+    && cd /venv/lib/python3.*/site-packages/tensorflow \
+    && rm -r include \
+    && find . -name '*.so*' -type f -exec strip --strip-unneeded {} + \
+    && python -c 'import tensorflow'
+
+FROM python AS serving
+RUN pip uninstall --quiet -y pip setuptools wheel && rm -r /usr/local/lib/python3.*/ensurepip
+COPY --from=pruned /venv /venv
+COPY app app
+COPY models models
+# Building the service verifies the artifact, replays its golden set on the pruned packages, and leaves the bytecode of
+# all it imports.
+RUN chmod -R a+rX . && python -c 'from app.main import app_from_environment; app_from_environment()'
+ENV FASHION_HOST=0.0.0.0 FASHION_PORT=8000 FASHION_LOG_FORMAT=json
+# Given an arena for each thread, glibc keeps twice as much of the memory that large pictures took.
+ENV MALLOC_ARENA_MAX=2
+EXPOSE 8000
+USER 10001:10001
+# no_proxy: a Docker client can hand its proxy to every container.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
+    CMD no_proxy=* python -c "from urllib.request import urlopen; \
+    urlopen('http://127.0.0.1:$FASHION_PORT/health/ready', timeout=4)"
+CMD ["python", "-m", "app"]
