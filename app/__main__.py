@@ -39,7 +39,7 @@ def main() -> None:
         server_header=False,
         timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=settings.shutdown_seconds,
-        timeout_worker_healthcheck=15,  # loading TensorFlow holds the interpreter for seconds
+        timeout_worker_healthcheck=10,  # loading TensorFlow holds the interpreter for seconds
     )
     if settings.workers == 1:
         uvicorn.Server(config).run()

@@ -37,7 +37,7 @@ def create_app(settings: Settings, classifier: Classifier) -> FastAPI:
         settings: Limits and deadlines.
         classifier: What computes; loaded, so that nothing can fail once the service listens.
     """
-    predictor = Predictor(classifier, settings, available_cores())
+    predictor = Predictor(classifier, settings, cores_of_a_worker(settings))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -65,6 +65,11 @@ def create_app(settings: Settings, classifier: Classifier) -> FastAPI:
     return app
 
 
+def cores_of_a_worker(settings: Settings) -> int:
+    """Share the cores among the workers: for the forward pass, and for as many pictures decoded at a time."""
+    return max(1, available_cores() // settings.workers)
+
+
 def app_from_environment() -> FastAPI:
     """Build the service as the environment describes it; uvicorn calls this in each worker.
 
@@ -74,9 +79,10 @@ def app_from_environment() -> FastAPI:
     try:
         settings = read_settings()
         configure_logging(settings)
-        cores = max(1, available_cores() // settings.workers)
         classifier = SavedModelClassifier(
-            settings.model_dir, batch_sizes(settings.max_forward_images), settings.threads or cores
+            settings.model_dir,
+            batch_sizes(settings.max_forward_images),
+            settings.threads or cores_of_a_worker(settings),
         )
     except StartError as error:
         print(f"fashion-mnist-service: {error}", file=sys.stderr)

@@ -19,9 +19,11 @@ from app.schemas import ClassName, ClassProbability, ConversionFacts, ImageFacts
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from app.classifier import Classifier
-    from app.imaging.conversion import Converted, Mode
-    from app.imaging.decode import Decoded
+    from app.imaging.conversion import Mode
     from app.settings import Settings
 
 RATE_MEMORY = 0.9
@@ -79,6 +81,7 @@ class Predictor:
         self._admission = Admission(settings.max_pending_images)
         self._decoders = CapacityLimiter(cores)
         self.card = classifier.card
+        self._model = ModelName(name=self.card.name, version=self.card.version)
         self.classes = tuple(ClassName(class_id=i, label=label) for i, label in enumerate(self.card.labels))
 
     async def predict(self, data: bytes, media_type: str, mode: Mode) -> Prediction:
@@ -96,32 +99,40 @@ class Predictor:
         with self._admission.permit():
             try:
                 async with asyncio.timeout(limit):
-                    decoded, converted = await to_thread.run_sync(
+                    image, image_facts, conversion_facts = await to_thread.run_sync(
                         self._prepare, data, media_type, mode, limiter=self._decoders
                     )
-                    probabilities = await self._batcher.classify(converted.image)
+                    probabilities = await self._batcher.classify(image)
             except TimeoutError as error:
                 msg = f"Expected an answer within {limit:g} seconds, which have passed. Try again later."
                 raise RequestTimeoutError(msg) from error
-        return self._rank(decoded, converted, probabilities.tolist())
+        ranked = self._rank(probabilities.tolist())
+        return Prediction(
+            prediction=max(ranked, key=lambda one: one.probability),
+            probabilities=ranked,
+            image=image_facts,
+            conversion=conversion_facts,
+            model=self._model,
+        )
 
     def close(self) -> None:
         """Release the thread of the forward pass."""
         self._batcher.close()
 
-    def _prepare(self, data: bytes, media_type: str, mode: Mode) -> tuple[Decoded, Converted]:
+    def _prepare(
+        self, data: bytes, media_type: str, mode: Mode
+    ) -> tuple[NDArray[np.uint8], ImageFacts, ConversionFacts]:
+        """Decode and convert, in a thread; the decoded pixels are let go before the image waits for its batch."""
         decoded = decode(data, media_type, self._settings.max_image_pixels)
-        return decoded, convert(decoded.pixels, mode)
+        converted = convert(decoded.pixels, mode)
+        return (
+            converted.image,
+            ImageFacts(format=decoded.format, width=decoded.width, height=decoded.height),
+            ConversionFacts(mode=converted.mode, steps=decoded.steps + converted.steps),
+        )
 
-    def _rank(self, decoded: Decoded, converted: Converted, probabilities: list[float]) -> Prediction:
-        ranked = tuple(
+    def _rank(self, probabilities: list[float]) -> tuple[ClassProbability, ...]:
+        return tuple(
             ClassProbability(class_id=name.class_id, label=name.label, probability=probability)
             for name, probability in zip(self.classes, probabilities, strict=True)
-        )
-        return Prediction(
-            prediction=max(ranked, key=lambda one: one.probability),
-            probabilities=ranked,
-            image=ImageFacts(format=decoded.format, width=decoded.width, height=decoded.height),
-            conversion=ConversionFacts(mode=converted.mode, steps=decoded.steps + converted.steps),
-            model=ModelName(name=self.card.name, version=self.card.version),
         )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADER = "X-Request-ID"
+PROBES = "/health/"
 ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 """An id that a client may choose; anything else could forge log lines or headers, and is replaced."""
 
@@ -55,7 +56,9 @@ class RequestTracing:
                     raise
                 await problem_response(internal_problem())(scope, receive, send_with_id)
             finally:
-                logger.info(
+                # Probes come every few seconds and would bury the rest.
+                log = logger.debug if scope["path"].startswith(PROBES) else logger.info
+                log(
                     "request",
                     method=scope["method"],
                     path=scope["path"],

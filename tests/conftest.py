@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import structlog
 from fastapi.testclient import TestClient
 from PIL import Image
 
@@ -60,6 +62,15 @@ def classifier() -> FirstPixelClassifier:
 def client(classifier: FirstPixelClassifier) -> Iterator[TestClient]:
     with TestClient(create_app(Settings(), classifier)) as client:
         yield client
+
+
+@pytest.fixture
+def restored_logging() -> Iterator[None]:
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = before
+    structlog.reset_defaults()
 
 
 def encoded(image: NDArray[np.uint8] | Image.Image, kind: str = "PNG", **options: object) -> bytes:

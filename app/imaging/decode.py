@@ -6,7 +6,7 @@ import io
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from app.errors import ImageTooLargeError, InvalidImageError, UnsupportedMediaTypeError
 from app.model_card import IMAGE_SHAPE
@@ -20,6 +20,9 @@ RAW_MEDIA_TYPE = "application/octet-stream"
 RAW_HEIGHT, RAW_WIDTH = IMAGE_SHAPE
 RAW_BYTES = RAW_HEIGHT * RAW_WIDTH
 """A body of this many bytes without an image's signature, sent as octet-stream, is 28x28 grey pixels, row by row."""
+
+TURNED_ORIENTATIONS = range(2, 9)
+"""EXIF's values for pictures that are stored turned or mirrored; 1 is upright and others mean nothing."""
 
 _SIGNATURES: dict[str, tuple[bytes, ...]] = {
     "PNG": (b"\x89PNG\r\n\x1a\n",),
@@ -101,20 +104,23 @@ def _decode(data: bytes, kind: str, max_image_pixels: int) -> Decoded:
             raise ImageTooLargeError(msg)
         image.load()
         steps = []
-        upright = ImageOps.exif_transpose(image)
-        if upright.size != image.size or image.getexif().get(0x0112, 1) != 1:
+        if image.getexif().get(ExifTags.Base.Orientation, 1) in TURNED_ORIENTATIONS:
             steps.append("exif_transpose")
-    if upright.has_transparency_data:
-        steps.append("composited_on_white")
-        rgba = upright.convert("RGBA")
-        upright = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-    return Decoded(_to_grey_or_rgb(upright), kind, width, height, tuple(steps))
+            ImageOps.exif_transpose(image, in_place=True)  # in place: a picture of 50 megapixels is not copied
+        if image.has_transparency_data:
+            steps.append("composited_on_white")
+            rgba = image.convert("RGBA")
+            upright = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+        else:
+            upright = _to_grey_or_rgb(image)
+    return Decoded(upright, kind, width, height, tuple(steps))
 
 
 def _to_grey_or_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith(("I", "F")):
         return _scaled_to_8_bit(image)
-    return image.convert("L" if image.mode in {"1", "L"} else "RGB")
+    mode = "L" if image.mode in {"1", "L"} else "RGB"
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _scaled_to_8_bit(image: Image.Image) -> Image.Image:

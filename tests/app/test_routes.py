@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from app.logs import configure_logging
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import encoded
@@ -171,11 +172,13 @@ def test_over_the_limit_of_pending_pictures_the_answer_is_503_with_a_time_to_com
     assert int(refused.headers["retry-after"]) >= 1
 
 
+@pytest.mark.usefixtures("restored_logging")
 def test_a_failure_of_ours_says_nothing_of_what_failed() -> None:
     def fail(_: NDArray[np.uint8]) -> None:
         msg = "a secret"
         raise RuntimeError(msg)
 
+    configure_logging(Settings())
     with TestClient(create_app(Settings(), FirstPixelClassifier(fail))) as client:
         response = client.post("/predict", content=BOOT)
     assert problem(response) == (500, "internal")

@@ -6,28 +6,18 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import structlog
 
 from app.logs import configure_logging
 from app.settings import Settings
 from app.tracing import RequestTracing
 from tests.conftest import encoded
-from tests.fakes import tagged_image
+from tests.fakes import FirstPixelClassifier, tagged_image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    import numpy as np
     from fastapi.testclient import TestClient
+    from numpy.typing import NDArray
     from starlette.types import Message, Receive, Scope, Send
-
-
-@pytest.fixture
-def restored_logging() -> Iterator[None]:
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
-    yield
-    root.handlers[:], root.level = before
-    structlog.reset_defaults()
 
 
 def test_an_id_that_the_client_chose_comes_back(client: TestClient) -> None:
@@ -73,6 +63,34 @@ def test_the_console_format_is_for_people(capsys: pytest.CaptureFixture[str]) ->
     configure_logging(Settings(log_format="console"))
     logging.getLogger("app").info("hello")
     assert "hello" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("restored_logging")
+def test_a_failure_is_logged_with_its_traceback_and_without_the_picture(
+    client: TestClient, capsys: pytest.CaptureFixture[str], classifier: FirstPixelClassifier
+) -> None:
+    def fail(_: NDArray[np.uint8]) -> None:
+        msg = "a secret"
+        raise RuntimeError(msg)
+
+    classifier.before = fail
+    for log_format in ("console", "json"):
+        configure_logging(Settings(log_format=log_format))
+        assert client.post("/predict", content=encoded(tagged_image(9))).status_code == 500
+        logged = capsys.readouterr().err
+        assert "Traceback" in logged
+        assert "RuntimeError: a secret" in logged
+        assert "array(" not in logged
+
+
+@pytest.mark.usefixtures("restored_logging")
+def test_probes_are_logged_only_when_everything_is(client: TestClient, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = []
+    for level in ("info", "debug"):
+        configure_logging(Settings(log_format="json", log_level=level))
+        client.get("/health/live")
+        lines.append(capsys.readouterr().err.count('"path": "/health/live"'))
+    assert lines == [0, 1]
 
 
 def test_a_failure_after_the_answer_began_is_left_to_the_server() -> None:
