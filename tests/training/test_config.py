@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 from dataclasses import FrozenInstanceError
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,8 @@ if TYPE_CHECKING:
 
 
 def test_every_field_is_documented() -> None:
-    documentation = TrainingConfig.__doc__ or ""
-    assert [name for name in TrainingConfig.__dataclass_fields__ if f"        {name}: " not in documentation] == []
+    documentation = inspect.getdoc(TrainingConfig) or ""
+    assert [name for name in TrainingConfig.__dataclass_fields__ if f"\n    {name}: " not in documentation] == []
 
 
 def test_a_config_cannot_be_changed_but_overridden() -> None:
