@@ -74,17 +74,3 @@ def test_real_test_images_are_answered_however_they_are_encoded(
             assert answer["prediction"] == answer["probabilities"][probabilities.argmax()]
             right += answer["prediction"]["class_id"] == class_id
         assert right >= 85
-
-
-@pytest.mark.parametrize("scale", [4, 12])
-def test_a_dark_garment_on_a_white_ground_is_recognised_as_its_bright_original(
-    shipped: SavedModelClassifier, data: Data, scale: int
-) -> None:
-    agree = 0
-    with TestClient(create_app(Settings(), shipped)) as client:
-        for image in data.test.images:
-            large = np.kron(255 - image, np.ones((scale, scale), np.uint8))
-            catalogue = np.pad(large, 5 * scale, constant_values=255)
-            answer = client.post("/predict", content=encoded(catalogue)).json()
-            agree += answer["prediction"]["class_id"] == shipped.classify(image[None])[0].argmax()
-    assert agree >= 85

@@ -1,0 +1,90 @@
+"""`python -m benchmarks.disguise`: how often is a data set image, disguised as a catalogue picture, answered as itself?
+
+Fashion-MNIST was made from catalogue pictures by a fixed conversion. Here its images are turned back into such
+pictures, and sent the way of every upload: decoded, converted, classified.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from app.classifier import SavedModelClassifier
+from app.imaging.conversion import Mode, convert
+from app.imaging.decode import decode
+from training.data import find_folder, load
+
+if TYPE_CHECKING:
+    from app.classifier import Classifier
+    from training.data import Split
+
+JPEG_QUALITY = 75
+GROUNDS = {"white": (255.0, 255.0), "pale": (215.0, 255.0)}
+GARMENTS = {"black": (0.0, 0.0), "tinted": (0.0, 70.0)}
+"""Range of each channel, in grey levels: of the ground, and of the garment where the original is white."""
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.disguise", description=__doc__)
+    parser.add_argument("--split", choices=["validation", "test"], default="validation")
+    parser.add_argument(
+        "--images", type=int, default=2000, metavar="N", help="the first N of the split (default: 2000)"
+    )
+    parser.add_argument("--model", type=Path, default=Path("models/fashion-mnist/1"), metavar="FOLDER")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    classifier = SavedModelClassifier(given.model)
+    split = getattr(load(find_folder(), classifier.card.training.config["seed"]), given.split).take(slice(given.images))
+    print(f"{given.split} split, n = {len(split)}, seed {given.seed}\n")
+    print("| ground | garment | as the native image | right | native right |\n| --- | --- | ---: | ---: | ---: |")
+    for ground in GROUNDS:
+        for garment in GARMENTS:
+            same, right, native = measure(classifier, split, ground, garment, given.seed)
+            print(f"| {ground} | {garment} | {same:.1%} | {right:.1%} | {native:.1%} |", flush=True)
+
+
+def measure(classifier: Classifier, split: Split, ground: str, garment: str, seed: int) -> tuple[float, float, float]:
+    """Return the shares of disguised images answered as their native one, of them right, and of native ones right."""
+    rng = np.random.default_rng(seed)
+    pictures = (disguise(image, ground, garment, rng) for image in split.images)
+    converted = [convert(decode(picture, "image/jpeg", 10**8).pixels, Mode.AUTO).image for picture in pictures]
+    answers = classifier.classify(np.stack(converted)).argmax(axis=1)
+    native = classifier.classify(split.images).argmax(axis=1)
+    right, native_right = answers == split.class_ids, native == split.class_ids
+    return float((answers == native).mean()), float(right.mean()), float(native_right.mean())
+
+
+def disguise(image: np.ndarray, ground: str, garment: str, rng: np.random.Generator) -> bytes:
+    """Turn an image into a catalogue picture.
+
+    Args:
+        image: uint8 `[28, 28]`, garment bright on black.
+        ground: One of `GROUNDS`.
+        garment: One of `GARMENTS`.
+        rng: Decides the colours, the scale (3 to 20), how it is scaled, and the margins (5 % to 60 % a side).
+
+    Returns:
+        A JPEG with the garment dark on a light ground, off the centre.
+    """
+    side = round(len(image) * rng.uniform(3, 20))
+    resampling = rng.choice([Image.Resampling.NEAREST, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS])
+    garment_share = (
+        np.asarray(Image.fromarray(image).resize((side, side), int(resampling)), np.float32)[..., None] / 255
+    )
+    ground_colour, garment_colour = rng.uniform(*GROUNDS[ground], 3), rng.uniform(*GARMENTS[garment], 3)
+    top, bottom, left, right = (int(margin) for margin in rng.uniform(0.05, 0.6, 4) * side)
+    canvas = np.tile(ground_colour, (top + side + bottom, left + side + right, 1))
+    canvas[top : top + side, left : left + side] += garment_share * (garment_colour - ground_colour)
+    buffer = io.BytesIO()
+    Image.fromarray(np.rint(canvas).astype(np.uint8)).save(buffer, "JPEG", quality=JPEG_QUALITY)
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    main()
