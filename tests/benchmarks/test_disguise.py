@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 def test_a_test_image_disguised_as_a_catalogue_picture_is_answered_as_itself(
     data: Data, ground: str, garment: str
 ) -> None:
-    same, right, native = measure(SavedModelClassifier(Settings().model_dir), data.test, ground, garment, seed=0)
+    classifier = SavedModelClassifier(Settings().model_dir)
+    same, right, native = measure(classifier, data.test.take(slice(0, None, 2)), ground, garment, seed=0)
     assert same >= 0.9
     assert right >= native - 0.06
 
