@@ -60,8 +60,10 @@ def test_retry_after_is_what_waits_at_the_rate_measured_last() -> None:
     for permit in held:
         permit.__enter__()
     assert admission.retry_after_seconds == 1  # nothing is measured yet
+    started = time.monotonic()
     for permit in held[:40]:
-        time.sleep(0.01)
+        time.sleep(0.05)
         permit.__exit__(None, None, None)
-    # An estimate that starts at zero and moves a tenth at a time is at 98 % after 40 pictures: 60 x 0.01 s.
-    assert 0.3 < admission._pending * admission._seconds_between < 1.5  # noqa: SLF001  the seconds before rounding up
+    # An estimate that starts at zero and moves a tenth at a time is at 98 % of the true rate after 40 pictures.
+    expected = 60 * (time.monotonic() - started) / 40
+    assert 0.5 * expected < admission.retry_after_seconds < 2 * expected + 1
