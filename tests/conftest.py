@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 from pathlib import Path
@@ -34,7 +35,8 @@ SAMPLE = Path(__file__).parent / "fixtures" / "fashion_mnist_sample.npz"
 def data() -> Data:
     with np.load(SAMPLE) as sample:
         train, validation = stratified_split(Split(sample["train_images"], sample["train_class_ids"]), 100, seed=0)
-        return Data(train, validation, Split(sample["test_images"], sample["test_class_ids"]))
+        digests = {SAMPLE.name: hashlib.sha256(SAMPLE.read_bytes()).hexdigest()}
+        return Data(train, validation, Split(sample["test_images"], sample["test_class_ids"]), digests)
 
 
 @pytest.fixture(scope="session")

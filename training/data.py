@@ -74,11 +74,16 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """The three splits; `test` is evaluated once a model is chosen and never chooses one."""
+    """The three splits; `test` is evaluated once a model is chosen and never chooses one.
+
+    Attributes:
+        digests: SHA-256 of each uncompressed file that the splits were read from, by name.
+    """
 
     train: Split
     validation: Split
     test: Split
+    digests: Mapping[str, str]
 
 
 def keras_cache() -> Path:
@@ -140,7 +145,7 @@ def load(folder: Path, seed: int, digests: Mapping[str, str] = DIGESTS) -> Data:
         parse_idx(_read(files[name], digest)) for name, digest in digests.items()
     )
     train, validation = stratified_split(Split(train_images, train_labels), VALIDATION_IMAGES, seed)
-    return Data(train, validation, Split(test_images, test_labels))
+    return Data(train, validation, Split(test_images, test_labels), digests)
 
 
 def parse_idx(data: bytes) -> NDArray[np.uint8]:

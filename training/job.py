@@ -16,7 +16,7 @@ from app.classifier import SavedModel
 from app.model_card import IMAGE_SHAPE, GoldenExample, ModelCard, NetworkFacts, TrainingFacts, file_digests
 from training.atomic import replacing
 from training.calibrate import fit_temperature
-from training.data import DIGESTS, LABELS
+from training.data import LABELS
 from training.evaluate import evaluate
 from training.export import save_graph
 from training.network import build, multiply_accumulates
@@ -68,7 +68,7 @@ def train_and_export(config: TrainingConfig, data: Data, run: Path, artifact: Pa
             metrics={name: evaluation.metrics for name, evaluation in evaluations.items()},
             temperature=temperature,
             thresholds={},
-            training=_training_facts(config, history),
+            training=_training_facts(config, history, data),
             golden_set=_golden_set(exported, data.validation),
         )
         card.write(staging)
@@ -96,7 +96,7 @@ def _golden_set(exported: SavedModel, split: Split) -> tuple[GoldenExample, ...]
     return tuple(map(GoldenExample.of, images, exported.classify(images)))
 
 
-def _training_facts(config: TrainingConfig, history: list[Epoch]) -> TrainingFacts:
+def _training_facts(config: TrainingConfig, history: list[Epoch], data: Data) -> TrainingFacts:
     return TrainingFacts(
         config=config.as_dict(),
         epochs=len(history),
@@ -108,7 +108,7 @@ def _training_facts(config: TrainingConfig, history: list[Epoch]) -> TrainingFac
             "numpy": np.__version__,
             "tensorflow": tf.__version__,
         },
-        data_digests=DIGESTS,
+        data_digests=dict(data.digests),
     )
 
 

@@ -13,7 +13,7 @@ from app.model_card import read_verified
 from app.settings import Settings
 from tests.conftest import encoded
 from training.__main__ import main
-from training.data import DIGESTS, LABELS
+from training.data import LABELS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from training.data import Data
 
 
-def test_the_card_says_what_was_trained_on_what_and_how_well(artifact: Path, quick: TrainingConfig) -> None:
+def test_the_card_says_what_was_trained_on_what_and_how_well(artifact: Path, quick: TrainingConfig, data: Data) -> None:
     card = read_verified(artifact)
     assert (card.name, card.version, card.labels) == ("sample", "1", LABELS)
     assert (card.network.parameters, card.network.multiply_accumulates) == (101_770, 101_632)
     assert card.training.config == quick.as_dict()
     assert card.training.epochs == 1
-    assert card.training.data_digests == DIGESTS
+    assert card.training.data_digests == data.digests
     assert set(card.training.versions) == {"python", "keras", "numpy", "tensorflow"}
     assert {name: split.n for name, split in card.metrics.items()} == {"validation": 100, "test": 100}
     low, high = card.metrics["test"].accuracy_interval_95

@@ -58,6 +58,19 @@ def test_a_stopped_run_goes_on_and_ends_as_an_unbroken_one(data: Data, tmp_path:
         assert ours == pytest.approx(theirs, abs=1e-5)
 
 
+@pytest.mark.parametrize("config", [RECIPE, PATIENT], ids=["one-cycle", "early stopping"])
+def test_a_run_killed_after_its_last_epoch_ends_as_an_unbroken_one(
+    data: Data, tmp_path: Path, config: TrainingConfig
+) -> None:
+    unbroken, _ = train(config.override(epochs=2), data, tmp_path)
+    finished = tmp_path / "finished.weights.h5"
+    finished.rename(tmp_path / ("best.weights.h5" if config.patience else "nothing.weights.h5"))
+    again, history = train(config.override(epochs=2), data, tmp_path)
+    assert len(history) == 2
+    for ours, theirs in zip(weights(again), weights(unbroken), strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-6)
+
+
 def test_a_finished_run_is_read_back_without_training(data: Data, tmp_path: Path) -> None:
     first, _ = train(PATIENT, data, tmp_path)
     second, _ = train(PATIENT, data, tmp_path, [Kill(epoch=0)])
