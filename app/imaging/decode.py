@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import io
+import re
+import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image
 
-from app.errors import ImageTooLargeError, InvalidImageError, UnsupportedMediaTypeError
+from app.errors import ImageTooLargeError, InvalidImageError, ServiceError, UnsupportedMediaTypeError
 from app.model_card import IMAGE_SHAPE
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit warns, then raises; `decode` reads the header and refuses by itself
+# Pillow warns of each damaged tag that it skips, and Python remembers each such text for good. Once for the process,
+# because `warnings.catch_warnings` changes the filters of all threads.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 """What is accepted, by Pillow's names; of animations and multi-page files the first frame counts."""
@@ -21,8 +27,12 @@ RAW_HEIGHT, RAW_WIDTH = IMAGE_SHAPE
 RAW_BYTES = RAW_HEIGHT * RAW_WIDTH
 """A body of this many bytes without an image's signature, sent as octet-stream, is 28x28 grey pixels, row by row."""
 
-TURNED_ORIENTATIONS = range(2, 9)
-"""EXIF's values for pictures that are stored turned or mirrored; 1 is upright and others mean nothing."""
+REDUCED_PIXELS = 256
+"""A JPEG is decoded at a half, a quarter or an eighth of its size as long as its longer side keeps this many pixels."""
+
+MAX_JPEG_SCANS = 100
+"""More than a file needs, which is one, or about ten if it is progressive: each scan may be a dozen bytes long and yet
+pass over all pixels, so that 10 MB would take hours. Source: the limit of libtiff's JPEG codec."""
 
 _SIGNATURES: dict[str, tuple[bytes, ...]] = {
     "PNG": (b"\x89PNG\r\n\x1a\n",),
@@ -33,6 +43,21 @@ _SIGNATURES: dict[str, tuple[bytes, ...]] = {
     "TIFF": (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"),
 }
 _RIFF_KIND = slice(8, 12)
+_JPEG_SCAN = b"\xff\xda\x00"  # the marker with the first byte of the length, which is 14 at most
+
+_REDUCTION_STEPS = {2: "decoded_at_half", 4: "decoded_at_quarter", 8: "decoded_at_eighth"}
+
+# What makes a picture of that EXIF orientation upright; 1 is upright and others mean nothing.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SIDEWAYS = range(5, 9)
 
 _HINTS = {
     "HEIC": "save it as JPEG first: on an iPhone, Settings > Camera > Formats > Most Compatible",
@@ -40,8 +65,11 @@ _HINTS = {
     "SVG": "draw it to a PNG first",
     "PDF": "save the page as PNG first",
 }
-_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
-_AVIF_BRANDS = (b"avif", b"avis")
+_AVIF_BRANDS = {b"avif", b"avis"}
+_HEIC_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"}
+_START_BYTES = 4096
+# Possessive (`*+`), so that no text makes it try twice what stands before the first element.
+_SVG = re.compile(rb"(?:\s|<\?.*?\?>|<!--.*?-->)*+<(?:svg|!doctype\s+svg)\b", re.DOTALL | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +81,7 @@ class Decoded:
         format: Format of the file, one of `FORMATS` or `RAW`.
         width: Of the file, in pixels, before it was turned upright.
         height: Likewise.
+        reduction: How many pixels of the file, along each side, one of `pixels` stands for: 1, 2, 4 or 8.
         steps: What was done to the pixels, in order.
     """
 
@@ -60,11 +89,12 @@ class Decoded:
     format: str
     width: int
     height: int
+    reduction: int
     steps: tuple[str, ...]
 
 
 def decode(data: bytes, media_type: str, max_image_pixels: int) -> Decoded:
-    """Decode a picture, turn it upright and put it on white where it is transparent.
+    """Decode a picture, large JPEGs reduced, turn it upright and put it on white where it is transparent.
 
     Args:
         data: The encoded bytes; they decide the format, whatever the sender calls it.
@@ -72,7 +102,7 @@ def decode(data: bytes, media_type: str, max_image_pixels: int) -> Decoded:
         max_image_pixels: Width times height above which the header is enough to refuse.
 
     Raises:
-        InvalidImageError: Nothing was sent, or the file is damaged.
+        InvalidImageError: Nothing was sent, the file is damaged, or it is a JPEG of more than `MAX_JPEG_SCANS`.
         UnsupportedMediaTypeError: The bytes are none of `FORMATS`.
         ImageTooLargeError: The header announces more than `max_image_pixels`.
     """
@@ -82,12 +112,12 @@ def decode(data: bytes, media_type: str, max_image_pixels: int) -> Decoded:
     kind = _accepted_format(data)
     if kind is None and len(data) == RAW_BYTES and media_type == RAW_MEDIA_TYPE:
         pixels = Image.frombytes("L", (RAW_WIDTH, RAW_HEIGHT), data)
-        return Decoded(pixels, "RAW", RAW_WIDTH, RAW_HEIGHT, ())
+        return Decoded(pixels, "RAW", RAW_WIDTH, RAW_HEIGHT, reduction=1, steps=())
     if kind is None:
         raise UnsupportedMediaTypeError(_explain(data))
     try:
         return _decode(data, kind, max_image_pixels)
-    except ImageTooLargeError:
+    except ServiceError:
         raise
     except Exception as error:  # foreign bytes: Pillow's decoders raise almost anything on damaged ones
         msg = f"Expected a readable {kind} image, received {len(data)} bytes that Pillow cannot decode. "
@@ -96,24 +126,68 @@ def decode(data: bytes, media_type: str, max_image_pixels: int) -> Decoded:
 
 
 def _decode(data: bytes, kind: str, max_image_pixels: int) -> Decoded:
-    with Image.open(io.BytesIO(data), formats=[kind]) as image:
-        width, height = image.size
-        if width * height > max_image_pixels:
-            msg = f"Expected at most {max_image_pixels} pixels, received {width} x {height} = {width * height}. "
-            msg += "Scale the picture down; the model looks at 28 x 28."
-            raise ImageTooLargeError(msg)
+    image: Image.Image = Image.open(io.BytesIO(data), formats=[kind])
+    width, height = image.size
+    if width * height > max_image_pixels:
+        msg = f"Expected at most {max_image_pixels} pixels, received {width} x {height} = {width * height}. "
+        msg += "Scale the picture down; the model looks at 28 x 28."
+        raise ImageTooLargeError(msg)
+    if kind == "JPEG" and (scans := data.count(_JPEG_SCAN)) > MAX_JPEG_SCANS:
+        msg = f"Expected a JPEG of at most {MAX_JPEG_SCANS} scans, received {scans}. Save it again as a baseline JPEG."
+        raise InvalidImageError(msg)
+    reduction = _reduce(image)
+    steps = [_REDUCTION_STEPS[reduction]] if reduction > 1 else []
+    orientation = _load(image, kind)
+    if orientation in _TURNS:
+        steps.append("exif_transpose")
+        if kind != "TIFF":
+            image = image.transpose(_TURNS[orientation])
+        elif orientation in _SIDEWAYS:
+            width, height = height, width
+    if image.has_transparency_data:
+        steps.append("composited_on_white")
+        image = _on_white(image)
+    else:
+        image = _to_grey_or_rgb(image)
+    return Decoded(image, kind, width, height, reduction, tuple(steps))
+
+
+def _reduce(image: Image.Image) -> int:
+    """Have a large JPEG decoded smaller, which spares most of the work, and return by how much."""
+    longer = max(image.size)
+    if longer < 2 * REDUCED_PIXELS:
+        return 1
+    width, height = (max(1, side * REDUCED_PIXELS // longer) for side in image.size)
+    image.draft("RGB", (width, height))  # for other formats it does nothing; grey and CMYK stay what they are
+    return round(longer / max(image.size))
+
+
+def _load(image: Image.Image, kind: str) -> int:
+    """Load the pixels and return the EXIF orientation of the file."""
+    if kind == "TIFF":  # Pillow turns it upright while it loads it, and forgets the tag
+        orientation = _orientation(image)
         image.load()
-        steps = []
-        if image.getexif().get(ExifTags.Base.Orientation, 1) in TURNED_ORIENTATIONS:
-            steps.append("exif_transpose")
-            ImageOps.exif_transpose(image, in_place=True)  # in place: a picture of 50 megapixels is not copied
-        if image.has_transparency_data:
-            steps.append("composited_on_white")
-            rgba = image.convert("RGBA")
-            upright = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-        else:
-            upright = _to_grey_or_rgb(image)
-    return Decoded(upright, kind, width, height, tuple(steps))
+        return orientation
+    image.load()  # first, since a PNG may have its tags behind the pixels
+    return _orientation(image)
+
+
+def _orientation(image: Image.Image) -> int:
+    with suppress(Exception):  # tags that cannot be read are no reason to refuse pixels that can
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    return 1
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):  # one of its greys is transparent; Pillow's `convert` would clip the others
+        is_transparent = Image.fromarray(np.asarray(image) == image.info["transparency"])
+        grey = _scaled_to_8_bit(image)
+        grey.paste(255, mask=is_transparent)
+        return grey
+    rgba = image.convert("RGBA")
+    canvas = Image.new("RGB", rgba.size, "white")
+    canvas.paste(rgba, mask=rgba)
+    return canvas
 
 
 def _to_grey_or_rgb(image: Image.Image) -> Image.Image:
@@ -125,12 +199,14 @@ def _to_grey_or_rgb(image: Image.Image) -> Image.Image:
 
 def _scaled_to_8_bit(image: Image.Image) -> Image.Image:
     """Scale 16-bit grey by its own range, anything wider by the values it holds; Pillow's `convert` would clip."""
-    values = np.asarray(image, np.float64)
+    values = np.array(image, np.float64)
     low, high = (0.0, 65535.0) if image.mode.startswith("I;16") else (float(values.min()), float(values.max()))
     if not np.isfinite(low + high):
         msg = "not a finite number"
         raise ValueError(msg)
-    return Image.fromarray(np.rint((values - low) * (255 / ((high - low) or 1))).astype(np.uint8))
+    values -= low  # in place: at 50 megapixels each copy takes 400 MB
+    values *= 255 / ((high - low) or 1)
+    return Image.fromarray(np.rint(values, out=values).astype(np.uint8))
 
 
 def _accepted_format(data: bytes) -> str | None:
@@ -145,10 +221,11 @@ def _explain(data: bytes) -> str:
 
 
 def _foreign_format(data: bytes) -> str | None:
-    start = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if data[4:8] == b"ftyp":
-        brand = data[8:12]
-        return "AVIF" if brand in _AVIF_BRANDS else "HEIC" if brand in _HEIC_BRANDS else None
-    if start.startswith(b"%pdf-"):
+    start = data[:_START_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip()
+    if data[4:8] == b"ftyp":  # the first box: its length, its name, then the brands that a reader has to know one of
+        length = min(int.from_bytes(data[:4], "big"), _START_BYTES)
+        brands = {data[place : place + 4] for place in range(8, length, 4)}
+        return "AVIF" if brands & _AVIF_BRANDS else "HEIC" if brands & _HEIC_BRANDS else None
+    if start.startswith(b"%PDF-"):
         return "PDF"
-    return "SVG" if start.startswith((b"<svg", b"<?xml")) and b"<svg" in start else None
+    return "SVG" if _SVG.match(start) else None
