@@ -6,40 +6,53 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 from PIL import Image
 
+from app.imaging.segmentation import Values, separate, shrink
 from app.model_card import IMAGE_SHAPE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+Box = tuple[int, int, int, int]
+"""Left, top, right and bottom in pixels; right and bottom are the first outside."""
+
 SIDE, _ = IMAGE_SHAPE
 
-WORKING_PIXELS = 448
-"""Larger pictures are averaged down first until their longer side is under twice this: 16 pixels for each of 28."""
-
-TRIMMING_PIXELS = 112
-"""Longer side of the copy on which the garment is found; there the noise of compression averages out."""
+WORKING_PIXELS = 256
+"""Larger pictures are averaged down first until their longer side is under twice this: nine pixels for each of 28."""
 
 BORDER_SHARE = 0.03
-"""Width of the frame that is taken for ground, as a share of the shorter side."""
+"""Width of the frame that is looked at for the ground, as a share of the shorter side."""
 
-GROUND_TOLERANCE = (10, 48)
-"""Least and most grey levels that ground may differ from its median; between them the frame's own spread decides."""
+PLAIN_SPREAD = 12
+"""Grey levels within which 95 % of the frame lie when the ground is plain; compression alone makes about 3."""
+
+LIGHT, DARK = 190, 32
+"""Least level of every channel of a catalogue's ground, and most level of one like the data set's."""
+
+TRIMMED_PIXELS = 256
+CONTRAST = 14
+"""Least grey levels between a plain ground and a garment, on a copy of that longer side: noise averages out there."""
 
 FRINGE = 0.6
-"""Share of the tolerance under which a pixel of the fitted garment counts as ground."""
+"""Share of `CONTRAST` under which a pixel of the fitted garment counts as ground."""
 
-SHARPENING = 0.6
-"""Share of the difference from the blurred image that is added."""
+SUBSAMPLING = 3
+"""A plain picture is read at the middle third of each of the 28 cells: the data set was subsampled, not averaged."""
+
+DARKEST, BRIGHTEST = 40, 255
+LEAST_RANGE = 40
+"""Levels that the garment of a photograph is stretched to, and its least range: cloth of one colour stays calm."""
 
 
 class Mode(StrEnum):
     """What a caller may ask for.
 
-    `auto` leaves a grey 28x28 image as it is and converts anything else as a photo; `photo` always converts; `none`
-    only resizes.
+    `auto` leaves a grey 28x28 image as it is and converts anything else by what its ground looks like; `photo` always
+    separates the garment as in a photograph; `none` only resizes.
     """
 
     AUTO = "auto"
@@ -53,13 +66,15 @@ class Converted:
 
     Attributes:
         image: uint8 `[28, 28]`, garment bright on black.
-        mode: `native`, `photo` or `none`: what was done.
+        mode: `native`, `bright_on_black`, `catalogue`, `photo` or `none`: what was done.
         steps: How, in order.
+        box: The garment in the given pixels; None where nothing was cut out.
     """
 
     image: NDArray[np.uint8]
     mode: str
     steps: tuple[str, ...]
+    box: Box | None
 
 
 def convert(pixels: Image.Image, mode: Mode) -> Converted:
@@ -77,102 +92,138 @@ def convert(pixels: Image.Image, mode: Mode) -> Converted:
     """
     native = _native(pixels)
     if native is not None and mode is not Mode.PHOTO:
-        return Converted(native, "native" if mode is Mode.AUTO else "none", ())
-    grey = pixels.convert("L")
+        return Converted(native, "native" if mode is Mode.AUTO else "none", (), None)
     if mode is Mode.NONE:
-        return Converted(np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BOX)), "none", ("resized",))
-    return _convert_photo(grey)
+        resized = pixels.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
+        return Converted(np.asarray(resized), "none", ("resized",), None)
+    reduction = max(1, max(pixels.size) // WORKING_PIXELS)
+    converted = _convert_colours(np.asarray(pixels.reduce(reduction).convert("RGB")), mode)
+    if converted.box is None or reduction == 1:
+        return converted
+    left, top, right, bottom = (edge * reduction for edge in converted.box)
+    box = (left, top, min(right, pixels.width), min(bottom, pixels.height))
+    return Converted(converted.image, converted.mode, converted.steps, box)
 
 
-def _convert_photo(grey: Image.Image) -> Converted:
-    grey = grey.reduce(max(1, max(grey.size) // WORKING_PIXELS))
-    contrast, tolerance, is_dark = _contrast_with_ground(np.asarray(grey, np.float32))
-    steps = ["greyscale", *(["negated"] if is_dark else []), "background_removed"]
-    found = _find_garment(contrast, tolerance)
-    if found is None:
-        return Converted(np.zeros(IMAGE_SHAPE, np.uint8), "photo", (*steps, "no_garment_found"))
-    box, brightest = found
-    fitted = _fit(contrast, box)
-    # The brightest pixel of every image of the data set is white.
-    stretched = np.where(fitted < FRINGE * tolerance, 0, fitted) * (255 / brightest)
-    image = np.rint(np.clip(_sharpen(stretched), 0, 255)).astype(np.uint8)
-    return Converted(image, "photo", (*steps, "trimmed", "fitted", "stretched", "sharpened"))
+def _convert_colours(colours: NDArray[np.uint8], mode: Mode) -> Converted:
+    """Convert a picture that is neither native nor larger than need be.
+
+    Args:
+        colours: uint8 `[height, width, 3]`.
+        mode: `auto` or `photo`.
+    """
+    grey = cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    kind = "photo" if mode is Mode.PHOTO else _kind_of_ground(colours)
+    plain = None if kind == "photo" else _convert_plain(255 - grey if kind == "catalogue" else grey, kind)
+    return plain or _convert_photo(colours, grey)  # a white shirt on a light ground has no contrast, but colours
 
 
 def _native(pixels: Image.Image) -> NDArray[np.uint8] | None:
     """Return a picture that has the model's size and no colour as it is, uint8 `[28, 28]`, else None."""
-    values = np.asarray(pixels)
-    if values.shape[:2] != IMAGE_SHAPE:
+    if pixels.size != IMAGE_SHAPE[::-1]:
         return None
+    values = np.asarray(pixels)
     if values.ndim == len(IMAGE_SHAPE):
         return values
     return values[..., 0] if (values == values[..., :1]).all() else None
 
 
-def _contrast_with_ground(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, bool]:
-    """Measure how far each pixel is from the ground, towards the side on which the garment is.
+def _kind_of_ground(colours: NDArray[np.uint8]) -> str:
+    """Tell by the frame's colour and spread whether a picture is `bright_on_black`, `catalogue` or `photo`."""
+    frame = _frame(colours).astype(np.float32)
+    ground = np.median(frame, axis=0)
+    if np.percentile(np.abs(frame - ground), 95) > PLAIN_SPREAD:
+        return "photo"
+    if ground.max() <= DARK:
+        return "bright_on_black"
+    return "catalogue" if ground.min() >= LIGHT else "photo"
+
+
+def _frame(values: NDArray[Values]) -> NDArray[Values]:
+    """Return the outermost pixels of `[height, width]` or `[height, width, channels]` in one row."""
+    height, width = values.shape[:2]
+    depth = max(1, round(min(height, width) * BORDER_SHARE))
+    sides = values[:depth], values[-depth:], values[:, :depth], values[:, -depth:]
+    return np.concatenate([side.reshape(-1, *values.shape[2:]) for side in sides])
+
+
+def _convert_plain(values: NDArray[np.float32], kind: str) -> Converted | None:
+    """Convert a picture whose ground is one colour, or return None where nothing stands out from it.
 
     Args:
-        values: `[height, width]`, grey levels from 0 to 255.
-
-    Returns:
-        float32 `[height, width]`, 0 where there is ground; how much of it noise may make; whether the garment is the
-        darker one.
+        values: float32 `[height, width]`, 0 to 255, garment brighter than the ground.
+        kind: `bright_on_black` or `catalogue`.
     """
-    height, width = values.shape
-    depth = max(1, round(min(height, width) * BORDER_SHARE))
-    is_frame = np.ones(values.shape, bool)
-    is_frame[depth : height - depth, depth : width - depth] = False
-    frame = values[is_frame]
-    ground = np.median(frame)
-    spread = float(np.percentile(np.abs(frame - ground), 95))
-    is_dark = bool(ground > values.mean())
-    contrast = np.maximum(ground - values if is_dark else values - ground, 0)
-    least, most = GROUND_TOLERANCE
-    return contrast, min(max(least, spread), most), is_dark
-
-
-def _find_garment(
-    contrast: NDArray[np.float32], tolerance: float
-) -> tuple[tuple[float, float, float, float], float] | None:
-    """Return the garment's left, top, right and bottom in pixels with its highest contrast, or None."""
-    height, width = contrast.shape
-    scale = min(1, TRIMMING_PIXELS / max(height, width))
-    small = _resize(contrast, max(1, round(height * scale)), max(1, round(width * scale)), Image.Resampling.BOX)
-    is_garment = small > tolerance
+    contrast = np.maximum(values - np.median(_frame(values)), 0)
+    small = shrink(contrast, TRIMMED_PIXELS)
+    is_garment = small > CONTRAST
     if not is_garment.any():
         return None
-    rows, columns = np.flatnonzero(is_garment.any(axis=1)), np.flatnonzero(is_garment.any(axis=0))
-    down, right = height / small.shape[0], width / small.shape[1]
-    box = (columns[0] * right, rows[0] * down, (columns[-1] + 1) * right, (rows[-1] + 1) * down)
-    return box, float(np.percentile(small[is_garment], 99.8))
+    box = _box_around(is_garment, *contrast.shape)
+    fitted = _fit(contrast, box, SUBSAMPLING)
+    # The brightest pixel of every image of the data set is white.
+    stretched = np.where(fitted < FRINGE * CONTRAST, 0, fitted) * (255 / np.percentile(small[is_garment], 99.8))
+    image = np.rint(np.clip(stretched, 0, 255)).astype(np.uint8)
+    tone = ("greyscale", "negated") if kind == "catalogue" else ("greyscale",)
+    return Converted(image, kind, (*tone, "background_removed", "trimmed", "fitted", "stretched"), box)
 
 
-def _fit(contrast: NDArray[np.float32], box: tuple[float, float, float, float]) -> NDArray[np.float32]:
-    """Scale the longest edge of a box to 28, keep the aspect, centre on black; float32 `[28, 28]`."""
+def _convert_photo(colours: NDArray[np.uint8], grey: NDArray[np.float32]) -> Converted:
+    """Convert a picture whose ground has to be told from the garment by colour."""
+    height, width = grey.shape
+    garment = separate(colours)
+    found = garment is not None
+    if garment is None:
+        garment = np.ones((1, 1), bool)  # better the whole frame than nothing
+    box = _box_around(garment, height, width)
     left, top, right, bottom = box
-    scale = SIDE / max(right - left, bottom - top)
-    height, width = max(1, round((bottom - top) * scale)), max(1, round((right - left) * scale))
+    share = cv2.resize(garment.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    values = 255 - grey[top:bottom, left:right]
+    share = share[top:bottom, left:right]
+    sample = values[::2, ::2][share[::2, ::2] > 0.5]  # noqa: PLR2004  more garment than ground
+    darkest, brightest = np.percentile(sample if sample.size else values, (3, 97))
+    below = np.clip((brightest - values) / max(brightest - darkest, LEAST_RANGE), 0, 1)
+    values = share * (BRIGHTEST - (BRIGHTEST - DARKEST) * below)
+    image = np.rint(_fit(values, (0, 0, right - left, bottom - top), 1)).astype(np.uint8)
+    removed = ("background_removed", "trimmed") if found else ("no_garment_found",)
+    return Converted(image, "photo", (*removed, "greyscale", "negated", "stretched", "fitted"), box if found else None)
+
+
+def _box_around(mask: NDArray[np.bool_], height: int, width: int) -> Box:
+    """Return the box around what a mask marks, in a picture of that size which the mask is a smaller copy of."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    down, across = height / mask.shape[0], width / mask.shape[1]
+    top, bottom = round(rows[0] * down), round((rows[-1] + 1) * down)
+    left, right = round(columns[0] * across), round((columns[-1] + 1) * across)
+    return left, top, max(right, left + 1), max(bottom, top + 1)
+
+
+def _fit(values: NDArray[np.float32], box: Box, subsampling: int) -> NDArray[np.float32]:
+    """Scale the longest edge of a box to 28, keep the aspect, centre on black.
+
+    Args:
+        values: float32 `[height, width]`.
+        box: What to fit.
+        subsampling: One over the share of each cell, along each side, that is averaged.
+
+    Returns:
+        float32 `[28, 28]`. Where one line is left over it is the first, as in the data set.
+    """
+    left, top, right, bottom = box
+    cell = max(right - left, bottom - top) / SIDE
+    window = max(1, round(cell / subsampling))
+    averaged = cv2.blur(values, (window, window), borderType=cv2.BORDER_REPLICATE)
+    rows, first_row = _lines(top, bottom, cell, len(values))
+    columns, first_column = _lines(left, right, cell, values.shape[1])
     canvas = np.zeros(IMAGE_SHAPE, np.float32)
-    first_row, first_column = (SIDE - height) // 2, (SIDE - width) // 2
-    canvas[first_row : first_row + height, first_column : first_column + width] = _resize(
-        contrast, height, width, Image.Resampling.LANCZOS, box
-    )
+    canvas[first_row : first_row + len(rows), first_column : first_column + len(columns)] = averaged[
+        rows[:, None], columns
+    ]
     return canvas
 
 
-def _sharpen(image: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Add a share of what a pixel differs from its neighbours by, where there is a garment."""
-    padded = np.pad(image, 1)
-    neighbours = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]
-    return np.where(image > 0, image + SHARPENING * (image - (neighbours + 4 * image) / 8), 0)
-
-
-def _resize(
-    values: NDArray[np.float32],
-    height: int,
-    width: int,
-    resampling: Image.Resampling,
-    box: tuple[float, float, float, float] | None = None,
-) -> NDArray[np.float32]:
-    return np.asarray(Image.fromarray(values).resize((width, height), resampling, box))
+def _lines(start: int, stop: int, cell: float, length: int) -> tuple[NDArray[np.intp], int]:
+    """Return which rows or columns of a picture to read, and which of the image's is the first of them."""
+    count = max(1, round((stop - start) / cell))
+    middles = (start + stop - 1) / 2 + (np.arange(count) - (count - 1) / 2) * cell
+    return np.clip(np.rint(middles), 0, length - 1).astype(np.intp), (SIDE - count + 1) // 2

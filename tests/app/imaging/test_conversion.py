@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from app.imaging.conversion import Mode, convert
+from app.imaging.decode import decode
+from training.disguise import GARMENTS, GROUNDS, disguise
+
+if TYPE_CHECKING:
+    from training.data import Data
 
 BLACK, WHITE = 0, 255
 
@@ -16,6 +24,25 @@ def drawing(ground: int, garment: int, height: int = 120, width: int = 80) -> Im
     return Image.fromarray(values)
 
 
+def shirt_mask(height: int = 320, width: int = 240) -> np.ndarray:
+    """Draw a shirt with two sleeves, bool `[height, width]`."""
+    mask = np.zeros((height, width), bool)
+    mask[60:280, 70:170] = True
+    mask[60:110, 30:210] = True
+    return mask
+
+
+def photograph(ground: tuple[int, ...], garment: tuple[int, ...], seed: int = 0) -> Image.Image:
+    """Photograph a shirt on a rough ground under a lamp that stands to the left, a little out of focus."""
+    rng = np.random.default_rng(seed)
+    mask = shirt_mask()
+    colours = np.where(mask[..., None], garment, ground).astype(np.float32)
+    rough = cv2.GaussianBlur(rng.standard_normal(mask.shape, dtype=np.float32), (0, 0), 2) * 60
+    colours += np.where(mask, 0.2, 1)[..., None].astype(np.float32) * rough[..., None]
+    colours *= np.linspace(1.1, 0.9, mask.shape[1], dtype=np.float32)[None, :, None]
+    return Image.fromarray(np.clip(cv2.GaussianBlur(colours, (0, 0), 1), 0, 255).astype(np.uint8))
+
+
 @pytest.mark.parametrize("mode", [Mode.AUTO, Mode.NONE])
 @pytest.mark.parametrize("channels", ["L", "RGB"])
 def test_a_grey_image_of_28_by_28_is_left_untouched(mode: Mode, channels: str) -> None:
@@ -23,9 +50,10 @@ def test_a_grey_image_of_28_by_28_is_left_untouched(mode: Mode, channels: str) -
     converted = convert(Image.fromarray(values).convert(channels), mode)
     assert np.array_equal(converted.image, values)
     assert converted.steps == ()
+    assert converted.box is None
 
 
-def test_a_coloured_image_of_28_by_28_is_converted_as_a_photo() -> None:
+def test_a_coloured_image_of_28_by_28_is_converted() -> None:
     assert convert(Image.new("RGB", (28, 28), "red"), Mode.AUTO).mode == "photo"
 
 
@@ -34,28 +62,80 @@ def test_photo_converts_even_a_native_image() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ground", "garment", "negated"), [(WHITE, 40, True), (230, 90, True), (BLACK, 200, False), (60, 180, False)]
+    ("ground", "garment", "mode"),
+    [
+        (WHITE, 40, "catalogue"),
+        (230, 90, "catalogue"),
+        (BLACK, 200, "bright_on_black"),
+        (20, 120, "bright_on_black"),
+        (60, 180, "photo"),
+        (120, 30, "photo"),
+    ],
 )
 def test_a_garment_becomes_bright_on_black_touches_the_frame_and_is_centred(
-    ground: int, garment: int, *, negated: bool
+    ground: int, garment: int, mode: str
 ) -> None:
     converted = convert(drawing(ground, garment), Mode.AUTO)
-    assert ("negated" in converted.steps) is negated
-    assert (converted.image[:, 7:21] > 100).all()
-    assert (converted.image[:, :7] == 0).all()
-    assert (converted.image[:, 21:] == 0).all()
+    assert converted.mode == mode
+    assert ("negated" in converted.steps) is (mode != "bright_on_black")
+    assert (converted.image[1:27, 8:20] > 200).all()
+    assert (converted.image[:, :6] == 0).all()
+    assert (converted.image[:, 22:] == 0).all()
+    assert converted.image[0].any()
+    assert converted.image[27].any()
+    assert converted.box == pytest.approx((20, 10, 60, 90), abs=2)
 
 
-def test_a_frame_without_a_garment_says_so_and_still_gives_an_image() -> None:
-    converted = convert(Image.new("RGB", (50, 70), "white"), Mode.AUTO)
+@pytest.mark.parametrize(
+    ("ground", "garment"),
+    [
+        ((150, 110, 70), (40, 60, 120)),
+        ((60, 60, 60), (200, 190, 180)),
+        ((160, 40, 40), (200, 200, 200)),
+        ((205, 205, 200), (250, 250, 250)),
+    ],
+    ids=["blue on wood", "light on dark", "white on red", "white shirt on a white sheet"],
+)
+def test_the_shape_of_a_photographed_garment_is_kept(ground: tuple[int, ...], garment: tuple[int, ...]) -> None:
+    converted = convert(photograph(ground, garment), Mode.AUTO)
+    assert converted.mode == "photo"
+    assert converted.box == pytest.approx((30, 60, 210, 280), abs=8)
+    shape = np.zeros((28, 28), bool)
+    shape[:, 3:25] = cv2.resize(shirt_mask()[60:280, 30:210].astype(np.uint8), (22, 28)).astype(bool)
+    seen = converted.image > 60
+    assert (seen & shape).sum() / (seen | shape).sum() > 0.85
+    assert "background_removed" in converted.steps
+
+
+def test_the_box_is_in_the_pixels_that_were_given() -> None:
+    large = photograph((150, 110, 70), (40, 60, 120)).resize((240 * 5, 320 * 5))
+    assert convert(large, Mode.AUTO).box == pytest.approx((150, 300, 1050, 1400), abs=40)
+
+
+@pytest.mark.parametrize("colour", ["white", "black", "red"])
+def test_a_frame_without_a_garment_says_so_and_still_gives_an_image(colour: str) -> None:
+    converted = convert(Image.new("RGB", (50, 70), colour), Mode.AUTO)
     assert "no_garment_found" in converted.steps
-    assert (converted.image == 0).all()
+    assert converted.box is None
+    assert converted.image.any()
 
 
 def test_none_only_resizes() -> None:
     converted = convert(Image.new("RGB", (50, 70), "white"), Mode.NONE)
     assert (converted.image == WHITE).all()
-    assert (converted.mode, converted.steps) == ("none", ("resized",))
+    assert (converted.mode, converted.steps, converted.box) == ("none", ("resized",), None)
+
+
+@pytest.mark.parametrize("ground", list(GROUNDS))
+@pytest.mark.parametrize("garment", list(GARMENTS))
+def test_a_disguised_image_of_the_data_set_is_nearly_itself_again(data: Data, ground: str, garment: str) -> None:
+    rng = np.random.default_rng(0)
+    errors = []
+    for image in data.train.images[:40]:
+        converted = convert(decode(disguise(image, ground, garment, rng), "image/jpeg", 10**7).pixels, Mode.AUTO)
+        assert converted.mode == "catalogue"
+        errors.append(np.abs(converted.image.astype(int) - image).mean())
+    assert np.median(errors) < 10  # of 255 grey levels; a shift by one pixel makes about 20
 
 
 @pytest.mark.parametrize("mode", list(Mode))
