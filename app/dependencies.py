@@ -28,3 +28,4 @@ ConversionQuery = Annotated[
         "converts; `none` only resizes."
     ),
 ]
+PreviewQuery = Annotated[bool, Query(description="Whether to answer with the 28x28 image that the model saw as well.")]

@@ -30,6 +30,33 @@ class CardPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class FolderMetrics(CardPart):
+    """How one kind of photographs fares: how many there are, and of how many the most probable class is right."""
+
+    n: int
+    right: int
+
+
+class PhotoMetrics(CardPart):
+    """What the model learnt from photographs, and what was measured on others of the same collection.
+
+    Attributes:
+        digest: SHA-256 over the names and bytes of all photographs, learnt from and held out, in order.
+        learnt_from: Number of photographs in training.
+        held_out: Number of photographs measured, none of them learnt from.
+        accuracy: Share of these whose most probable class is among the right ones.
+        accuracy_interval_95: Wilson score interval of that share.
+        folders: The same for each kind of garment.
+    """
+
+    digest: Digest
+    learnt_from: int
+    held_out: int
+    accuracy: Share
+    accuracy_interval_95: tuple[Share, Share]
+    folders: dict[str, FolderMetrics]
+
+
 class NetworkFacts(CardPart):
     """The size of the network; `multiply_accumulates` are for one image."""
 
@@ -116,7 +143,8 @@ class ModelCard(CardPart):
         input_shape: Height and width of an image.
         files: SHA-256 of every other file of the artifact, by path relative to it.
         network: Size of the network.
-        metrics: What was measured, by split.
+        metrics: What was measured on the data set, by split.
+        photos: What was measured on photographs; None when nothing was learnt from any.
         temperature: What the logits are divided by inside the graph.
         thresholds: Named decision thresholds, each fitted on the validation split.
         training: How the model came to be.
@@ -130,6 +158,7 @@ class ModelCard(CardPart):
     files: dict[str, Digest]
     network: NetworkFacts
     metrics: dict[str, SplitMetrics]
+    photos: PhotoMetrics | None = None
     temperature: float
     thresholds: dict[str, float]
     training: TrainingFacts

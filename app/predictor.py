@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import io
 import math
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from anyio import CapacityLimiter, to_thread
+from PIL import Image
 
 from app.batching import MicroBatcher
 from app.errors import OverloadedError, RequestTimeoutError
 from app.imaging.conversion import convert
 from app.imaging.decode import decode
-from app.schemas import ClassName, ClassProbability, ConversionFacts, ImageFacts, ModelName, Prediction
+from app.schemas import ClassName, ClassProbability, ConversionFacts, GarmentBox, ImageFacts, ModelName, Prediction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 
     from app.classifier import Classifier
     from app.imaging.conversion import Mode
+    from app.imaging.decode import Decoded
     from app.settings import Settings
 
 RATE_MEMORY = 0.9
@@ -71,6 +76,23 @@ class Admission:
         self._last_finished = now
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A picture made ready for the model; its decoded pixels are let go before it waits for its batch.
+
+    Attributes:
+        image: uint8 `[28, 28]`, garment bright on black.
+        image_facts: What the file was.
+        conversion_facts: How it became the image.
+        preview: The image as a data URI, where it was asked for.
+    """
+
+    image: NDArray[np.uint8]
+    image_facts: ImageFacts
+    conversion_facts: ConversionFacts
+    preview: str | None
+
+
 class Predictor:
     """The one way from bytes to an answer."""
 
@@ -84,13 +106,14 @@ class Predictor:
         self._model = ModelName(name=self.card.name, version=self.card.version)
         self.classes = tuple(ClassName(class_id=i, label=label) for i, label in enumerate(self.card.labels))
 
-    async def predict(self, data: bytes, media_type: str, mode: Mode) -> Prediction:
+    async def predict(self, data: bytes, media_type: str, mode: Mode, *, preview: bool = False) -> Prediction:
         """Answer for one picture.
 
         Args:
             data: The encoded bytes.
             media_type: What the sender calls them.
             mode: How to convert.
+            preview: Whether to show the image that the model saw.
 
         Raises:
             ServiceError: The picture is refused, the deadline passed, or too much waits already.
@@ -99,10 +122,10 @@ class Predictor:
         with self._admission.permit():
             try:
                 async with asyncio.timeout(limit):
-                    image, image_facts, conversion_facts = await to_thread.run_sync(
-                        self._prepare, data, media_type, mode, limiter=self._decoders
+                    prepared = await to_thread.run_sync(
+                        self._prepare, data, media_type, mode, preview, limiter=self._decoders
                     )
-                    probabilities = await self._batcher.classify(image)
+                    probabilities = await self._batcher.classify(prepared.image)
             except TimeoutError as error:
                 msg = f"Expected an answer within {limit:g} seconds, which have passed. Try again later."
                 raise RequestTimeoutError(msg) from error
@@ -110,25 +133,29 @@ class Predictor:
         return Prediction(
             prediction=max(ranked, key=lambda one: one.probability),
             probabilities=ranked,
-            image=image_facts,
-            conversion=conversion_facts,
+            image=prepared.image_facts,
+            conversion=prepared.conversion_facts,
             model=self._model,
+            preview=prepared.preview,
         )
 
     def close(self) -> None:
         """Release the thread of the forward pass."""
         self._batcher.close()
 
-    def _prepare(
-        self, data: bytes, media_type: str, mode: Mode
-    ) -> tuple[NDArray[np.uint8], ImageFacts, ConversionFacts]:
-        """Decode and convert, in a thread; the decoded pixels are let go before the image waits for its batch."""
+    def _prepare(self, data: bytes, media_type: str, mode: Mode, preview: bool) -> Prepared:  # noqa: FBT001  anyio's `run_sync` passes no keywords
+        """Decode and convert, in a thread."""
         decoded = decode(data, media_type, self._settings.max_image_pixels)
         converted = convert(decoded.pixels, mode)
-        return (
-            converted.image,
-            ImageFacts(format=decoded.format, width=decoded.width, height=decoded.height),
-            ConversionFacts(mode=converted.mode, steps=decoded.steps + converted.steps),
+        return Prepared(
+            image=converted.image,
+            image_facts=ImageFacts(format=decoded.format, width=decoded.width, height=decoded.height),
+            conversion_facts=ConversionFacts(
+                mode=converted.mode,
+                steps=decoded.steps + converted.steps,
+                garment=converted.box and _in_upright_file(converted.box, decoded),
+            ),
+            preview=_data_uri(converted.image) if preview else None,
         )
 
     def _rank(self, probabilities: list[float]) -> tuple[ClassProbability, ...]:
@@ -136,3 +163,19 @@ class Predictor:
             ClassProbability(class_id=name.class_id, label=name.label, probability=probability)
             for name, probability in zip(self.classes, probabilities, strict=True)
         )
+
+
+def _in_upright_file(box: tuple[int, int, int, int], decoded: Decoded) -> GarmentBox:
+    """Scale a box of the decoded pixels to the upright file, whose last row and column it may not pass."""
+    width, height = decoded.pixels.size
+    short, long = sorted((decoded.width, decoded.height))  # which is which depends on how the file is turned
+    sides = (long if width > height else short, long if height > width else short)
+    left, top, right, bottom = (min(edge * decoded.reduction, side) for edge, side in zip(box, sides * 2, strict=True))
+    return GarmentBox(left=left, top=top, right=right, bottom=bottom)
+
+
+def _data_uri(image: NDArray[np.uint8]) -> str:
+    """Return an image as a PNG that a web page can show as it is."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse
 
 from app import __version__
-from app.dependencies import ConversionQuery, PredictorDependency, SettingsDependency
+from app.dependencies import ConversionQuery, PredictorDependency, PreviewQuery, SettingsDependency
 from app.errors import (
     ImageTooLargeError,
     InvalidImageError,
@@ -66,6 +66,7 @@ _MANY_PICTURES = {
     "/predict",
     summary="Classify one picture",
     tags=["predict"],
+    response_model_exclude_none=True,
     responses=documented(
         PayloadTooLargeError,
         ImageTooLargeError,
@@ -83,6 +84,8 @@ async def predict(
     predictor: PredictorDependency,
     settings: SettingsDependency,
     conversion: ConversionQuery = Mode.AUTO,
+    *,
+    preview: PreviewQuery = False,
 ) -> Prediction:
     """Answer with the most probable class and all ten probabilities.
 
@@ -90,7 +93,7 @@ async def predict(
     `application/octet-stream` are taken for a 28x28 grey image, row by row.
     """
     upload = await read_upload(request, settings.max_body_bytes)
-    return await predictor.predict(upload.data, upload.media_type, conversion)
+    return await predictor.predict(upload.data, upload.media_type, conversion, preview=preview)
 
 
 @router.post(
@@ -106,13 +109,15 @@ async def predict_batch(
     predictor: PredictorDependency,
     settings: SettingsDependency,
     conversion: ConversionQuery = Mode.AUTO,
+    *,
+    preview: PreviewQuery = False,
 ) -> BatchPrediction:
     """Answer with a result or a problem for each file, in the order sent; a bad file spoils nothing."""
 
     async def item(upload: Upload) -> BatchItem:
         try:
             require_size(upload, settings.max_body_bytes)
-            result = await predictor.predict(upload.data, upload.media_type, conversion)
+            result = await predictor.predict(upload.data, upload.media_type, conversion, preview=preview)
         except ServiceError as error:
             return BatchItem(filename=upload.filename, problem=problem_of(error))
         return BatchItem(filename=upload.filename, result=result)

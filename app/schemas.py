@@ -38,15 +38,28 @@ class ImageFacts(Answer):
     height: int = Field(description="In pixels, as stored.", examples=[4032])
 
 
+class GarmentBox(Answer):
+    """The rectangle that was cut out, in pixels of the file as one looks at it, turned upright."""
+
+    left: int = Field(examples=[724])
+    top: int = Field(examples=[310])
+    right: int = Field(description="The first column beyond.", examples=[2288])
+    bottom: int = Field(description="The first row beyond.", examples=[3874])
+
+
 class ConversionFacts(Answer):
     """How the picture became the 28x28 image that the model saw."""
 
     mode: str = Field(
-        description="`native`: untouched; `photo`: converted as the data set was; `none`: resized only.",
+        description="`native`: untouched; `bright_on_black`: like the data set, of another size; `catalogue`: on a "
+        "plain light ground, converted as the data set was; `photo`: the garment found first; `none`: resized only.",
         examples=["photo"],
     )
     steps: tuple[str, ...] = Field(
         description="What was done, in order.", examples=[["exif_transpose", "greyscale", "negated"]]
+    )
+    garment: GarmentBox | None = Field(
+        default=None, description="Where the garment is; left out when nothing was cut out."
     )
 
 
@@ -65,6 +78,11 @@ class Prediction(Answer):
     image: ImageFacts
     conversion: ConversionFacts
     model: ModelName
+    preview: str | None = Field(
+        default=None,
+        description="The 28x28 image that the model saw, as a data URI of a PNG; left out unless it was asked for.",
+        examples=["data:image/png;base64,iVBORw0KGgo..."],
+    )
 
 
 class Problem(Answer):

@@ -24,8 +24,9 @@ def test_the_answer_ranks_all_classes_and_says_what_was_done() -> None:
     assert answer["prediction"] == {"class_id": 9, "label": "Ankle boot", "probability": pytest.approx(0.91)}
     assert [entry["class_id"] for entry in answer["probabilities"]] == list(range(10))
     assert answer["image"] == {"format": "PNG", "width": 28, "height": 28}
-    assert answer["conversion"] == {"mode": "native", "steps": ()}
+    assert answer["conversion"] == {"mode": "native", "steps": (), "garment": None}
     assert answer["model"] == {"name": "fake", "version": "7"}
+    assert answer["preview"] is None
 
 
 def test_a_burst_admits_exactly_the_limit_and_the_places_come_back() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import io
 import re
 import threading
 from typing import TYPE_CHECKING, Any
@@ -7,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from PIL import ExifTags, Image
 
 from app.logs import configure_logging
 from app.main import create_app
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BOOT = encoded(tagged_image(9))
+GARMENT = {"left": 201, "top": 118, "right": 423, "bottom": 721}
+"""Where the garment is on `photograph()`, in pixels."""
 
 
 def problem(response: Response) -> tuple[int, str]:
@@ -34,6 +39,22 @@ def problem(response: Response) -> tuple[int, str]:
 
 def small(**limits: int) -> TestClient:
     return TestClient(create_app(Settings.model_validate(limits), FirstPixelClassifier()))
+
+
+def photograph(scale: int = 1) -> Image.Image:
+    """Draw a dark garment on a light ground, 605 x 803 pixels times the scale."""
+    picture = Image.new("RGB", (605 * scale, 803 * scale), (235, 232, 228))
+    left, top, right, bottom = (scale * edge for edge in GARMENT.values())
+    picture.paste((60, 40, 90), (left, top, right, bottom))
+    return picture
+
+
+def shown(preview: str) -> NDArray[np.uint8]:
+    """Read the pixels of an answer's preview."""
+    kind, _, content = preview.partition(",")
+    assert kind == "data:image/png;base64"
+    with Image.open(io.BytesIO(base64.b64decode(content)), formats=["PNG"]) as image:
+        return np.asarray(image)
 
 
 # --- POST /predict ------------------------------------------------------------------------------------------------
@@ -80,8 +101,6 @@ def test_serving_feeds_the_very_array_that_training_learns_from(
     channels: str,
     options: dict[str, Any],
 ) -> None:
-    from PIL import Image  # noqa: PLC0415  only this test needs it
-
     for image in data.train.images[:20]:
         picture = Image.fromarray(image).convert(channels)
         body = image.tobytes() if kind == "RAW" else encoded(picture, kind, **options)
@@ -103,12 +122,61 @@ def test_the_query_chooses_the_conversion(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "scale", "turned"),
+    [("PNG", 1, False), ("PNG", 1, True), ("JPEG", 1, False), ("JPEG", 5, False), ("JPEG", 5, True)],
+)
+def test_the_garment_is_found_in_pixels_of_the_upright_file(
+    client: TestClient, kind: str, scale: int, *, turned: bool
+) -> None:
+    picture, exif = photograph(scale), Image.Exif()
+    if turned:
+        picture, exif[ExifTags.Base.Orientation] = picture.transpose(Image.Transpose.ROTATE_90), 6
+    answer = client.post("/predict", content=encoded(picture, kind, exif=exif)).json()
+    assert (answer["image"]["width"], answer["image"]["height"]) == picture.size
+    # The garment is looked for on a smaller copy: an edge may be one of its pixels outside.
+    expected = {edge: pytest.approx(scale * value, abs=8 * scale) for edge, value in GARMENT.items()}
+    assert answer["conversion"]["garment"] == expected
+
+
+def test_a_garment_that_touches_the_edge_ends_there(client: TestClient) -> None:
+    picture = Image.new("L", (2403, 2405), 235)  # a quarter of it, or an eighth, is no whole number of pixels
+    picture.paste(40, (2250, 2230, *picture.size))  # so little of the frame that the ground stays plain
+    garment = client.post("/predict", content=encoded(picture, "JPEG")).json()["conversion"]["garment"]
+    assert (garment["right"], garment["bottom"]) == (2403, pytest.approx(2405, abs=8))
+
+
+@pytest.mark.parametrize(
+    ("query", "picture"),
+    [("", BOOT), ("", encoded(Image.new("L", (50, 50), 235))), ("?conversion=none", encoded(photograph()))],
+    ids=["native", "nothing there", "only resized"],
+)
+def test_where_nothing_is_cut_out_no_garment_is_named(client: TestClient, query: str, picture: bytes) -> None:
+    assert "garment" not in client.post(f"/predict{query}", content=picture).json()["conversion"]
+
+
+@pytest.mark.parametrize("picture", [BOOT, encoded(photograph())], ids=["native", "photograph"])
+def test_the_preview_is_the_very_image_that_the_model_saw(
+    client: TestClient, classifier: FirstPixelClassifier, picture: bytes
+) -> None:
+    answer = client.post("/predict?preview=true", content=picture).json()
+    assert np.array_equal(shown(answer["preview"]), classifier.seen[-1][0])
+
+
+def test_there_is_no_preview_unless_it_is_asked_for(client: TestClient) -> None:
+    asked, not_asked = (client.post(f"/predict?preview={value}", content=BOOT).json() for value in ("true", "false"))
+    assert client.post("/predict", content=BOOT).json() == not_asked
+    assert asked.keys() - not_asked.keys() == {"preview"}
+    assert not_asked.keys() == {"prediction", "probabilities", "image", "conversion", "model"}
+
+
+@pytest.mark.parametrize(
     ("query", "sent", "expected"),
     [
         ("", {"content": b""}, (422, "invalid_image")),
         ("", {"content": BOOT[:-30]}, (422, "invalid_image")),
         ("", {"content": b"hello"}, (415, "unsupported_media_type")),
         ("?conversion=magic", {"content": BOOT}, (422, "invalid_request")),
+        ("?preview=perhaps", {"content": BOOT}, (422, "invalid_request")),
         ("", {"files": {"image": BOOT}}, (422, "invalid_request")),
         ("", {"data": {"file": "text"}, "files": {"other": BOOT}}, (422, "invalid_request")),
         ("", {"content": b"x", "headers": {"Content-Type": "multipart/form-data"}}, (422, "invalid_request")),
@@ -119,7 +187,18 @@ def test_the_query_chooses_the_conversion(client: TestClient) -> None:
         ),
         ("", {"files": [("file", BOOT), ("file", BOOT)]}, (422, "invalid_request")),
     ],
-    ids=["empty", "truncated", "text", "query", "field", "no file", "no boundary", "malformed", "two files"],
+    ids=[
+        "empty",
+        "truncated",
+        "text",
+        "conversion",
+        "preview",
+        "field",
+        "no file",
+        "no boundary",
+        "malformed",
+        "two files",
+    ],
 )
 def test_what_cannot_be_answered_gets_its_problem(
     client: TestClient, query: str, sent: dict[str, Any], expected: tuple[int, str]
@@ -210,6 +289,17 @@ def test_a_batch_gives_each_picture_the_answer_that_it_gets_alone(client: TestCl
     assert [item["result"] for item in batch] == [client.post("/predict", content=one).json() for one in pictures]
 
 
+def test_a_batch_shows_garments_always_and_previews_on_request(client: TestClient) -> None:
+    files = [("files", encoded(photograph())), ("files", BOOT), ("files", b"hello")]
+    plain, shown_too = (
+        [item.get("result", {}) for item in client.post(f"/predict/batch{query}", files=files).json()["results"]]
+        for query in ("", "?preview=true")
+    )
+    assert ["garment" in result.get("conversion", {}) for result in plain] == [True, False, False]
+    assert ["preview" in result for result in plain] == [False, False, False]
+    assert np.array_equal(shown(shown_too[1]["preview"]), tagged_image(9))
+
+
 @pytest.mark.parametrize(
     "sent",
     [{"content": BOOT, "headers": {"Content-Type": "image/png"}}, {"files": {"file": BOOT}}],
@@ -289,3 +379,14 @@ def test_the_api_document_names_every_error_of_predict_with_an_example(client: T
         "internal",
     }
     assert set(operation["requestBody"]["content"]) == {"multipart/form-data", "image/*", "application/octet-stream"}
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
+def test_the_api_document_tells_of_the_preview_and_of_the_garment(client: TestClient, path: str) -> None:
+    document = client.get("/openapi.json").json()
+    schemas = document["components"]["schemas"]
+    (preview,) = (one for one in document["paths"][path]["post"]["parameters"] if one["name"] == "preview")
+    assert (preview["required"], preview["schema"]["default"]) == (False, False)
+    assert "left out unless" in schemas["Prediction"]["properties"]["preview"]["description"]
+    assert "left out when" in schemas["ConversionFacts"]["properties"]["garment"]["description"]
+    assert schemas["GarmentBox"]["properties"].keys() == {"left", "top", "right", "bottom"}
