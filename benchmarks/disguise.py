@@ -7,26 +7,20 @@ pictures, and sent the way of every upload: decoded, converted, classified.
 from __future__ import annotations
 
 import argparse
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from app.classifier import SavedModelClassifier
 from app.imaging.conversion import Mode, convert
 from app.imaging.decode import decode
 from training.data import find_folder, load
+from training.disguise import GARMENTS, GROUNDS, disguise
 
 if TYPE_CHECKING:
     from app.classifier import Classifier
     from training.data import Split
-
-JPEG_QUALITY = 75
-GROUNDS = {"white": (255.0, 255.0), "pale": (215.0, 255.0)}
-GARMENTS = {"black": (0.0, 0.0), "tinted": (0.0, 70.0)}
-"""Range of each channel, in grey levels: of the ground, and of the garment where the original is white."""
 
 
 def main() -> None:
@@ -58,32 +52,6 @@ def measure(classifier: Classifier, split: Split, ground: str, garment: str, see
     native = classifier.classify(split.images).argmax(axis=1)
     right, native_right = answers == split.class_ids, native == split.class_ids
     return float((answers == native).mean()), float(right.mean()), float(native_right.mean())
-
-
-def disguise(image: np.ndarray, ground: str, garment: str, rng: np.random.Generator) -> bytes:
-    """Turn an image into a catalogue picture.
-
-    Args:
-        image: uint8 `[28, 28]`, garment bright on black.
-        ground: One of `GROUNDS`.
-        garment: One of `GARMENTS`.
-        rng: Decides the colours, the scale (3 to 20), how it is scaled, and the margins (5 % to 60 % a side).
-
-    Returns:
-        A JPEG with the garment dark on a light ground, off the centre.
-    """
-    side = round(len(image) * rng.uniform(3, 20))
-    resampling = rng.choice([Image.Resampling.NEAREST, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS])
-    garment_share = (
-        np.asarray(Image.fromarray(image).resize((side, side), int(resampling)), np.float32)[..., None] / 255
-    )
-    ground_colour, garment_colour = rng.uniform(*GROUNDS[ground], 3), rng.uniform(*GARMENTS[garment], 3)
-    top, bottom, left, right = (int(margin) for margin in rng.uniform(0.05, 0.6, 4) * side)
-    canvas = np.tile(ground_colour, (top + side + bottom, left + side + right, 1))
-    canvas[top : top + side, left : left + side] += garment_share * (garment_colour - ground_colour)
-    buffer = io.BytesIO()
-    Image.fromarray(np.rint(canvas).astype(np.uint8)).save(buffer, "JPEG", quality=JPEG_QUALITY)
-    return buffer.getvalue()
 
 
 if __name__ == "__main__":

@@ -55,6 +55,24 @@ def artifact(tmp_path_factory: pytest.TempPathFactory, data: Data, quick: Traini
     return folder / "models" / "sample" / "1"
 
 
+@pytest.fixture(scope="session")
+def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of drawn photographs: ten of trousers, ten of T-shirts, ten of hats."""
+    folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    for kind, boxes in {
+        "pants": ((30, 20, 45, 100), (55, 20, 70, 100)),
+        "t-shirt": ((30, 20, 70, 100), (10, 20, 90, 45)),
+        "hat": ((20, 60, 80, 90),),
+    }.items():
+        (folder / kind).mkdir()
+        for number in range(10):
+            picture = Image.new("RGB", (100, 120), tuple(rng.integers(150, 220, 3).tolist()))
+            for box in boxes:
+                picture.paste(tuple(rng.integers(0, 90, 3).tolist()), box)
+            picture.save(folder / kind / f"{number}.jpg")
+    return folder
+
+
 @pytest.fixture
 def classifier() -> FirstPixelClassifier:
     return FirstPixelClassifier()

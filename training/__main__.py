@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from training.config import DEFAULTS, native_precision
+from training.config import DEFAULTS, PhotoConfig, native_precision
 from training.errors import TrainingError
+from training.photos import list_photos
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +43,12 @@ def parser() -> argparse.ArgumentParser:
         help="the four IDX files (default: Debian's package, else a cache, else a download)",
     )
     made.add_argument(
+        "--photos",
+        type=Path,
+        metavar="FOLDER",
+        help="photographs to learn from as well, in folders named as in training/photos.py (default: none)",
+    )
+    made.add_argument(
         "--output",
         type=Path,
         metavar="FOLDER",
@@ -61,15 +68,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read by TensorFlow when it is first imported
     precision = given.precision or (native_precision() if given.network == "cnn" else None)
     config = DEFAULTS[given.network].override(
-        epochs=given.epochs, seed=given.seed, dropout=given.dropout, precision=precision
+        epochs=given.epochs,
+        seed=given.seed,
+        dropout=given.dropout,
+        precision=precision,
+        photos=PhotoConfig() if given.photos else None,
     )
     output = given.output or ARTIFACTS[given.network]
     try:
         from training import data, job  # noqa: PLC0415  they import TensorFlow: not for --help
 
-        job.train_and_export(
-            config, data.load(data.find_folder(given.data), config.seed), given.runs / config.run_name, output
-        )
+        photos = list_photos(given.photos) if given.photos else []
+        fashion_mnist = data.load(data.find_folder(given.data), config.seed)
+        job.train_and_export(config, fashion_mnist, given.runs / config.run_name, output, photos)
     except TrainingError as error:
         print(f"training: {error}", file=sys.stderr)
         return 1

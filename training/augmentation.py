@@ -12,10 +12,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from training.config import TrainingConfig
+    from training.mixture import Mixture
 
 
 def batches(
-    images: NDArray[np.uint8], targets: np.ndarray, config: TrainingConfig, first_epoch: int = 0
+    images: NDArray[np.uint8],
+    targets: np.ndarray,
+    config: TrainingConfig,
+    first_epoch: int = 0,
+    mixture: Mixture | None = None,
 ) -> Iterator[tuple[NDArray[np.uint8], np.ndarray]]:
     """Yield shuffled, augmented batches, epoch after epoch; the last, smaller batch of an epoch is left out.
 
@@ -26,20 +31,28 @@ def batches(
         targets: float32 `[n, 10]`, one row of class probabilities an image.
         config: Seed, batch size and strengths.
         first_epoch: Epoch to begin with.
+        mixture: What to mix in when the config says so. An epoch is still one pass over `images`.
 
     Yields:
         uint8 `[batch_size, 28, 28]` and float32 `[batch_size, 10]`.
     """
     # As in airbench: each image is mirrored in every second epoch, which half of them first is drawn once.
     mirrored_first = np.random.default_rng(config.seed).random(len(images)) < 0.5  # noqa: PLR2004  a coin
+    count = config.batch_size - config.photos_a_batch
     epoch = first_epoch
     while True:
         rng = np.random.default_rng([config.seed, epoch])
         order = rng.permutation(len(images))
-        for start in range(0, len(images) - config.batch_size + 1, config.batch_size):
-            chosen = order[start : start + config.batch_size]
-            mirror = (mirrored_first[chosen] ^ bool(epoch % 2)) & config.flip
-            yield augment(images[chosen], mirror, config, rng), targets[chosen]
+        for start in range(0, len(images) - count + 1, count):
+            chosen = order[start : start + count]
+            batch, batch_targets = images[chosen], targets[chosen]
+            mirror = mirrored_first[chosen] ^ bool(epoch % 2)
+            if mixture and config.photos:
+                batch = mixture.disguise(batch, chosen, config.photos.disguised_share, rng)
+                photos, photo_targets = mixture.draw_photos(config.photos_a_batch, rng)
+                batch, batch_targets = np.concatenate([batch, photos]), np.concatenate([batch_targets, photo_targets])
+                mirror = np.concatenate([mirror, rng.random(len(photos)) < 0.5])  # noqa: PLR2004  a coin
+            yield augment(batch, mirror & config.flip, config, rng), batch_targets
         epoch += 1
 
 

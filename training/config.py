@@ -13,6 +13,49 @@ Precision = Literal["float32", "mixed_bfloat16"]
 
 
 @dataclass(frozen=True, slots=True)
+class PhotoConfig:
+    """How photographs are mixed into training, and how much each way of converting one may differ from the next.
+
+    Attributes:
+        held_out_share: Share of the photographs of each folder that are measured and never learnt from.
+        share: Share of each batch that are photographs.
+        disguised_share: Share of the data set's images in a batch that went through `training.disguise` and back.
+        variants: Ways in which each photograph is distorted and converted before training, besides as it is.
+        rotation_degrees: Standard deviation of the turn; never more than 30.
+        zoom: Largest change of scale, as a natural logarithm.
+        stretch: Likewise of the aspect ratio.
+        shear: Largest shear.
+        perspective: Largest change of scale from the middle to an edge.
+        shift: Largest shift, as a share of each side.
+        gamma: Standard deviation of the natural logarithm of gamma.
+        contrast: Likewise of the contrast.
+        brightness: Standard deviation of what is added, as a share of white.
+        tint: Standard deviation of the natural logarithm of each channel's gain.
+        uneven_light: Standard deviation of the change of light from the middle to an edge, along each axis.
+        blur_pixels: Largest standard deviation of a blur, in pixels of the decoded picture; half are not blurred.
+        noise: Largest standard deviation of noise, as a share of white.
+    """
+
+    held_out_share: float = 0.2
+    share: float = 0.3
+    disguised_share: float = 0.2
+    variants: int = 24
+    rotation_degrees: float = 9.0
+    zoom: float = 0.12
+    stretch: float = 0.1
+    shear: float = 0.06
+    perspective: float = 0.07
+    shift: float = 0.05
+    gamma: float = 0.25
+    contrast: float = 0.15
+    brightness: float = 0.05
+    tint: float = 0.06
+    uneven_light: float = 0.1
+    blur_pixels: float = 2.0
+    noise: float = 0.03
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingConfig:
     """Everything that decides what a run learns; equal configs train equal models.
 
@@ -35,6 +78,7 @@ class TrainingConfig:
         cutout_pixels: Side of the square blanked at a random place of each image, in pixels; 0 is off.
         precision: Arithmetic while training. `mixed_bfloat16` is 1.5 times faster on a CPU with AVX-512 BF16 and
             slower on one without. The exported graph is always float32.
+        photos: How photographs are mixed in; None trains on the data set alone.
     """
 
     network: Network
@@ -54,6 +98,7 @@ class TrainingConfig:
     shift_pixels: int = 0
     cutout_pixels: int = 0
     precision: Precision = "float32"
+    photos: PhotoConfig | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
@@ -62,7 +107,12 @@ class TrainingConfig:
             msg += "the best epoch's weights, the other the average's"
             raise ValueError(msg)
 
-    def override(self, **values: float | str | None) -> TrainingConfig:
+    @property
+    def photos_a_batch(self) -> int:
+        """How many images of each batch are photographs."""
+        return round(self.batch_size * self.photos.share) if self.photos else 0
+
+    def override(self, **values: float | str | PhotoConfig | None) -> TrainingConfig:
         """Return a copy in which each value that is not None replaces the one here."""
         given: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
         return replace(self, **given)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 import platform
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import keras
@@ -19,19 +17,28 @@ from training.calibrate import fit_temperature
 from training.data import LABELS
 from training.evaluate import evaluate
 from training.export import save_graph
+from training.machine import machine
+from training.mixture import prepare
 from training.network import build, multiply_accumulates
+from training.photos import measure_photos, split_photos
 from training.report import write_report
 from training.train import train
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from training.config import TrainingConfig
     from training.data import Data, Split
+    from training.photos import Photo
     from training.train import Epoch
 
 logger = logging.getLogger(__name__)
 
 
-def train_and_export(config: TrainingConfig, data: Data, run: Path, artifact: Path) -> ModelCard:
+def train_and_export(
+    config: TrainingConfig, data: Data, run: Path, artifact: Path, photos: Sequence[Photo] = ()
+) -> ModelCard:
     """Make an artifact from a config and data, with a report beside it.
 
     Args:
@@ -39,6 +46,7 @@ def train_and_export(config: TrainingConfig, data: Data, run: Path, artifact: Pa
         data: What to learn from, choose on and evaluate on.
         run: Folder for checkpoints, this config's own.
         artifact: Folder to write or replace, `.../NAME/VERSION`. The report goes to `.../NAME/report-VERSION`.
+        photos: What to learn from and evaluate on besides, when the config says so.
 
     Returns:
         The card that was written.
@@ -48,7 +56,9 @@ def train_and_export(config: TrainingConfig, data: Data, run: Path, artifact: Pa
         "%s: %s parameters, %.1f million multiply-accumulates an image; checkpoints in %s",
         *(facts.name, f"{facts.parameters:,}", facts.multiply_accumulates / 1e6, run),
     )
-    network, history = train(config, data, run)
+    learnt, held_out = split_photos(photos, config.photos.held_out_share, config.seed) if config.photos else ([], [])
+    mixture = prepare(config.photos, config.seed, data.train.images, learnt, run) if config.photos else None
+    network, history = train(config, data, run, mixture=mixture)
     logits = network.predict(data.validation.images, batch_size=500, verbose=0)
     temperature = fit_temperature(logits, data.validation.class_ids)
     with replacing(artifact) as staging:
@@ -66,6 +76,7 @@ def train_and_export(config: TrainingConfig, data: Data, run: Path, artifact: Pa
             files=file_digests(staging),
             network=facts,
             metrics={name: evaluation.metrics for name, evaluation in evaluations.items()},
+            photos=measure_photos(exported.classify, learnt, held_out) if config.photos else None,
             temperature=temperature,
             thresholds={},
             training=_training_facts(config, history, data),
@@ -76,6 +87,8 @@ def train_and_export(config: TrainingConfig, data: Data, run: Path, artifact: Pa
     write_report(report, card, history, evaluations["test"])
     for name, split in card.metrics.items():
         logger.info("%s: %.2f %% of %d right", name, 100 * split.accuracy, split.n)
+    if card.photos:
+        logger.info("photographs: %.2f %% of %d right", 100 * card.photos.accuracy, card.photos.held_out)
     logger.info("wrote %s and %s", artifact, report)
     return card
 
@@ -101,7 +114,7 @@ def _training_facts(config: TrainingConfig, history: list[Epoch], data: Data) ->
         config=config.as_dict(),
         epochs=len(history),
         minutes=round(sum(epoch.seconds for epoch in history) / 60, 1),
-        machine=_machine(),
+        machine=machine(),
         versions={
             "python": platform.python_version(),
             "keras": keras.__version__,
@@ -110,13 +123,3 @@ def _training_facts(config: TrainingConfig, history: list[Epoch], data: Data) ->
         },
         data_digests=dict(data.digests),
     )
-
-
-def _machine() -> str:
-    """Name the processor and how many cores there are."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except FileNotFoundError:  # not Linux
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{os.cpu_count()} cores of {names[0] if names else platform.machine()}"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from training.config import TrainingConfig
     from training.data import Data
+    from training.mixture import Mixture
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,11 @@ class Epoch:
 
 
 def train(
-    config: TrainingConfig, data: Data, run: Path, callbacks: Sequence[keras.callbacks.Callback] = ()
+    config: TrainingConfig,
+    data: Data,
+    run: Path,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    mixture: Mixture | None = None,
 ) -> tuple[keras.Model, list[Epoch]]:
     """Train the config's network and return it in float32 with its history.
 
@@ -49,6 +54,7 @@ def train(
         run: Folder for checkpoints and the history. A run that was stopped goes on after its last whole epoch, a
             finished one is read back without training.
         callbacks: Told of each batch and epoch besides.
+        mixture: What to mix into the batches when the config says so.
 
     Returns:
         The network with the weights to keep, and one entry an epoch.
@@ -58,7 +64,7 @@ def train(
     if finished.exists():
         logger.info("this run is finished already; delete %s to train it again", run)
     else:
-        _fit(config, data, run, callbacks).replace(finished)
+        _fit(config, data, run, callbacks, mixture).replace(finished)
     network = build(config)
     network.load_weights(finished)
     return network, read_history(run)
@@ -77,9 +83,15 @@ def read_history(run: Path) -> list[Epoch]:
     ]
 
 
-def _fit(config: TrainingConfig, data: Data, run: Path, callbacks: Sequence[keras.callbacks.Callback]) -> Path:
+def _fit(
+    config: TrainingConfig,
+    data: Data,
+    run: Path,
+    callbacks: Sequence[keras.callbacks.Callback],
+    mixture: Mixture | None,
+) -> Path:
     """Train to the end and return the file with the weights to keep."""
-    steps = len(data.train) // config.batch_size
+    steps = len(data.train) // (config.batch_size - config.photos_a_batch)
     if not steps:
         msg = f"expected at least one batch of {config.batch_size} images, received {len(data.train)} training images"
         raise TrainingError(msg)
@@ -90,7 +102,7 @@ def _fit(config: TrainingConfig, data: Data, run: Path, callbacks: Sequence[kera
     best = max((epoch.val_accuracy for epoch in read_history(run)[:first_epoch]), default=0.0)
     kept = run / ("best.weights.h5" if config.patience else "last.weights.h5")
     network.fit(
-        batches(data.train.images, one_hot(data.train.class_ids), config, first_epoch),
+        batches(data.train.images, one_hot(data.train.class_ids), config, first_epoch, mixture),
         steps_per_epoch=steps,
         initial_epoch=first_epoch,
         epochs=config.epochs,

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from training.augmentation import augment, batches
-from training.config import DEFAULTS, TrainingConfig
+from training.config import DEFAULTS, PhotoConfig, TrainingConfig
 from training.data import Data, one_hot
+from training.mixture import Mixture
 
 PLAIN = DEFAULTS["mlp"].override(batch_size=32)
 FULL = DEFAULTS["cnn"].override(batch_size=32)
@@ -76,3 +77,22 @@ def test_augmenting_leaves_the_originals_alone(data: Data) -> None:
     before = data.train.images.copy()
     stream(data, FULL, 5)
     assert np.array_equal(before, data.train.images)
+
+
+def test_photographs_and_disguised_images_take_their_shares_with_their_targets(data: Data) -> None:
+    count = len(data.train)
+    mixture = Mixture(
+        disguised=np.full((count, 28, 28), 7, np.uint8),
+        photos=np.full((5, 3, 28, 28), 200, np.uint8),
+        targets=np.tile(np.array([0, 0, 0.5, 0, 0, 0, 0.5, 0, 0, 0], np.float32), (5, 1)),
+        chances=np.full(5, 0.2),
+    )
+    config = PLAIN.override(batch_size=100, photos=PhotoConfig(share=0.3, disguised_share=0.4))
+    made = batches(data.train.images, one_hot(data.train.class_ids), config, mixture=mixture)
+    images, targets = (np.concatenate(parts) for parts in zip(*islice(made, 8), strict=True))
+    is_photo = (images == 200).all(axis=(1, 2))
+    assert is_photo.sum() == 8 * 30
+    assert (targets[is_photo] == mixture.targets[0]).all()
+    assert (targets[~is_photo].max(axis=1) == 1).all()
+    is_disguised = (images == 7).all(axis=(1, 2))
+    assert is_disguised.sum() / (~is_photo).sum() == pytest.approx(0.4, abs=0.08)

@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from training.config import DEFAULTS, TrainingConfig, native_precision
+from training.config import DEFAULTS, PhotoConfig, TrainingConfig, native_precision
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_every_field_is_documented() -> None:
-    documentation = inspect.getdoc(TrainingConfig) or ""
-    assert [name for name in TrainingConfig.__dataclass_fields__ if f"\n    {name}: " not in documentation] == []
+@pytest.mark.parametrize("config", [TrainingConfig, PhotoConfig])
+def test_every_field_is_documented(config: type[TrainingConfig | PhotoConfig]) -> None:
+    documentation = inspect.getdoc(config) or ""
+    assert [name for name in config.__dataclass_fields__ if f"\n    {name}: " not in documentation] == []
 
 
 def test_a_config_cannot_be_changed_but_overridden() -> None:
@@ -28,6 +29,13 @@ def test_a_config_cannot_be_changed_but_overridden() -> None:
 def test_runs_of_different_configs_have_different_names() -> None:
     names = {DEFAULTS["cnn"].override(seed=seed).run_name for seed in range(10)} | {DEFAULTS["mlp"].run_name}
     assert len(names) == 11
+    assert DEFAULTS["cnn"].override(photos=PhotoConfig()).run_name not in names
+    assert DEFAULTS["cnn"].override(photos=PhotoConfig(share=0.4)).run_name not in names
+
+
+def test_the_photographs_take_their_share_of_a_batch() -> None:
+    assert DEFAULTS["cnn"].photos_a_batch == 0
+    assert DEFAULTS["cnn"].override(batch_size=50, photos=PhotoConfig(share=0.3)).photos_a_batch == 15
     assert DEFAULTS["cnn"].run_name.startswith("cnn-")
 
 

@@ -13,7 +13,10 @@ from app.model_card import read_verified
 from app.settings import Settings
 from tests.conftest import encoded
 from training.__main__ import main
+from training.config import PhotoConfig
 from training.data import LABELS
+from training.job import train_and_export
+from training.photos import list_photos
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,3 +89,17 @@ def test_the_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None
     assert caught.value.code == 0
     printed = capsys.readouterr().out
     assert all(option in printed for option in ("--network", "--epochs", "--seed", "--output", "--data", "--precision"))
+
+
+def test_photographs_are_learnt_from_and_the_card_and_the_report_say_so(
+    tmp_path: Path, data: Data, quick: TrainingConfig, photo_folder: Path
+) -> None:
+    config = quick.override(photos=PhotoConfig(variants=1, held_out_share=0.3))
+    artifact = tmp_path / "models" / "sample" / "1"
+    card = train_and_export(config, data, tmp_path / "run", artifact, list_photos(photo_folder))
+    assert read_verified(artifact) == card
+    assert card.photos
+    assert card.photos.learnt_from + card.photos.held_out == 20
+    assert {name: one.n for name, one in card.photos.folders.items()}.keys() == {"pants", "t-shirt"}
+    assert card.training.config["photos"]["held_out_share"] == 0.3
+    assert f"from {card.photos.learnt_from} photographs" in (tmp_path / "models/sample/report-1/README.md").read_text()

@@ -1,0 +1,244 @@
+"""`python -m benchmarks.photos FOLDER`: how often is a photograph of clothing answered right, and how fast?
+
+Each photograph goes the way of every upload, one at a time in one thread: decoded, converted, classified.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from app.classifier import SavedModelClassifier
+from app.errors import StartError
+from app.imaging.conversion import Mode, convert
+from app.imaging.decode import decode
+from benchmarks.contact_sheet import Cell, draw_sheet
+from training.errors import DataError, TrainingError
+from training.evaluate import wilson_interval
+from training.machine import machine
+from training.photos import CLASSES_OF, list_photos, split_photos
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from app.classifier import Classifier
+    from app.model_card import ModelCard
+    from training.photos import Photo
+
+MAX_IMAGE_PIXELS = 10**8
+STAGES = ("decode", "convert", "classify")
+OVERALL = "overall"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a photograph.
+
+    Attributes:
+        photo: The photograph.
+        image: What the model saw, uint8 `[28, 28]`.
+        mode: How it was converted.
+        is_found: Whether there was a garment to convert.
+        label: The most probable class.
+        probability: How probable.
+        seconds: What each of `STAGES` took.
+    """
+
+    photo: Photo
+    image: NDArray[np.uint8]
+    mode: str
+    is_found: bool
+    label: str
+    probability: float
+    seconds: tuple[float, ...]
+
+    @property
+    def is_right(self) -> bool | None:
+        """Whether the label is among the right ones; None where Fashion-MNIST has no right one."""
+        labels = CLASSES_OF[self.photo.folder]
+        return self.label in labels if labels else None
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How many of `n` photographs are answered right."""
+
+    right: int
+    n: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval of the share."""
+        return wilson_interval(self.right, self.n)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    made = argparse.ArgumentParser(prog="python -m benchmarks.photos", description=__doc__)
+    made.add_argument("folder", type=Path, metavar="FOLDER", help=f"holds the folders {', '.join(CLASSES_OF)}")
+    made.add_argument("--model", type=Path, default=Path("models/fashion-mnist/1"), metavar="FOLDER")
+    which = made.add_mutually_exclusive_group()
+    for name, words in {
+        "held-out": "only the photographs that training held out (default, where the card says which)",
+        "all": "every photograph, as of a collection that nothing was learnt from",
+    }.items():
+        which.add_argument(f"--{name}", dest="which", action="store_const", const=name, help=words)
+    made.add_argument("--sheet", type=Path, metavar="PNG", help="where to draw photographs with their answers")
+    made.add_argument("--cells", type=int, default=60, metavar="N", help="most photographs to draw (default: 60)")
+    return made
+
+
+def main() -> None:
+    """Print the page, and draw the sheet if asked to."""
+    command = parser()
+    given = command.parse_args()
+    try:
+        photos = list_photos(given.folder)
+        classifier = SavedModelClassifier(given.model, threads=1)
+        photos, choice = choose(photos, classifier.card, given.which)
+    except (StartError, TrainingError) as error:
+        command.error(str(error))
+    card = classifier.card
+    outcomes = [answer(photo, classifier) for photo in photos]
+    title = f"{card.name} {card.version} on {len(photos):,} photographs"
+    print(f"# {title}\n\nPhotographs: {choice}. One thread on {machine()}.\n\n{page(outcomes, card.labels)}")
+    if given.sheet:
+        cells = [cell(outcome) for outcome in pick(outcomes, given.cells)]
+        draw_sheet(f"{title}: {len(cells)} of them, wrong ones first", cells).save(given.sheet)
+
+
+def choose(photos: list[Photo], card: ModelCard, which: str | None) -> tuple[list[Photo], str]:
+    """Return the photographs to measure on, with words that say which they are.
+
+    Args:
+        photos: All there are.
+        card: Its training config says what was held out, if anything was learnt from photographs.
+        which: `held-out`, `all`, or None: held out where the card says what was.
+
+    Raises:
+        DataError: What was held out is asked for, and the card says nothing of it.
+    """
+    split = card.training.config.get("photos")
+    if which == "all":
+        return photos, "all there are"
+    if split:
+        share, seed = split["held_out_share"], split["seed"]
+        return split_photos(photos, share, seed)[1], f"held out from training (share {share:g}, seed {seed})"
+    if which == "held-out":
+        msg = f"expected a card that says which photographs were held out, received that of {card.name} {card.version}"
+        raise DataError(msg)
+    return photos, "all there are, since the card names none that were held out"
+
+
+def answer(photo: Photo, classifier: Classifier) -> Outcome:
+    """Send a photograph the way of every upload, and time each stage."""
+    data = photo.path.read_bytes()
+    times = [time.perf_counter()]
+    decoded = decode(data, "image/jpeg", MAX_IMAGE_PIXELS)
+    times.append(time.perf_counter())
+    converted = convert(decoded.pixels, Mode.AUTO)
+    times.append(time.perf_counter())
+    (probabilities,) = classifier.classify(converted.image[None])
+    times.append(time.perf_counter())
+    return Outcome(
+        photo=photo,
+        image=converted.image,
+        mode=converted.mode,
+        is_found="no_garment_found" not in converted.steps,
+        label=classifier.card.labels[probabilities.argmax()],
+        probability=float(probabilities.max()),
+        seconds=tuple(after - before for before, after in itertools.pairwise(times)),
+    )
+
+
+def scores(outcomes: Iterable[Outcome]) -> dict[str, Score]:
+    """Count the right answers of each folder that has any, then of all these folders as `overall`."""
+    answered = [outcome for outcome in outcomes if outcome.is_right is not None]
+    n = Counter(name for outcome in answered for name in (outcome.photo.folder, OVERALL))
+    right = Counter(name for outcome in answered if outcome.is_right for name in (outcome.photo.folder, OVERALL))
+    return {name: Score(right[name], n[name]) for name in (*CLASSES_OF, OVERALL) if n[name]}
+
+
+def confusion(outcomes: Iterable[Outcome]) -> dict[str, Counter[str]]:
+    """Count the labels that the photographs of each folder got."""
+    counts: dict[str, Counter[str]] = {}
+    for outcome in outcomes:
+        counts.setdefault(outcome.photo.folder, Counter())[outcome.label] += 1
+    return counts
+
+
+def milliseconds(outcomes: Iterable[Outcome]) -> dict[str, tuple[float, float]]:
+    """Return the median and the 95th percentile of what each stage took, and all of them together."""
+    times = 1000 * np.array([(*outcome.seconds, sum(outcome.seconds)) for outcome in outcomes])
+    median, slow = np.percentile(times, (50, 95), axis=0).tolist()
+    return dict(zip((*STAGES, "together"), zip(median, slow, strict=True), strict=True))
+
+
+def conversions(outcomes: Sequence[Outcome]) -> dict[str, tuple[int, int]]:
+    """Count the photographs of each mode of conversion, and those of them where no garment was found."""
+    modes = Counter(outcome.mode for outcome in outcomes)
+    empty = Counter(outcome.mode for outcome in outcomes if not outcome.is_found)
+    return {mode: (n, empty[mode]) for mode, n in modes.most_common()}
+
+
+def page(outcomes: Sequence[Outcome], labels: Sequence[str]) -> str:
+    """Return all tables as Markdown."""
+    right = [_score_row(name, score) for name, score in scores(outcomes).items()]
+    answers = [_answers_row(folder, counts, labels) for folder, counts in confusion(outcomes).items()]
+    times = [(stage, f"{median:.2f}", f"{slow:.2f}") for stage, (median, slow) in milliseconds(outcomes).items()]
+    modes = [(f"`{mode}`", n, empty) for mode, (n, empty) in conversions(outcomes).items()]
+    return "\n\n".join(
+        (
+            table(("folder: right labels", "n", "right", "share", "95 % interval"), right),
+            table(("folder, answered as (bold: right)", *labels), answers),
+            table(("milliseconds a photograph", "median", "95th percentile"), times),
+            table(("conversion", "photographs", "no garment found"), modes),
+        )
+    )
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a Markdown table, its first column to the left and the others to the right."""
+    lines = [header, ("---", *["---:"] * (len(header) - 1)), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def pick(outcomes: Sequence[Outcome], most: int) -> list[Outcome]:
+    """Choose outcomes at even distances, and put wrong ones first and those without a right answer last."""
+    places = np.linspace(0, len(outcomes) - 1, min(most, len(outcomes))).round().astype(int)
+    return sorted((outcomes[place] for place in places), key=lambda one: (False, True, None).index(one.is_right))
+
+
+def cell(outcome: Outcome) -> Cell:
+    """Return what the sheet shows of an outcome."""
+    return Cell(
+        photograph=decode(outcome.photo.path.read_bytes(), "image/jpeg", MAX_IMAGE_PIXELS).pixels,
+        seen=outcome.image,
+        answer=f"{outcome.label} {outcome.probability:.0%}",
+        kind=outcome.photo.folder,
+        is_right=outcome.is_right,
+    )
+
+
+def _score_row(name: str, score: Score) -> tuple[object, ...]:
+    first = f"**{name}**" if name == OVERALL else f"{name}: {', '.join(CLASSES_OF[name])}"
+    low, high = score.interval
+    return first, score.n, score.right, f"{score.right / score.n:.1%}", f"{low:.1%} to {high:.1%}"
+
+
+def _answers_row(folder: str, counts: Counter[str], labels: Iterable[str]) -> tuple[str, ...]:
+    right = CLASSES_OF[folder]
+    return folder, *(f"**{counts[label]}**" if label in right else str(counts[label]) for label in labels)
+
+
+if __name__ == "__main__":
+    main()

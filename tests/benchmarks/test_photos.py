@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.imaging.conversion import Mode, convert
+from app.imaging.decode import decode
+from app.model_card import IMAGE_SHAPE
+from benchmarks.photos import (
+    Outcome,
+    Score,
+    answer,
+    cell,
+    choose,
+    confusion,
+    conversions,
+    milliseconds,
+    page,
+    pick,
+    scores,
+    table,
+)
+from tests.fakes import FirstPixelClassifier, make_card
+from training.data import LABELS
+from training.errors import DataError
+from training.photos import Photo, split_photos
+
+if TYPE_CHECKING:
+    from app.model_card import ModelCard
+
+MANY = [Photo(Path(f"{number}.jpg"), "dress") for number in range(100)]
+
+
+def outcome(folder: str, label: str, *, milliseconds: int = 1, mode: str = "photo", is_found: bool = True) -> Outcome:
+    seconds = (milliseconds / 1000, 2 * milliseconds / 1000, 3 * milliseconds / 1000)
+    return Outcome(Photo(Path("a.jpg"), folder), np.zeros(IMAGE_SHAPE, np.uint8), mode, is_found, label, 0.9, seconds)
+
+
+OUTCOMES = [
+    outcome("dress", "Dress", milliseconds=1),
+    outcome("hat", "Bag", milliseconds=2, is_found=False),
+    outcome("longsleeve", "Coat", milliseconds=3),
+    outcome("longsleeve", "Pullover", milliseconds=4, mode="catalogue"),
+    outcome("longsleeve", "Shirt", milliseconds=5),
+]
+
+
+def card_that_held_out(share: float, seed: int) -> ModelCard:
+    card = make_card()
+    config = {"photos": {"held_out_share": share, "seed": seed}}
+    return card.model_copy(update={"training": card.training.model_copy(update={"config": config})})
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Photo:
+    """Return a photograph of a dark garment on a light ground."""
+    picture = Image.new("RGB", (90, 120), (235, 232, 228))
+    picture.paste((60, 40, 90), (30, 20, 60, 100))
+    picture.save(tmp_path / "a.jpg")
+    return Photo(tmp_path / "a.jpg", "dress")
+
+
+def test_a_photograph_goes_the_way_of_every_upload(photo: Photo) -> None:
+    classifier = FirstPixelClassifier()
+    answered = answer(photo, classifier)
+    expected = convert(decode(photo.path.read_bytes(), "image/jpeg", 10**8).pixels, Mode.AUTO)
+    assert np.array_equal(answered.image, expected.image)
+    assert np.array_equal(classifier.seen, [expected.image[None]])
+    assert (answered.mode, answered.is_found) == (expected.mode, True)
+    assert answered.label == LABELS[expected.image[0, 0] % len(LABELS)]
+    assert answered.probability == pytest.approx(0.91)
+    assert len(answered.seconds) == 3
+    assert all(0 < seconds < 10 for seconds in answered.seconds)
+
+
+def test_a_photograph_of_nothing_but_ground_has_no_garment(tmp_path: Path) -> None:
+    Image.new("RGB", (90, 120), "white").save(tmp_path / "a.jpg")
+    assert not answer(Photo(tmp_path / "a.jpg", "dress"), FirstPixelClassifier()).is_found
+
+
+def test_an_answer_is_right_wrong_or_neither_where_no_class_would_be_right() -> None:
+    assert [one.is_right for one in OUTCOMES] == [True, None, False, True, True]
+
+
+def test_scores_count_each_folder_that_has_right_answers_and_then_all_of_them() -> None:
+    assert scores(OUTCOMES) == {"dress": Score(1, 1), "longsleeve": Score(2, 3), "overall": Score(3, 4)}
+
+
+def test_confusion_counts_every_folder() -> None:
+    assert confusion(OUTCOMES) == {
+        "dress": Counter({"Dress": 1}),
+        "hat": Counter({"Bag": 1}),
+        "longsleeve": Counter({"Coat": 1, "Pullover": 1, "Shirt": 1}),
+    }
+
+
+def test_times_are_the_median_and_the_95th_percentile_of_each_stage_and_of_their_sum() -> None:
+    times = milliseconds(OUTCOMES)
+    assert times.keys() == {"decode", "convert", "classify", "together"}
+    assert times["convert"] == pytest.approx((6, 9.6))
+    assert times["together"] == pytest.approx((18, 28.8))
+
+
+def test_conversions_count_the_modes_and_what_was_not_found() -> None:
+    assert conversions(OUTCOMES) == {"photo": (4, 1), "catalogue": (1, 0)}
+
+
+def test_the_page_shows_every_figure() -> None:
+    lines = page(OUTCOMES, LABELS).splitlines()
+    assert "| longsleeve: Pullover, Shirt | 3 | 2 | 66.7% | 20.8% to 93.9% |" in lines
+    assert "| **overall** | 4 | 3 | 75.0% | 30.1% to 95.4% |" in lines
+    assert "| longsleeve | 0 | 0 | **1** | 0 | 1 | 0 | **1** | 0 | 0 | 0 |" in lines
+    assert "| hat | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 1 | 0 |" in lines
+    assert "| together | 18.00 | 28.80 |" in lines
+    assert "| `photo` | 4 | 1 |" in lines
+
+
+def test_a_table_is_markdown_with_numbers_to_the_right() -> None:
+    assert table(("a", "b"), [("c", 1)]) == "| a | b |\n| --- | ---: |\n| c | 1 |"
+
+
+@pytest.mark.parametrize("which", [None, "held-out"])
+def test_what_training_held_out_is_measured_where_the_card_says_what_that_was(which: str | None) -> None:
+    photos, words = choose(MANY, card_that_held_out(0.3, 5), which)
+    assert photos == split_photos(MANY, 0.3, 5)[1]
+    assert words == "held out from training (share 0.3, seed 5)"
+
+
+def test_all_are_measured_on_request_or_where_the_card_does_not_say() -> None:
+    assert choose(MANY, card_that_held_out(0.3, 5), "all") == (MANY, "all there are")
+    photos, words = choose(MANY, make_card(), None)
+    assert photos == MANY
+    assert "the card names none" in words
+
+
+def test_what_was_held_out_cannot_be_measured_where_the_card_does_not_say() -> None:
+    with pytest.raises(DataError, match=r"expected a card that says .* received that of fake 7"):
+        choose(MANY, make_card(), "held-out")
+
+
+def test_the_sheet_s_photographs_are_picked_evenly_and_wrong_ones_come_first() -> None:
+    assert [one.is_right for one in pick(OUTCOMES, 60)] == [False, True, True, True, None]
+    assert [one.label for one in pick(OUTCOMES, 3)] == ["Coat", "Dress", "Shirt"]
+
+
+def test_a_cell_shows_the_photograph_beside_what_the_model_saw_and_said(photo: Photo) -> None:
+    shown = cell(answer(photo, FirstPixelClassifier()))
+    assert shown.photograph.size == (90, 120)
+    assert shown.seen.shape == IMAGE_SHAPE
+    assert (shown.answer, shown.kind, shown.is_right) == ("T-shirt/top 91%", "dress", False)

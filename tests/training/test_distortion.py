@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from training.config import PhotoConfig
+from training.distortion import distort
+
+STRENGTHS = [
+    name
+    for name, value in asdict(PhotoConfig()).items()
+    if isinstance(value, float) and name not in {"held_out_share", "share", "disguised_share"}
+]
+
+
+def only(**strengths: float) -> PhotoConfig:
+    """Return a config whose other strengths are 0."""
+    return PhotoConfig(**asdict(PhotoConfig()) | dict.fromkeys(STRENGTHS, 0.0) | strengths)
+
+
+def picture() -> np.ndarray:
+    """Draw a light square on a dark ground that is lighter at the bottom."""
+    colours = np.tile(np.linspace(30, 90, 60)[:, None, None], (1, 40, 3)).astype(np.uint8)
+    colours[20:40, 12:28] = (200, 180, 160)
+    return colours
+
+
+def test_without_strength_nothing_changes() -> None:
+    assert np.abs(distort(picture(), only(), np.random.default_rng(0)).astype(int) - picture()).max() <= 1
+
+
+@pytest.mark.parametrize("strength", STRENGTHS)
+def test_every_strength_changes_the_picture_and_leaves_its_size(strength: str) -> None:
+    config = only(**{strength: getattr(PhotoConfig(), strength)})
+    changed = [distort(picture(), config, np.random.default_rng(seed)) for seed in range(8)]
+    assert all(one.shape == picture().shape and one.dtype == np.uint8 for one in changed)
+    assert max(np.abs(one.astype(int) - picture()).mean() for one in changed) > 0.5
+
+
+def test_the_same_generator_distorts_alike() -> None:
+    first, again = (distort(picture(), PhotoConfig(), np.random.default_rng(3)) for _ in range(2))
+    assert np.array_equal(first, again)

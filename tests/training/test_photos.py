@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from training.data import LABELS
+from training.errors import DataError
+from training.photos import (
+    CLASSES_OF,
+    Photo,
+    convert_photo,
+    list_photos,
+    measure_photos,
+    split_photos,
+    targets_of,
+)
+
+MANY = [Photo(Path(folder, f"{number}.jpg"), folder) for folder in ("dress", "hat") for number in range(2000)]
+
+
+def test_right_answers_are_labels_of_the_data_set() -> None:
+    assert {label for labels in CLASSES_OF.values() for label in labels} == {*LABELS} - {"Bag"}
+
+
+def test_photographs_are_listed_by_folder_and_name_and_anything_else_is_left_alone(tmp_path: Path) -> None:
+    for name in ("t-shirt/b.jpg", "t-shirt/a.jpg", "dress/c.jpg", "scarf/d.jpg", "dress/notes.png", "e.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    assert list_photos(tmp_path) == [
+        Photo(tmp_path / folder / name, folder)
+        for folder, name in (("dress", "c.jpg"), ("t-shirt", "a.jpg"), ("t-shirt", "b.jpg"))
+    ]
+
+
+def test_a_folder_without_photographs_is_refused_with_what_was_expected(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"KIND/\*\.jpg, where KIND is one of dress, .* found none"):
+        list_photos(tmp_path)
+
+
+def test_the_split_loses_nothing_and_holds_out_the_share_of_each_folder() -> None:
+    learnt, held_out = split_photos(MANY, 0.2, seed=0)
+    assert sorted(learnt + held_out) == sorted(MANY)
+    assert all(count == pytest.approx(400, abs=60) for count in Counter(photo.folder for photo in held_out).values())
+
+
+def test_a_photograph_stays_on_its_side_whatever_is_added_and_wherever_it_lies() -> None:
+    few = [Photo(Path("/elsewhere") / photo.path, photo.folder) for photo in MANY[::7]]
+    for of_few, of_many in zip(split_photos(few, 0.2, seed=0), split_photos(MANY, 0.2, seed=0), strict=True):
+        assert {photo.path.name for photo in of_few if photo.folder == "hat"} <= {
+            photo.path.name for photo in of_many if photo.folder == "hat"
+        }
+
+
+def test_the_seed_and_the_folder_decide_too() -> None:
+    chosen = [
+        {photo.path.name for photo in split_photos(MANY, 0.5, seed)[1] if photo.folder == folder}
+        for seed, folder in ((0, "dress"), (1, "dress"), (0, "hat"))
+    ]
+    assert chosen[0] != chosen[1]
+    assert chosen[0] != chosen[2]
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, (4000, 0)), (1.0, (0, 4000))])
+def test_the_ends_of_the_share_hold_out_nothing_or_everything(share: float, expected: tuple[int, int]) -> None:
+    assert tuple(map(len, split_photos(MANY, share, seed=0))) == expected
+
+
+def test_the_split_is_the_same_on_every_machine() -> None:
+    held_out = split_photos(MANY[:20], 0.2, seed=0)[1]
+    assert [photo.path.name for photo in held_out] == ["4.jpg", "5.jpg", "7.jpg", "14.jpg"]
+
+
+def test_the_right_labels_of_a_photograph_share_its_target_alike() -> None:
+    (target,) = targets_of([Photo(Path("a.jpg"), "shoes")])
+    assert dict(zip(LABELS, target, strict=True)) == {
+        label: pytest.approx(1 / 3 if label in {"Sandal", "Sneaker", "Ankle boot"} else 0) for label in LABELS
+    }
+
+
+def test_a_photograph_becomes_what_the_service_would_make_of_it(photo_folder: Path) -> None:
+    image = convert_photo(Photo(photo_folder / "pants" / "0.jpg", "pants"))
+    assert image.shape == (28, 28)
+    assert min(image[14, 9], image[14, 18]) > 30
+    assert image[14, 14] == 0  # between the legs
+
+
+def test_what_is_measured_is_the_share_of_right_labels_on_photographs_that_have_any(photo_folder: Path) -> None:
+    def always_a_shirt(images: np.ndarray) -> np.ndarray:
+        return np.tile(np.eye(10, dtype=np.float32)[0], (len(images), 1))
+
+    learnt, held_out = split_photos(list_photos(photo_folder), 0.4, seed=0)
+    shirts, trousers = (sum(photo.folder == kind for photo in held_out) for kind in ("t-shirt", "pants"))
+    metrics = measure_photos(always_a_shirt, learnt, held_out)
+    assert (metrics.held_out, metrics.learnt_from) == (shirts + trousers, 20 - shirts - trousers)
+    assert metrics.accuracy == shirts / (shirts + trousers)
+    assert {name: (one.n, one.right) for name, one in metrics.folders.items()} == {
+        "pants": (trousers, 0),
+        "t-shirt": (shirts, shirts),
+    }
+    assert metrics.digest == measure_photos(always_a_shirt, held_out, [*learnt]).digest
+    assert metrics.digest != measure_photos(always_a_shirt, learnt[1:], held_out).digest

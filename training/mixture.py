@@ -1,0 +1,115 @@
+"""Converts, ahead of training, what is mixed into the batches beside the data set's own images."""
+
+from __future__ import annotations
+
+import logging
+import os
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from app.imaging.conversion import Mode, convert
+from app.imaging.decode import decode
+from training.disguise import GARMENTS, GROUNDS, disguise
+from training.distortion import distort
+from training.photos import CLASSES_OF, MAX_IMAGE_PIXELS, decode_photo, targets_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from training.config import PhotoConfig
+    from training.photos import Photo
+
+Item = TypeVar("Item")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """Images that came through the service's own conversion.
+
+    Attributes:
+        disguised: uint8 `[n, 28, 28]`, each image of the training split, disguised and converted back.
+        photos: uint8 `[m, variants, 28, 28]`, photographs, each converted in several ways.
+        targets: float32 `[m, 10]`, what each photograph may be called.
+        chances: float64 `[m]`, how often each is drawn; they sum to 1.
+    """
+
+    disguised: NDArray[np.uint8]
+    photos: NDArray[np.uint8]
+    targets: NDArray[np.float32]
+    chances: NDArray[np.float64]
+
+    def disguise(
+        self, images: NDArray[np.uint8], chosen: NDArray[np.intp], share: float, rng: np.random.Generator
+    ) -> NDArray[np.uint8]:
+        """Return the chosen images of the training split with a share of them replaced by their disguised selves."""
+        return np.where((rng.random(len(images)) < share)[:, None, None], self.disguised[chosen], images)
+
+    def draw_photos(self, count: int, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Draw photographs, uint8 `[count, 28, 28]`, with their targets, float32 `[count, 10]`."""
+        chosen = rng.choice(len(self.photos), count, p=self.chances)
+        return self.photos[chosen, rng.integers(0, self.photos.shape[1], count)], self.targets[chosen]
+
+
+def prepare(config: PhotoConfig, seed: int, images: NDArray[np.uint8], photos: Sequence[Photo], run: Path) -> Mixture:
+    """Convert images and photographs on all cores, or read what an earlier start of the run has converted.
+
+    Args:
+        config: How many ways, and how different.
+        seed: Of the run.
+        images: uint8 `[n, 28, 28]`, the training split.
+        photos: What may be learnt from; those of folders without a class are left out.
+        run: Folder of the run.
+    """
+    photos = [photo for photo in photos if CLASSES_OF[photo.folder]]
+    cache = run / "mixture.npz"
+    if not cache.exists():
+        run.mkdir(parents=True, exist_ok=True)
+        logger.info("converting %d images and %d photographs", len(images), len(photos))
+        whole = cache.with_name("partial.npz")
+        np.savez(
+            whole,
+            disguised=_on_all_cores(partial(_disguised, seed=seed), list(enumerate(images)), "images"),
+            photos=_on_all_cores(partial(_variants, config=config, seed=seed), photos, "photographs"),
+        )
+        whole.replace(cache)
+    with np.load(cache) as kept:
+        disguised, variants = kept["disguised"], kept["photos"]
+    folders, counts = np.unique([photo.folder for photo in photos], return_counts=True)
+    # Between each photograph and each folder alike: small folders count, and are not learnt by heart.
+    chance_of = dict(zip(folders, 1 / np.sqrt(counts), strict=True))
+    chances = np.array([chance_of[photo.folder] for photo in photos])
+    return Mixture(disguised, variants, targets_of(photos), chances / chances.sum())
+
+
+def _on_all_cores(work: Callable[[Item], NDArray[np.uint8]], items: Sequence[Item], name: str) -> NDArray[np.uint8]:
+    # Spawned, not forked: TensorFlow's threads do not survive a fork.
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+        return np.stack(list(tqdm(pool.map(work, items, chunksize=32), total=len(items), unit=f" {name}")))
+
+
+def _disguised(numbered: tuple[int, NDArray[np.uint8]], seed: int) -> NDArray[np.uint8]:
+    number, image = numbered
+    rng = np.random.default_rng([seed, number])
+    picture = disguise(image, str(rng.choice(list(GROUNDS))), str(rng.choice(list(GARMENTS))), rng)
+    return convert(decode(picture, "image/jpeg", MAX_IMAGE_PIXELS).pixels, Mode.AUTO).image
+
+
+def _variants(photo: Photo, config: PhotoConfig, seed: int) -> NDArray[np.uint8]:
+    """Convert a photograph as it is and distorted, uint8 `[1 + variants, 28, 28]`."""
+    rng = np.random.default_rng([seed, *photo.path.name.encode()])
+    pixels = decode_photo(photo)
+    colours = np.asarray(pixels.convert("RGB"))
+    distorted = (Image.fromarray(distort(colours, config, rng)) for _ in range(config.variants))
+    return np.stack([convert(picture, Mode.AUTO).image for picture in (pixels, *distorted)])

@@ -1,0 +1,145 @@
+"""Photographs of clothing, kept in a folder for each kind: listed, divided, converted, measured."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from app.imaging.conversion import Mode, convert
+from app.imaging.decode import decode
+from app.model_card import FolderMetrics, PhotoMetrics
+from training.data import LABELS
+from training.errors import DataError
+from training.evaluate import wilson_interval
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from PIL import Image
+
+MAX_IMAGE_PIXELS = 50_000_000
+
+CLASSES_OF: dict[str, tuple[str, ...]] = {
+    "dress": ("Dress",),
+    "hat": (),
+    "longsleeve": ("Pullover", "Shirt"),
+    "outwear": ("Coat",),
+    "pants": ("Trouser",),
+    "shirt": ("Shirt",),
+    "shoes": ("Sandal", "Sneaker", "Ankle boot"),
+    "shorts": (),
+    "skirt": (),
+    "t-shirt": ("T-shirt/top",),
+}
+"""The labels that are right for the photographs of a folder; none where Fashion-MNIST has no such class.
+
+Source:
+    Folders of https://github.com/alexeygrigorev/clothing-dataset-small.
+"""
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Photo:
+    """A photograph.
+
+    Attributes:
+        path: The JPEG file.
+        folder: The kind of garment, a key of `CLASSES_OF`.
+    """
+
+    path: Path
+    folder: str
+
+
+def list_photos(folder: Path) -> list[Photo]:
+    """Find the photographs below a folder, in an order that is the same on every machine.
+
+    Args:
+        folder: Holds folders named as in `CLASSES_OF`, with files `*.jpg`; anything else is left alone.
+
+    Raises:
+        DataError: There is not one photograph.
+    """
+    photos = sorted(Photo(path, kind) for kind in CLASSES_OF for path in (folder / kind).glob("*.jpg"))
+    if not photos:
+        msg = f"{folder}: expected photographs as KIND/*.jpg, where KIND is one of {', '.join(CLASSES_OF)}; found none"
+        raise DataError(msg)
+    return photos
+
+
+def split_photos(photos: Iterable[Photo], share: float, seed: int) -> tuple[list[Photo], list[Photo]]:
+    """Hold out a share of the photographs of each folder.
+
+    A photograph's own name decides on which side it is, so it stays there whatever others are added or taken away.
+
+    Args:
+        photos: What to divide.
+        share: How much to hold out, from 0 to 1; met as closely as chance meets it.
+        seed: Decides which.
+
+    Returns:
+        What may be learnt from and what is held out, each in the given order.
+    """
+    sides: tuple[list[Photo], list[Photo]] = ([], [])
+    for photo in photos:
+        sides[_draw(photo, seed) < share].append(photo)
+    return sides
+
+
+def _draw(photo: Photo, seed: int) -> float:
+    """Draw a number from 0 to under 1 that depends on the seed and the photograph's folder and name alone."""
+    digest = hashlib.sha256(f"{seed}/{photo.folder}/{photo.path.name}".encode()).digest()
+    return int.from_bytes(digest[:6]) / 2**48
+
+
+def targets_of(photos: Sequence[Photo]) -> NDArray[np.float32]:
+    """Return what each photograph may be called, float32 `[n, 10]`: the right labels share the 1 of their row alike."""
+    rows = np.array([[label in CLASSES_OF[photo.folder] for label in LABELS] for photo in photos], np.float32)
+    return np.asarray(rows / rows.sum(axis=1, keepdims=True), np.float32)
+
+
+def convert_photo(photo: Photo) -> NDArray[np.uint8]:
+    """Convert a photograph as the service does, uint8 `[28, 28]`."""
+    return convert(decode_photo(photo), Mode.AUTO).image
+
+
+def decode_photo(photo: Photo) -> Image.Image:
+    """Decode a photograph as the service does."""
+    return decode(photo.path.read_bytes(), "image/jpeg", MAX_IMAGE_PIXELS).pixels
+
+
+def measure_photos(
+    classify: Callable[[NDArray[np.uint8]], NDArray[np.float32]], learnt: Sequence[Photo], held_out: Sequence[Photo]
+) -> PhotoMetrics:
+    """Count the right answers on photographs that were held out.
+
+    Args:
+        classify: From uint8 `[n, 28, 28]` to float32 `[n, 10]`.
+        learnt: What was learnt from; those of folders without a right label were not.
+        held_out: What to measure on, likewise.
+    """
+    digest = hashlib.sha256()
+    for photo in sorted([*learnt, *held_out]):
+        digest.update(f"{photo.folder}/{photo.path.name}".encode() + photo.path.read_bytes())
+    measured = [photo for photo in held_out if CLASSES_OF[photo.folder]]
+    answers = classify(np.stack([convert_photo(photo) for photo in measured])).argmax(axis=1)
+    n = Counter(photo.folder for photo in measured)
+    right = Counter(
+        photo.folder
+        for photo, answer in zip(measured, answers, strict=True)
+        if LABELS[answer] in CLASSES_OF[photo.folder]
+    )
+    return PhotoMetrics(
+        digest=digest.hexdigest(),
+        learnt_from=sum(bool(CLASSES_OF[photo.folder]) for photo in learnt),
+        held_out=len(measured),
+        accuracy=right.total() / len(measured),
+        accuracy_interval_95=wilson_interval(right.total(), len(measured)),
+        folders={folder: FolderMetrics(n=n[folder], right=right[folder]) for folder in sorted(n)},
+    )
