@@ -14,7 +14,7 @@ from app.main import create_app
 from app.model_card import read_verified
 from app.settings import Settings
 from tests.conftest import encoded
-from training.config import DEFAULTS, TrainingConfig
+from training.config import DEFAULTS, PhotoConfig, TrainingConfig
 from training.data import DIGESTS, LABELS, Data
 
 SHIPPED = Path(Settings().model_dir)
@@ -33,9 +33,11 @@ def test_it_keeps_its_budget() -> None:
     assert sum(file.stat().st_size for file in SHIPPED.rglob("*")) <= 5 * 2**20
 
 
-def test_it_was_trained_by_the_default_config_on_the_published_files() -> None:
+def test_it_was_trained_by_the_documented_config_on_the_published_files_and_photographs() -> None:
     training = read_verified(SHIPPED).training
-    assert TrainingConfig(**training.config).override(precision="float32") == DEFAULTS["cnn"]
+    config = TrainingConfig(**training.config | {"photos": PhotoConfig(**training.config["photos"])})
+    documented = DEFAULTS["cnn"].override(epochs=40, photos=PhotoConfig())
+    assert config.override(precision="float32") == documented
     assert training.data_digests == DIGESTS
 
 
@@ -44,6 +46,8 @@ def test_its_card_claims_what_the_issue_of_accuracy_asks() -> None:
     assert card.metrics["test"].n == 10_000
     assert card.metrics["validation"].n == 5_000
     assert card.metrics["test"].accuracy >= 0.94
+    assert card.photos
+    assert card.photos.learnt_from > 4 * card.photos.held_out > 0
 
 
 def test_it_is_right_on_real_test_images_about_as_often_as_its_card_says(

@@ -34,11 +34,12 @@ LIGHT, DARK = 190, 32
 """Least level of every channel of a catalogue's ground, and most level of one like the data set's."""
 
 TRIMMED_PIXELS = 256
-CONTRAST = 14
-"""Least grey levels between a plain ground and a garment, on a copy of that longer side: noise averages out there."""
+CONTRAST, CONTRAST_SHARE = 14, 0.14
+"""A garment differs from a plain ground by at least these grey levels, and this share of the most it differs by, on a
+copy of that longer side. The share keeps out the halo that scaling and compression draw around it."""
 
-FRINGE = 0.6
-"""Share of `CONTRAST` under which a pixel of the fitted garment counts as ground."""
+FRINGE = 8
+"""Grey levels under which a pixel of the fitted garment counts as ground."""
 
 SUBSAMPLING = 3
 """A plain picture is read at the middle third of each of the 28 cells: the data set was subsampled, not averaged."""
@@ -156,13 +157,14 @@ def _convert_plain(values: NDArray[np.float32], kind: str) -> Converted | None:
     """
     contrast = np.maximum(values - np.median(_frame(values)), 0)
     small = shrink(contrast, TRIMMED_PIXELS)
-    is_garment = small > CONTRAST
-    if not is_garment.any():
+    differing = small[small > CONTRAST]
+    if not differing.size:
         return None
-    box = _box_around(is_garment, *contrast.shape)
+    most = np.percentile(differing, 99.8)
+    box = _box_around(small > max(CONTRAST, CONTRAST_SHARE * most), *contrast.shape)
     fitted = _fit(contrast, box, SUBSAMPLING)
     # The brightest pixel of every image of the data set is white.
-    stretched = np.where(fitted < FRINGE * CONTRAST, 0, fitted) * (255 / np.percentile(small[is_garment], 99.8))
+    stretched = np.where(fitted < FRINGE, 0, fitted) * (255 / most)
     image = np.rint(np.clip(stretched, 0, 255)).astype(np.uint8)
     tone = ("greyscale", "negated") if kind == "catalogue" else ("greyscale",)
     return Converted(image, kind, (*tone, "background_removed", "trimmed", "fitted", "stretched"), box)
