@@ -29,14 +29,17 @@ ENTRYPOINT ["sh", "-c", "chown --reference=models runs \
 
 FROM packages AS pruned
 RUN apt-get update && apt-get install -y --no-install-recommends binutils
-# TensorFlow declares these and runs without them: a SavedModel needs no Keras. Other packages' libraries are left as
-# they are, since stripping breaks NumPy's; bytecode is left too, since compiling it doubles the time of a start.
+# TensorFlow declares these and runs without them: a SavedModel needs no Keras, a single machine no gRPC, and neither XLA
+# nor StableHLO is used. Other libraries are left as they are, since stripping breaks NumPy's; bytecode is left too, since
+# compiling it doubles the time of a start.
 RUN pip --python /venv/bin/python uninstall --quiet -y \
-        h5py keras libclang markdown-it-py mdurl namex optree pygments rich setuptools wheel \
-    && cd /venv/lib/python3.*/site-packages/tensorflow \
-    && rm -r include \
-    && find . -name '*.so*' -type f -exec strip --strip-unneeded {} + \
-    && python -c 'import tensorflow'
+        grpcio h5py keras libclang markdown-it-py mdurl namex optree pygments rich setuptools wheel \
+    && cd /venv/lib/python3.*/site-packages \
+    && find numpy -name tests -type d -prune -exec rm -r {} + \
+    && rm -r tensorflow/include \
+        tensorflow/compiler/mlir/stablehlo/stablehlo_extension.so tensorflow/compiler/tf2xla/ops/_xla_ops.so \
+    && find tensorflow uvloop -name '*.so*' -type f -exec strip --strip-unneeded {} + \
+    && python -c 'import tensorflow, uvloop'
 
 FROM python AS serving
 RUN pip uninstall --quiet -y pip setuptools wheel && rm -r /usr/local/lib/python3.*/ensurepip

@@ -17,8 +17,10 @@ from benchmarks.photos import (
     answer,
     cell,
     choose,
+    compare,
     confusion,
     conversions,
+    label_at_full_size,
     milliseconds,
     page,
     pick,
@@ -85,6 +87,18 @@ def test_a_photograph_of_nothing_but_ground_has_no_garment(tmp_path: Path) -> No
 
 def test_an_answer_is_right_wrong_or_neither_where_no_class_would_be_right() -> None:
     assert [one.is_right for one in OUTCOMES] == [True, None, False, True, True]
+
+
+def test_at_full_size_a_small_photograph_is_answered_alike(photo: Photo) -> None:
+    classifier = FirstPixelClassifier()
+    assert label_at_full_size(photo, classifier) == answer(photo, classifier).label
+
+
+def test_other_answers_are_compared_by_what_stays_and_what_is_right() -> None:
+    labels = ["Dress", "Coat", "Shirt", "Pullover", "Bag"]
+    assert compare(OUTCOMES, labels) == (
+        "Decoded at full size 2 of 5 have the same first label, and 3 of 4 are right instead of 3."
+    )
 
 
 def test_scores_count_each_folder_that_has_right_answers_and_then_all_of_them() -> None:
