@@ -56,7 +56,8 @@ class ConversionFacts(Answer):
         examples=["photo"],
     )
     steps: tuple[str, ...] = Field(
-        description="What was done, in order.", examples=[["exif_transpose", "greyscale", "negated"]]
+        description="What was done, in order.",
+        examples=[["decoded_at_eighth", "exif_transpose", "background_removed", "trimmed", "greyscale", "negated"]],
     )
     garment: GarmentBox | None = Field(
         default=None, description="Where the garment is; left out when nothing was cut out."

@@ -39,7 +39,7 @@ class PhotoConfig:
     held_out_share: float = 0.2
     share: float = 0.3
     disguised_share: float = 0.2
-    variants: int = 24
+    variants: int = 32
     rotation_degrees: float = 9.0
     zoom: float = 0.12
     stretch: float = 0.1

@@ -87,8 +87,8 @@ def prepare(config: PhotoConfig, seed: int, images: NDArray[np.uint8], photos: S
     with np.load(cache) as kept:
         disguised, variants = kept["disguised"], kept["photos"]
     folders, counts = np.unique([photo.folder for photo in photos], return_counts=True)
-    # Between each photograph and each folder alike: small folders count, and are not learnt by heart.
-    chance_of = dict(zip(folders, 1 / np.sqrt(counts), strict=True))
+    # Nearly each folder alike: a small one counts, and yet is not learnt by heart.
+    chance_of = dict(zip(folders, counts**-0.75, strict=True))
     chances = np.array([chance_of[photo.folder] for photo in photos])
     return Mixture(disguised, variants, targets_of(photos), chances / chances.sum())
 

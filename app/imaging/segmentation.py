@@ -23,7 +23,7 @@ LEAST_PIXELS = 8
 BORDER_SHARE = 0.03
 """Width of the frame that is ground for sure, as a share of the shorter side."""
 
-NEAR_GROUND = 0.5
+NEAR_GROUND = 0.2
 """What is nearer to a colour of the frame than this share of Otsu's threshold starts as ground. One cut from there is
 as good as two that start from the whole inside."""
 
@@ -34,7 +34,7 @@ COLOUR_SAMPLES, COLOUR_ROUNDS = 400, 4
 """Pixels and rounds of k-means that a mixture starts from. OpenCV's own start, all pixels and ten rounds, takes as long
 as the cut and leads to the same one."""
 
-LEAST_SHARE, SURE_SHARE = 0.02, 0.12
+LEAST_SHARE, SURE_SHARE = 0.02, 0.3
 """A garment covers at least the first share of the picture; under the second another cut is tried."""
 
 COMPANION_SHARE = 0.15
@@ -65,6 +65,8 @@ def separate(pixels: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
     small = shrink(pixels, SEGMENTED_PIXELS)
     if min(small.shape[:2]) < LEAST_PIXELS:
         return None
+    # In Lab, distances are nearer to what the eye sees than in RGB.
+    small = cv2.cvtColor(small, cv2.COLOR_RGB2LAB).astype(np.uint8)
     near, inside = _first_guesses(small)
     garment = _cut(small, near)
     if garment.mean() < SURE_SHARE:

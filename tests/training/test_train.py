@@ -8,7 +8,7 @@ import pytest
 
 from training.config import DEFAULTS
 from training.errors import TrainingError
-from training.train import OneCycle, read_history, train
+from training.train import OneCycle, SetCrossentropy, read_history, train
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,3 +122,24 @@ def test_the_one_cycle_rate_climbs_to_its_peak_and_falls_to_zero() -> None:
     rates = [float(schedule(step)) for step in (0, 25, 62.5, 100)]
     assert rates == pytest.approx([0, 0.4, 0.2, 0], abs=1e-6)
     assert float(OneCycle.from_config(schedule.get_config())(10)) == float(schedule(10))
+
+
+def loss_of(targets: list[float], logits: list[float], label_smoothing: float = 0.1) -> float:
+    return float(SetCrossentropy(label_smoothing)(np.array([targets], np.float32), np.array([logits], np.float32)))
+
+
+def test_the_loss_of_one_right_label_is_plain_cross_entropy() -> None:
+    logits = np.random.default_rng(0).normal(0, 3, (20, 10)).astype(np.float32)
+    targets = np.eye(10, dtype=np.float32)[np.arange(20) % 10]
+    plain = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
+    assert float(SetCrossentropy(0.1)(targets, logits)) == pytest.approx(float(plain(targets, logits)), rel=1e-5)
+
+
+def test_of_several_right_labels_a_sure_answer_of_one_costs_nothing_more() -> None:
+    assert loss_of([0.5, 0.5, 0], [9, 0, 0]) == pytest.approx(loss_of([1, 0, 0], [9, 0, 0]), abs=0.01)
+    assert loss_of([0.5, 0.5, 0], [0, 9, 0]) == pytest.approx(loss_of([0, 1, 0], [0, 9, 0]), abs=0.01)
+    assert loss_of([0.5, 0.5, 0], [0, 0, 9]) > 5
+
+
+def test_the_loss_stays_finite_when_the_network_is_sure_of_something_wrong() -> None:
+    assert np.isfinite(loss_of([0.5, 0.5, 0], [-500, -600, 500]))

@@ -1,0 +1,66 @@
+"""`python -m benchmarks.conversion PHOTO`: how long do decoding and conversion take in one thread?"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from app.imaging.conversion import Mode, convert
+from app.imaging.decode import decode
+from benchmarks.photos import table
+from training.machine import machine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_IMAGE_PIXELS = 50_000_000
+SIZES = {"400x533 JPEG": (400, 533), "12-megapixel JPEG": (3024, 4032)}
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.conversion", description=__doc__)
+    parser.add_argument("photo", type=Path, metavar="PHOTO", help="a photograph, scaled to each of the sizes")
+    parser.add_argument("--rounds", type=int, default=50, metavar="N", help="how often each is timed (default: 50)")
+    given = parser.parse_args()
+    with Image.open(given.photo) as photo:
+        times = measure(dict(pictures(photo.convert("RGB"))), given.rounds)
+    print(f"{given.rounds} rounds in turn, one thread on {machine()}\n")
+    rows = [(name, f"{median:.3f}", f"{slow:.3f}") for name, (median, slow) in times.items()]
+    print(table(("milliseconds to decode and convert", "median", "95th percentile"), rows))
+
+
+def pictures(photo: Image.Image) -> Iterator[tuple[str, bytes]]:
+    """Yield a native PNG and the photograph as JPEG of quality 90 in each of `SIZES`, by name."""
+    yield "28x28 PNG", _encoded(photo.convert("L").resize((28, 28)), "PNG")
+    for name, size in SIZES.items():
+        yield name, _encoded(photo.resize(size, Image.Resampling.BICUBIC), "JPEG", quality=90)
+
+
+def measure(encoded: dict[str, bytes], rounds: int) -> dict[str, tuple[float, float]]:
+    """Return the median and the 95th percentile for each picture, in milliseconds; in turn, so that noise is shared."""
+    seconds = np.array([[_seconds(data) for data in encoded.values()] for _ in range(rounds)])
+    median, slow = (1000 * np.percentile(seconds, (50, 95), axis=0)).tolist()
+    return dict(zip(encoded, zip(median, slow, strict=True), strict=True))
+
+
+def _seconds(data: bytes) -> float:
+    started = time.perf_counter()
+    convert(decode(data, "", MAX_IMAGE_PIXELS).pixels, Mode.AUTO)
+    return time.perf_counter() - started
+
+
+def _encoded(picture: Image.Image, kind: str, **options: int) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from PIL import Image
+
+from app.imaging.decode import decode
+from benchmarks.conversion import SIZES, measure, pictures
+
+
+def test_a_photograph_is_timed_in_every_size_and_format() -> None:
+    encoded = dict(pictures(Image.new("RGB", (40, 53), "red")))
+    sizes = {name: decode(data, "", 10**8) for name, data in encoded.items()}
+    assert {name: (one.format, one.width, one.height) for name, one in sizes.items()} == {
+        "28x28 PNG": ("PNG", 28, 28),
+        **{name: ("JPEG", *size) for name, size in SIZES.items()},
+    }
+
+
+def test_the_median_is_under_the_95th_percentile() -> None:
+    encoded = dict(pictures(Image.new("RGB", (40, 53), "red")))
+    del encoded["12-megapixel JPEG"]
+    times = measure(encoded, rounds=5)
+    assert times.keys() == encoded.keys()
+    assert all(0 < median <= slow for median, slow in times.values())
