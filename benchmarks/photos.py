@@ -92,6 +92,7 @@ def parser() -> argparse.ArgumentParser:
         "all": "every photograph, as of a collection that nothing was learnt from",
     }.items():
         which.add_argument(f"--{name}", dest="which", action="store_const", const=name, help=words)
+    made.add_argument("--conversion", type=Mode, default=Mode.AUTO, choices=[*Mode], help="as of /predict")
     made.add_argument("--full-size", action="store_true", help="also say what decoding at reduced scale changes")
     made.add_argument("--sheet", type=Path, metavar="PNG", help="where to draw photographs with their answers")
     made.add_argument("--cells", type=int, default=60, metavar="N", help="most photographs to draw (default: 60)")
@@ -109,7 +110,7 @@ def main() -> None:
     except (StartError, TrainingError) as error:
         command.error(str(error))
     card = classifier.card
-    outcomes = [answer(photo, classifier) for photo in photos]
+    outcomes = [answer(photo, classifier, given.conversion) for photo in photos]
     title = f"{card.name} {card.version} on {len(photos):,} photographs"
     print(f"# {title}\n\nPhotographs: {choice}. One thread on {machine()}.\n\n{page(outcomes, card.labels)}")
     if given.full_size:
@@ -142,13 +143,13 @@ def choose(photos: list[Photo], card: ModelCard, which: str | None) -> tuple[lis
     return photos, "all there are, since the card names none that were held out"
 
 
-def answer(photo: Photo, classifier: Classifier) -> Outcome:
+def answer(photo: Photo, classifier: Classifier, mode: Mode = Mode.AUTO) -> Outcome:
     """Send a photograph the way of every upload, and time each stage."""
     data = photo.path.read_bytes()
     times = [time.perf_counter()]
     decoded = decode(data, "image/jpeg", MAX_IMAGE_PIXELS)
     times.append(time.perf_counter())
-    converted = convert(decoded.pixels, Mode.AUTO)
+    converted = convert(decoded.pixels, mode)
     times.append(time.perf_counter())
     (probabilities,) = classifier.classify(converted.image[None])
     times.append(time.perf_counter())

@@ -80,6 +80,12 @@ def test_a_photograph_goes_the_way_of_every_upload(photo: Photo) -> None:
     assert all(0 < seconds < 10 for seconds in answered.seconds)
 
 
+def test_a_photograph_can_be_converted_otherwise_to_compare(photo: Photo) -> None:
+    answered = answer(photo, FirstPixelClassifier(), Mode.NONE)
+    assert answered.mode == "none"
+    assert answered.image[0, 0] > 200  # the ground is still there
+
+
 def test_a_photograph_of_nothing_but_ground_has_no_garment(tmp_path: Path) -> None:
     Image.new("RGB", (90, 120), "white").save(tmp_path / "a.jpg")
     assert not answer(Photo(tmp_path / "a.jpg", "dress"), FirstPixelClassifier()).is_found
