@@ -31,7 +31,7 @@ def main() -> None:
     given = parser.parse_args()
     with Image.open(given.photo) as photo:
         times = measure(dict(pictures(photo.convert("RGB"))), given.rounds)
-    print(f"{given.rounds} rounds in turn, one thread on {machine()}\n")
+    print(f"{given.rounds} rounds, one thread on {machine()}\n")
     rows = [(name, f"{median:.3f}", f"{slow:.3f}") for name, (median, slow) in times.items()]
     print(table(("milliseconds to decode and convert", "median", "95th percentile"), rows))
 
@@ -44,9 +44,9 @@ def pictures(photo: Image.Image) -> Iterator[tuple[str, bytes]]:
 
 
 def measure(encoded: dict[str, bytes], rounds: int) -> dict[str, tuple[float, float]]:
-    """Return the median and the 95th percentile for each picture, in milliseconds; in turn, so that noise is shared."""
-    seconds = np.array([[_seconds(data) for data in encoded.values()] for _ in range(rounds)])
-    median, slow = (1000 * np.percentile(seconds, (50, 95), axis=0)).tolist()
+    """Return the median and the 95th percentile for each picture, in milliseconds."""
+    seconds = np.array([[_seconds(data) for _ in range(rounds)] for data in encoded.values()])
+    median, slow = (1000 * np.percentile(seconds, (50, 95), axis=1)).tolist()
     return dict(zip(encoded, zip(median, slow, strict=True), strict=True))
 
 

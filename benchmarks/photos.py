@@ -131,11 +131,11 @@ def choose(photos: list[Photo], card: ModelCard, which: str | None) -> tuple[lis
     Raises:
         DataError: What was held out is asked for, and the card says nothing of it.
     """
-    split = card.training.config.get("photos")
+    config = card.training.config
     if which == "all":
         return photos, "all there are"
-    if split:
-        share, seed = split["held_out_share"], split["seed"]
+    if config.get("photos"):
+        share, seed = config["photos"]["held_out_share"], config["seed"]
         return split_photos(photos, share, seed)[1], f"held out from training (share {share:g}, seed {seed})"
     if which == "held-out":
         msg = f"expected a card that says which photographs were held out, received that of {card.name} {card.version}"

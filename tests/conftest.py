@@ -69,7 +69,7 @@ def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             picture = Image.new("RGB", (100, 120), tuple(rng.integers(150, 220, 3).tolist()))
             for box in boxes:
                 picture.paste(tuple(rng.integers(0, 90, 3).tolist()), box)
-            picture.save(folder / kind / f"{number}.jpg")
+            picture.resize((300, 360)).save(folder / kind / f"{number}.jpg")
     return folder
 
 

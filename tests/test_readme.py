@@ -63,6 +63,19 @@ def test_the_figures_of_the_shipped_model_are_those_of_its_card() -> None:
     assert f"**{card.metrics['test'].accuracy:.2%} of the test split**" in README
 
 
+def test_the_figures_on_photographs_are_those_of_its_card() -> None:
+    photos = read_verified(ROOT / Settings().model_dir).photos
+    assert photos
+    low, high = photos.accuracy_interval_95
+    assert f"**{photos.accuracy:.1%} of real photographs**" in README
+    assert f"{100 * low:.1f} to {100 * high:.1f} %" in README
+    assert f"{photos.learnt_from:,} others of the same collection" in README
+    rows = re.findall(r"^\| ([a-z-]+) \| (\d+) \| (\d+) \| ([\d.]+%) \|$", README, re.MULTILINE)
+    assert rows == [
+        (folder, str(one.n), str(one.right), f"{one.right / one.n:.1%}") for folder, one in photos.folders.items()
+    ]
+
+
 def _interval(split: SplitMetrics) -> str:
     low, high = split.accuracy_interval_95
     return f"{low:.2%} to {high:.2%}"
