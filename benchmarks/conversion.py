@@ -15,11 +15,11 @@ from app.imaging.conversion import Mode, convert
 from app.imaging.decode import decode
 from benchmarks.photos import table
 from training.machine import machine
+from training.photos import MAX_IMAGE_PIXELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MAX_IMAGE_PIXELS = 50_000_000
 SIZES = {"400x533 JPEG": (400, 533), "12-megapixel JPEG": (3024, 4032)}
 
 

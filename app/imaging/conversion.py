@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from app.imaging.segmentation import Values, separate, shrink
+from app.imaging.segmentation import BORDER_SHARE, Values, separate, shrink
 from app.model_card import IMAGE_SHAPE
 
 if TYPE_CHECKING:
@@ -23,9 +23,6 @@ SIDE, _ = IMAGE_SHAPE
 
 WORKING_PIXELS = 256
 """Larger pictures are averaged down first until their longer side is under twice this: nine pixels for each of 28."""
-
-BORDER_SHARE = 0.03
-"""Width of the frame that is looked at for the ground, as a share of the shorter side."""
 
 PLAIN_SPREAD = 12
 """Grey levels within which 95 % of the frame lie when the ground is plain; compression alone makes about 3."""

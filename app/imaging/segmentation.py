@@ -21,7 +21,7 @@ LEAST_PIXELS = 8
 """A copy with a shorter side than this has no inside to speak of."""
 
 BORDER_SHARE = 0.03
-"""Width of the frame that is ground for sure, as a share of the shorter side."""
+"""Width of the frame that is taken for ground, as a share of the shorter side."""
 
 NEAR_GROUND = 0.2
 """What is nearer to a colour of the frame than this share of Otsu's threshold starts as ground. One cut from there is
