@@ -13,14 +13,10 @@ Precision = Literal["float32", "mixed_bfloat16"]
 
 
 @dataclass(frozen=True, slots=True)
-class PhotoConfig:
-    """How photographs are mixed into training, and how much each way of converting one may differ from the next.
+class Distortion:
+    """How much two photographs of one thing may differ.
 
     Attributes:
-        held_out_share: Share of the photographs of each folder that are measured and never learnt from.
-        share: Share of each batch that are photographs.
-        disguised_share: Share of the data set's images in a batch that went through `training.disguise` and back.
-        variants: Ways in which each photograph is distorted and converted before training, besides as it is.
         rotation_degrees: Standard deviation of the turn; never more than 30.
         zoom: Largest change of scale, as a natural logarithm.
         stretch: Likewise of the aspect ratio.
@@ -36,10 +32,6 @@ class PhotoConfig:
         noise: Largest standard deviation of noise, as a share of white.
     """
 
-    held_out_share: float = 0.2
-    share: float = 0.3
-    disguised_share: float = 0.2
-    variants: int = 32
     rotation_degrees: float = 9.0
     zoom: float = 0.12
     stretch: float = 0.1
@@ -53,6 +45,25 @@ class PhotoConfig:
     uneven_light: float = 0.1
     blur_pixels: float = 2.0
     noise: float = 0.03
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoConfig:
+    """How photographs are mixed into training.
+
+    Attributes:
+        held_out_share: Share of the photographs of each folder that are measured and never learnt from.
+        share: Share of each batch that are photographs.
+        disguised_share: Share of the data set's images in a batch that went through `training.disguise` and back.
+        variants: Ways in which each photograph is distorted and converted before training, besides as it is.
+        distortion: How much they differ.
+    """
+
+    held_out_share: float = 0.2
+    share: float = 0.3
+    disguised_share: float = 0.2
+    variants: int = 32
+    distortion: Distortion = Distortion()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import logging
-import os
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from app.imaging.conversion import Mode, convert
 from app.imaging.decode import decode
 from training.disguise import GARMENTS, GROUNDS, disguise
 from training.distortion import distort
+from training.parallel import on_all_cores
 from training.photos import CLASSES_OF, MAX_IMAGE_PIXELS, decode_photo, targets_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from training.config import PhotoConfig
     from training.photos import Photo
-
-Item = TypeVar("Item")
 
 logger = logging.getLogger(__name__)
 
@@ -80,8 +75,8 @@ def prepare(config: PhotoConfig, seed: int, images: NDArray[np.uint8], photos: S
         whole = cache.with_name("partial.npz")
         np.savez(
             whole,
-            disguised=_on_all_cores(partial(_disguised, seed=seed), list(enumerate(images)), "images"),
-            photos=_on_all_cores(partial(_variants, config=config, seed=seed), photos, "photographs"),
+            disguised=np.stack(on_all_cores(partial(_disguised, seed=seed), list(enumerate(images)), "images")),
+            photos=np.stack(on_all_cores(partial(_variants, config=config, seed=seed), photos, "photographs")),
         )
         whole.replace(cache)
     with np.load(cache) as kept:
@@ -91,12 +86,6 @@ def prepare(config: PhotoConfig, seed: int, images: NDArray[np.uint8], photos: S
     chance_of = dict(zip(folders, counts**-0.75, strict=True))
     chances = np.array([chance_of[photo.folder] for photo in photos])
     return Mixture(disguised, variants, targets_of(photos), chances / chances.sum())
-
-
-def _on_all_cores(work: Callable[[Item], NDArray[np.uint8]], items: Sequence[Item], name: str) -> NDArray[np.uint8]:
-    # Spawned, not forked: TensorFlow's threads do not survive a fork.
-    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
-        return np.stack(list(tqdm(pool.map(work, items, chunksize=32), total=len(items), unit=f" {name}")))
 
 
 def _disguised(numbered: tuple[int, NDArray[np.uint8]], seed: int) -> NDArray[np.uint8]:
@@ -111,5 +100,5 @@ def _variants(photo: Photo, config: PhotoConfig, seed: int) -> NDArray[np.uint8]
     rng = np.random.default_rng([seed, *photo.path.name.encode()])
     pixels = decode_photo(photo)
     colours = np.asarray(pixels.convert("RGB"))
-    distorted = (Image.fromarray(distort(colours, config, rng)) for _ in range(config.variants))
+    distorted = (Image.fromarray(distort(colours, config.distortion, rng)) for _ in range(config.variants))
     return np.stack([convert(picture, Mode.AUTO).image for picture in (pixels, *distorted)])

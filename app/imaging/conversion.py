@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from app.imaging.segmentation import BORDER_SHARE, Values, separate, shrink
+from app.imaging.segmentation import separate
 from app.model_card import IMAGE_SHAPE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+Values = TypeVar("Values", np.uint8, np.float32)
 
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom in pixels; right and bottom are the first outside."""
@@ -23,6 +25,9 @@ SIDE, _ = IMAGE_SHAPE
 
 WORKING_PIXELS = 256
 """Larger pictures are averaged down first until their longer side is under twice this: nine pixels for each of 28."""
+
+BORDER_SHARE = 0.03
+"""Width of the frame, as a share of the shorter side."""
 
 PLAIN_SPREAD = 12
 """Grey levels within which 95 % of the frame lie when the ground is plain; compression alone makes about 3."""
@@ -44,6 +49,9 @@ SUBSAMPLING = 3
 DARKEST, BRIGHTEST = 40, 255
 LEAST_RANGE = 40
 """Levels that the garment of a photograph is stretched to, and its least range: cloth of one colour stays calm."""
+
+WITHIN = 0.9
+"""Share of garment over which a pixel of a photograph says what the cloth is like, unmixed with the ground."""
 
 
 class Mode(StrEnum):
@@ -170,16 +178,17 @@ def _convert_plain(values: NDArray[np.float32], kind: str) -> Converted | None:
 def _convert_photo(colours: NDArray[np.uint8], grey: NDArray[np.float32]) -> Converted:
     """Convert a picture whose ground has to be told from the garment by colour."""
     height, width = grey.shape
+    share = np.ones_like(grey)  # better the whole frame than nothing
     garment = separate(colours)
-    found = garment is not None
-    if garment is None:
-        garment = np.ones((1, 1), bool)  # better the whole frame than nothing
-    box = _box_around(garment, height, width)
+    if garment is not None:
+        share = cv2.resize(garment, (width, height)).astype(np.float32)
+    inside = share > 0.5  # noqa: PLR2004  more garment than ground
+    found = garment is not None and bool(inside.any())
+    box = _box_around(inside if found else np.ones_like(inside), height, width)
     left, top, right, bottom = box
-    share = cv2.resize(garment.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
     values = 255 - grey[top:bottom, left:right]
     share = share[top:bottom, left:right]
-    sample = values[::2, ::2][share[::2, ::2] > 0.5]  # noqa: PLR2004  more garment than ground
+    sample = values[::2, ::2][share[::2, ::2] > WITHIN]
     darkest, brightest = np.percentile(sample if sample.size else values, (3, 97))
     below = np.clip((brightest - values) / max(brightest - darkest, LEAST_RANGE), 0, 1)
     values = share * (BRIGHTEST - (BRIGHTEST - DARKEST) * below)
@@ -195,6 +204,20 @@ def _box_around(mask: NDArray[np.bool_], height: int, width: int) -> Box:
     top, bottom = round(rows[0] * down), round((rows[-1] + 1) * down)
     left, right = round(columns[0] * across), round((columns[-1] + 1) * across)
     return left, top, max(right, left + 1), max(bottom, top + 1)
+
+
+def shrink(pixels: NDArray[Values], longer_side: int) -> NDArray[Values]:
+    """Average pixels until the longer side has at most that many.
+
+    Args:
+        pixels: uint8 or float32, `[height, width]` or `[height, width, channels]`.
+        longer_side: In pixels.
+    """
+    scale = longer_side / max(pixels.shape[:2])
+    if scale >= 1:
+        return pixels
+    height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
+    return cast("NDArray[Values]", cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA))
 
 
 def _fit(values: NDArray[np.float32], box: Box, subsampling: int) -> NDArray[np.float32]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar, cast
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -10,32 +12,16 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Values = TypeVar("Values", np.uint8, np.float32)
-
 cv2.setNumThreads(1)  # the service converts as many pictures at a time as there are cores
 
-SEGMENTED_PIXELS = 72
-"""Longer side of the copy that is separated, over two pixels for each of 28; the time grows with its square."""
+SIDE = 96
+"""Pixels along each side of the copy that is looked at, over three for each of 28."""
 
 LEAST_PIXELS = 8
-"""A copy with a shorter side than this has no inside to speak of."""
+"""A picture with a shorter side than this has no inside to speak of."""
 
-BORDER_SHARE = 0.03
-"""Width of the frame that is taken for ground, as a share of the shorter side."""
-
-NEAR_GROUND = 0.2
-"""What is nearer to a colour of the frame than this share of Otsu's threshold starts as ground. One cut from there is
-as good as two that start from the whole inside."""
-
-COLOURS = 5
-"""Components of each mixture, as OpenCV expects them."""
-
-COLOUR_SAMPLES, COLOUR_ROUNDS = 400, 4
-"""Pixels and rounds of k-means that a mixture starts from. OpenCV's own start, all pixels and ten rounds, takes as long
-as the cut and leads to the same one."""
-
-LEAST_SHARE, SURE_SHARE = 0.02, 0.3
-"""A garment covers at least the first share of the picture; under the second another cut is tried."""
+LEAST_SHARE = 0.02
+"""A garment covers at least this share of the picture."""
 
 COMPANION_SHARE = 0.15
 """A piece belongs to the garment if its weight is at least this share of the heaviest one's: the second shoe."""
@@ -47,102 +33,75 @@ HOLE_SHARE = 0.08
 """Largest hole that is filled, as a share of the garment: a print, and not the inside of a handle."""
 
 
-def separate(pixels: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
-    """Find the garment by the colours of the frame and of what is inside.
+class Segmenter:
+    """The network of `training.segmenter`; threads may call it at the same time."""
+
+    def __init__(self, path: Path) -> None:
+        """Take the file; it is read at the first call of each thread, since OpenCV's networks cannot be shared."""
+        self.path = path
+        self._of_thread = threading.local()
+
+    def __reduce__(self) -> tuple[type[Segmenter], tuple[Path]]:
+        """Travel to another process as the path."""
+        return Segmenter, (self.path,)
+
+    def __call__(self, colours: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Say how likely each pixel is garment.
+
+        Args:
+            colours: uint8 `[96, 96, 3]`.
+
+        Returns:
+            float32 `[96, 96]`, 0 to 1.
+        """
+        if not hasattr(self._of_thread, "network"):
+            self._of_thread.network = cv2.dnn.readNetFromONNX(str(self.path))
+        network = self._of_thread.network
+        network.setInput(cv2.dnn.blobFromImage(colours, 1 / 127.5, mean=(127.5, 127.5, 127.5)))
+        # The four channels are the quarters of a pixel of 48 by 48.
+        quarters = network.forward().reshape(2, 2, SIDE // 2, SIDE // 2)
+        logits = quarters.transpose(2, 0, 3, 1).reshape(SIDE, SIDE)
+        likely: NDArray[np.float32] = 1 / (1 + np.exp(-logits))
+        return likely
+
+
+SEGMENTER = Segmenter(Path(__file__).with_name("segmenter.onnx"))
+
+
+def separate(pixels: NDArray[np.uint8], segmenter: Segmenter = SEGMENTER) -> NDArray[np.float32] | None:
+    """Find the garment.
 
     The same pixels always give the same answer.
 
     Args:
         pixels: uint8 `[height, width, 3]`.
+        segmenter: Tells garment from ground.
 
     Returns:
-        bool, at most `SEGMENTED_PIXELS` along the longer side: where the garment is. None where there is nothing to
-        separate.
-
-    Source:
-        Rother, Kolmogorov and Blake, "GrabCut" (SIGGRAPH 2004): two mixtures of colours and a cut along edges.
+        float32 `[96, 96]`, whatever the picture's aspect: which share of each pixel is garment. None where there is no
+        garment.
     """
-    small = shrink(pixels, SEGMENTED_PIXELS)
-    if min(small.shape[:2]) < LEAST_PIXELS:
+    if min(pixels.shape[:2]) < LEAST_PIXELS:
         return None
-    # In Lab, distances are nearer to what the eye sees than in RGB.
-    small = cv2.cvtColor(small, cv2.COLOR_RGB2LAB).astype(np.uint8)
-    near, inside = _first_guesses(small)
-    garment = _cut(small, near)
-    if garment.mean() < SURE_SHARE:
-        garment = max(garment, _cut(small, inside), key=np.count_nonzero)
-    return garment if garment.mean() >= LEAST_SHARE else None
+    likely = segmenter(cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.uint8))
+    inside = likely > 0.5  # noqa: PLR2004  more likely than not
+    garment = tidy(inside)
+    if garment.mean() < LEAST_SHARE:
+        return None
+    share = np.where(garment & ~inside, np.float32(1), likely)  # where a hole was filled
+    share[cv2.dilate(garment.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0] = 0
+    return share
 
 
-def shrink(pixels: NDArray[Values], longer_side: int) -> NDArray[Values]:
-    """Average pixels until the longer side has at most that many.
+def tidy(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Keep the pieces that belong together and fill their small holes.
 
     Args:
-        pixels: uint8 or float32, `[height, width]` or `[height, width, channels]`.
-        longer_side: In pixels.
-    """
-    scale = longer_side / max(pixels.shape[:2])
-    if scale >= 1:
-        return pixels
-    height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
-    return cast("NDArray[Values]", cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA))
-
-
-def _first_guesses(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Guess which pixels are garment: those unlike the frame's colours, or all that are not the frame.
+        mask: bool `[height, width]`.
 
     Returns:
-        Two uint8 `[height, width]` of OpenCV's marks; the frame is ground for sure.
+        Likewise.
     """
-    height, width = pixels.shape[:2]
-    depth = max(1, round(min(height, width) * BORDER_SHARE))
-    inside = slice(depth, height - depth), slice(depth, width - depth)
-    all_inside = np.full((height, width), cv2.GC_BGD, np.uint8)
-    all_inside[inside] = cv2.GC_PR_FGD
-    _, _, middles = _cluster(pixels[all_inside == cv2.GC_BGD])
-    apart = pixels[inside].astype(np.float32)[..., None, :] - middles
-    distance = np.sqrt((apart**2).sum(axis=-1).min(axis=-1)).clip(0, 255).astype(np.uint8)
-    threshold, _ = cv2.threshold(distance, 0, 255, cv2.THRESH_OTSU)
-    unlike_frame = all_inside.copy()
-    unlike_frame[inside][distance <= NEAR_GROUND * threshold] = cv2.GC_PR_BGD
-    return unlike_frame, all_inside
-
-
-def _cut(pixels: NDArray[np.uint8], guess: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Learn the colours of both sides of a guess and return the garment of the best cut between them."""
-    guessed = guess == cv2.GC_PR_FGD
-    if np.count_nonzero(guessed) < COLOURS:
-        return np.zeros_like(guessed)
-    mixtures = _mixture(pixels[~guessed]), _mixture(pixels[guessed])
-    marks, _, _ = cv2.grabCut(pixels, guess, (0, 0, 0, 0), *mixtures, 1, cv2.GC_EVAL)
-    return _tidy(np.equal(marks, cv2.GC_PR_FGD))
-
-
-def _mixture(colours: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Describe colours, uint8 `[n, 3]`, as OpenCV does: weights, means, covariances in one row, float64 `[1, 65]`."""
-    samples, nearest, means = _cluster(colours)
-    belongs = nearest == np.arange(COLOURS)
-    counts = np.maximum(belongs.sum(axis=0), 1)
-    apart = samples - means[nearest[:, 0]]
-    products = (apart[:, :, None] * apart[:, None, :]).reshape(len(samples), 9)
-    covariances = belongs.T.astype(np.float32) @ products / counts[:, None]
-    covariances += np.eye(3).ravel()  # a plain colour has no spread of its own
-    return np.concatenate([belongs.mean(axis=0), means.ravel(), covariances.ravel()])[None].astype(np.float64)
-
-
-def _cluster(
-    colours: NDArray[np.uint8],
-) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.float32]]:
-    """Group colours, uint8 `[n, 3]`; return samples `[m, 3]`, the group of each `[m, 1]`, their means `[5, 3]`."""
-    samples = colours[:: max(1, len(colours) // COLOUR_SAMPLES)].astype(np.float32)
-    cv2.setRNGSeed(0)  # of this thread: the first middles are drawn
-    rounds = (cv2.TERM_CRITERIA_MAX_ITER, COLOUR_ROUNDS, 0)
-    _, nearest, middles = cv2.kmeans(samples, COLOURS, None, rounds, 1, cv2.KMEANS_PP_CENTERS)  # type: ignore[call-overload]  # OpenCV's stub forgets that it may be None
-    return samples, nearest, middles
-
-
-def _tidy(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Keep the pieces that belong together and fill their small holes."""
     height, width = mask.shape
     count, pieces = cv2.connectedComponents(mask.astype(np.uint8))
     weight_of = np.bincount(np.ravel(pieces), np.outer(_bell(height), _bell(width)).ravel(), count)
@@ -151,7 +110,8 @@ def _tidy(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     count, holes, facts, _ = cv2.connectedComponentsWithStats((~kept).astype(np.uint8), connectivity=4)
     is_hole = facts[:, cv2.CC_STAT_AREA] <= HOLE_SHARE * kept.sum()
     is_hole[np.concatenate([holes[0], holes[-1], holes[:, 0], holes[:, -1]])] = False  # ground cut off at a corner
-    return cast("NDArray[np.bool_]", kept | is_hole[holes])
+    filled: NDArray[np.bool_] = kept | is_hole[holes]
+    return filled
 
 
 def _bell(length: int) -> NDArray[np.float64]:

@@ -1,21 +1,22 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, fields
 from typing import TYPE_CHECKING
 
 import pytest
 
-from training.config import DEFAULTS, PhotoConfig, TrainingConfig, native_precision
+from training.config import DEFAULTS, Distortion, PhotoConfig, TrainingConfig, native_precision
+from training.segmenter.config import SegmenterConfig
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.parametrize("config", [TrainingConfig, PhotoConfig])
-def test_every_field_is_documented(config: type[TrainingConfig | PhotoConfig]) -> None:
+@pytest.mark.parametrize("config", [TrainingConfig, PhotoConfig, Distortion, SegmenterConfig])
+def test_every_field_is_documented(config: type) -> None:
     documentation = inspect.getdoc(config) or ""
-    assert [name for name in config.__dataclass_fields__ if f"\n    {name}: " not in documentation] == []
+    assert [field.name for field in fields(config) if f"\n    {field.name}: " not in documentation] == []
 
 
 def test_a_config_cannot_be_changed_but_overridden() -> None:

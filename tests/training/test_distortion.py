@@ -5,19 +5,15 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from training.config import PhotoConfig
+from training.config import Distortion
 from training.distortion import distort
 
-STRENGTHS = [
-    name
-    for name, value in asdict(PhotoConfig()).items()
-    if isinstance(value, float) and name not in {"held_out_share", "share", "disguised_share"}
-]
+STRENGTHS = list(asdict(Distortion()))
 
 
-def only(**strengths: float) -> PhotoConfig:
-    """Return a config whose other strengths are 0."""
-    return PhotoConfig(**asdict(PhotoConfig()) | dict.fromkeys(STRENGTHS, 0.0) | strengths)
+def only(**strengths: float) -> Distortion:
+    """Return strengths of which the others are 0."""
+    return Distortion(**dict.fromkeys(STRENGTHS, 0.0) | strengths)
 
 
 def picture() -> np.ndarray:
@@ -33,12 +29,12 @@ def test_without_strength_nothing_changes() -> None:
 
 @pytest.mark.parametrize("strength", STRENGTHS)
 def test_every_strength_changes_the_picture_and_leaves_its_size(strength: str) -> None:
-    config = only(**{strength: getattr(PhotoConfig(), strength)})
+    config = only(**{strength: getattr(Distortion(), strength)})
     changed = [distort(picture(), config, np.random.default_rng(seed)) for seed in range(8)]
     assert all(one.shape == picture().shape and one.dtype == np.uint8 for one in changed)
     assert max(np.abs(one.astype(int) - picture()).mean() for one in changed) > 0.5
 
 
 def test_the_same_generator_distorts_alike() -> None:
-    first, again = (distort(picture(), PhotoConfig(), np.random.default_rng(3)) for _ in range(2))
+    first, again = (distort(picture(), Distortion(), np.random.default_rng(3)) for _ in range(2))
     assert np.array_equal(first, again)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.imaging.conversion import Mode, convert
+from app.imaging.conversion import Mode, convert, shrink
 from app.imaging.decode import decode
 from training.disguise import GARMENTS, GROUNDS, disguise
 
@@ -146,3 +146,9 @@ def test_any_size_gives_28_by_28_bytes_and_the_same_ones_again(mode: Mode, size:
     assert first.image.shape == (28, 28)
     assert first.image.dtype == np.uint8
     assert np.array_equal(first.image, second.image)
+
+
+def test_shrinking_keeps_the_aspect_and_what_is_small_already() -> None:
+    assert shrink(np.zeros((200, 100, 3), np.uint8), 50).shape == (50, 25, 3)
+    small = np.zeros((20, 10), np.float32)
+    assert shrink(small, 50) is small

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from app.imaging.segmentation import Segmenter, separate
+from training.errors import TrainingError
+from training.photos import decode_photo, list_photos
+from training.segmenter.__main__ import main
+from training.segmenter.config import SegmenterConfig
+from training.segmenter.job import train_and_write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from training.data import Data
+
+QUICK = SegmenterConfig(steps=60, batch_size=8, averaging=0.9, ambiguity=2)
+
+
+def test_a_segmenter_is_learnt_from_photographs_and_read_back(data: Data, photo_folder: Path, tmp_path: Path) -> None:
+    photos, run, output = list_photos(photo_folder), tmp_path / "run", tmp_path / "segmenter.onnx"
+    overlap = train_and_write(QUICK, data.train.images, photos, run, output)
+    assert overlap > 0.5
+    share = separate(np.asarray(decode_photo(photos[0])), Segmenter(output))
+    assert share is not None
+    assert share[48, 35] > 0.5 > share[90, 5]  # the left leg and the ground
+    # What is there is not made again.
+    written = {path.name: path.stat().st_mtime_ns for path in run.iterdir()}
+    (run / "round-2.onnx").unlink()
+    shutil.copy(run / "round-1.onnx", run / "round-2.onnx")
+    train_and_write(QUICK, data.train.images, photos, run, output)
+    assert output.read_bytes() == (run / "round-1.onnx").read_bytes()
+    assert {path.name: path.stat().st_mtime_ns for path in run.iterdir() if path.suffix == ".npz"}.items() <= (
+        written.items()
+    )
+
+
+def test_photographs_without_a_garment_teach_nothing(data: Data, photo_folder: Path, tmp_path: Path) -> None:
+    config = replace(QUICK, ambiguity=0)
+    with pytest.raises(TrainingError, match="expected photographs on which several attempts"):
+        train_and_write(config, data.train.images, list_photos(photo_folder)[:3], tmp_path / "run", tmp_path / "x.onnx")
+
+
+def test_the_command_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--photos", str(tmp_path), "--data", str(tmp_path), "--runs", str(tmp_path)]) == 1
+    assert str(tmp_path) in capsys.readouterr().err
+
+
+def test_every_field_of_the_config_names_another_run() -> None:
+    assert replace(QUICK, steps=61).run_name != QUICK.run_name == replace(QUICK).run_name

@@ -1,0 +1,29 @@
+"""Does one thing to many items on all cores."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import TYPE_CHECKING, TypeVar
+
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def on_all_cores(work: Callable[[Item], Result], items: Sequence[Item], name: str) -> list[Result]:
+    """Return the results in the order of the items, showing how far it is.
+
+    Args:
+        work: What to do; it and the items travel to other processes.
+        items: What to do it to.
+        name: What they are.
+    """
+    # Spawned, not forked: TensorFlow's threads do not survive a fork.
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+        return list(tqdm(pool.map(work, items, chunksize=32), total=len(items), unit=f" {name}"))

@@ -1,0 +1,59 @@
+"""`python -m training.segmenter`: learns, from photographs, to tell a garment from its ground."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.imaging.segmentation import SEGMENTER
+from training.errors import TrainingError
+from training.photos import list_photos
+from training.segmenter.config import SegmenterConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+RUNS = Path("runs")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    made = argparse.ArgumentParser(
+        prog="python -m training.segmenter",
+        description="Train the network that tells a garment from its ground. A run that was stopped goes on after its "
+        "last whole phase. A classifier that learns from photographs has to be trained again afterwards.",
+    )
+    made.add_argument("--photos", type=Path, required=True, metavar="FOLDER", help="as for python -m training")
+    made.add_argument("--data", type=Path, metavar="FOLDER", help="likewise")
+    made.add_argument("--steps", type=int, default=SegmenterConfig().steps, metavar="N", help="batches of each round")
+    made.add_argument(
+        "--output", type=Path, default=SEGMENTER.path, metavar="FILE", help=f"(default: {SEGMENTER.path.name})"
+    )
+    made.add_argument("--runs", type=Path, default=RUNS, metavar="FOLDER", help="what is between (default: runs)")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the job and return the process's exit code."""
+    given = parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read by TensorFlow when it is first imported
+    config = SegmenterConfig(steps=given.steps)
+    try:
+        from training import data  # noqa: PLC0415  they import TensorFlow: not for --help
+        from training.segmenter import job  # noqa: PLC0415
+
+        images = data.load(data.find_folder(given.data), config.seed).train.images
+        job.train_and_write(config, images, list_photos(given.photos), given.runs / config.run_name, given.output)
+    except TrainingError as error:
+        print(f"training: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,39 @@
+"""The configuration of a run of the segmenter."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+from training.config import PhotoConfig
+
+
+@dataclass(frozen=True, slots=True)
+class SegmenterConfig:
+    """Everything that decides what a run learns.
+
+    Attributes:
+        steps: Batches of each of the two rounds.
+        batch_size: Scenes a batch.
+        learning_rate: Peak of the one-cycle schedule of AdamW.
+        weight_decay: Decoupled decay per step, multiplied by the current rate.
+        averaging: Decay per step of the average of the weights, the ones that are kept.
+        ambiguity: Most by which the attempts at a photograph may differ, as a share of its garment.
+        held_out_share: Share of the photographs that nothing is learnt from.
+        seed: Seeds the split, the weights and the scenes.
+    """
+
+    steps: int = 2500
+    batch_size: int = 64
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-3
+    averaging: float = 0.99
+    ambiguity: float = 0.3
+    held_out_share: float = PhotoConfig().held_out_share
+    seed: int = 0
+
+    @property
+    def run_name(self) -> str:
+        """Names the run's folder; differs when any field does."""
+        return f"segmenter-{hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:8]}"

@@ -1,0 +1,119 @@
+"""The whole job: two rounds of learning, a measurement, and the file that the service reads."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from app.imaging.segmentation import SIDE, Segmenter, separate
+from training.errors import TrainingError
+from training.machine import machine
+from training.parallel import on_all_cores
+from training.photos import split_photos
+from training.segmenter.grabcut import separate as cut_by_colours
+from training.segmenter.lessons import Lessons, teach
+from training.segmenter.network import export
+from training.segmenter.scenes import Studio
+from training.segmenter.train import train
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from training.photos import Photo
+    from training.segmenter.config import SegmenterConfig
+    from training.segmenter.lessons import Cut
+
+logger = logging.getLogger(__name__)
+
+
+def train_and_write(
+    config: SegmenterConfig, images: NDArray[np.uint8], photos: Sequence[Photo], run: Path, output: Path
+) -> float:
+    """Make a segmenter from photographs and images of the data set.
+
+    Args:
+        config: How.
+        images: uint8 `[n, 28, 28]`, the training split.
+        photos: Of any folder; a share of them is held out.
+        run: Folder for what is between, this config's own.
+        output: The ONNX file to write.
+
+    Returns:
+        The mean overlap, intersection over union, with the cuts by colours of the photographs held out, where several
+        of these agree.
+
+    Raises:
+        TrainingError: No photograph is clear enough.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    learnt, held_out = split_photos(photos, config.held_out_share, config.seed)
+    _round(1, config, images, learnt, run)
+    _round(2, config, images, learnt, run)
+    segmenter = Segmenter(run / "round-2.onnx")
+    seen = _lessons(held_out, cut_by_colours, config.seed, run / "held-out.npz").unambiguous(config.ambiguity)
+    overlaps = _overlaps(segmenter, seen)
+    logger.info(
+        "%d of %d photographs held out, where the cuts by colours agree: overlap %.3f, median %.3f",
+        *(len(overlaps), len(held_out), overlaps.mean(), np.median(overlaps)),
+    )
+    output.write_bytes(segmenter.path.read_bytes())
+    logger.info("wrote %s", output)
+    return float(overlaps.mean())
+
+
+def _round(number: int, config: SegmenterConfig, images: NDArray[np.uint8], photos: Sequence[Photo], run: Path) -> None:
+    """Learn and write a network, unless an earlier start has.
+
+    The first round learns from cuts by colours; the second goes on from there with what the first finds itself, where a
+    cut by colours never gets the garment.
+    """
+    path, before = (run / f"round-{which}.onnx" for which in (number, number - 1))
+    if path.exists():
+        return
+    first = number == 1
+    cut = cut_by_colours if first else partial(separate, segmenter=Segmenter(before))
+    lessons = _lessons(photos, cut, config.seed, path.with_suffix(".npz")).unambiguous(config.ambiguity)
+    clear = len(lessons.colours)
+    logger.info("round %d: %d of %d photographs are clear enough to learn from", number, clear, len(photos))
+    if not clear:
+        msg = (
+            f"expected photographs on which several attempts to find the garment agree, received none of {len(photos)}"
+        )
+        raise TrainingError(msg)
+    trained = train(config, Studio(lessons, images), None if first else before.with_suffix(".weights.h5"))
+    trained.save_weights(path.with_suffix(".weights.h5"), overwrite=True)
+    facts = {"config": json.dumps(asdict(config)), "photographs": str(clear), "machine": machine()}
+    whole = path.with_name("partial.onnx")
+    export(trained, whole, facts)
+    whole.replace(path)
+
+
+def _lessons(photos: Sequence[Photo], cut: Cut, seed: int, cache: Path) -> Lessons:
+    """Make a lesson of each photograph, or read what an earlier start has made."""
+    if not cache.exists():
+        pairs = on_all_cores(partial(teach, cut=cut, seed=seed), photos, "photographs")
+        whole = cache.with_name("partial.npz")
+        np.savez(whole, colours=np.stack([pair[0] for pair in pairs]), garments=np.stack([pair[1] for pair in pairs]))
+        whole.replace(cache)
+    with np.load(cache) as kept:
+        return Lessons(kept["colours"], kept["garments"])
+
+
+def _overlaps(segmenter: Segmenter, lessons: Lessons) -> NDArray[np.float64]:
+    """Compare what the network sees in each lesson with it: intersection over union, float64 `[n]`."""
+    overlaps = []
+    for colours, garment in zip(lessons.colours, lessons.garments, strict=True):
+        found = separate(colours, segmenter)
+        inside = np.zeros((SIDE, SIDE), bool) if found is None else found > 0.5  # noqa: PLR2004
+        expected = cv2.resize(garment, (SIDE, SIDE), interpolation=cv2.INTER_AREA) > 127  # noqa: PLR2004  of 255
+        overlaps.append((inside & expected).sum() / (inside | expected).sum())
+    return np.array(overlaps)
