@@ -1,4 +1,4 @@
-"""Separates the garment of a photograph from the ground it lies on."""
+"""Separates a garment from its ground by colours alone: the segmenter's first teacher."""
 
 from __future__ import annotations
 
