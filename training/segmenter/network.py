@@ -67,7 +67,7 @@ def quarters(garment: NDArray[np.float32]) -> NDArray[np.float32]:
 def export(network: keras.Model, path: Path, facts: Mapping[str, str]) -> None:
     """Write the network as ONNX, each normalisation folded into the convolution before it.
 
-    tf2onnx writes upsampling in thirty nodes that OpenCV cannot read; the few kinds of layer used here need no more than this.
+    tf2onnx writes upsampling in thirty nodes that OpenCV cannot read; these few kinds of layer need no more.
 
     Args:
         network: As `build` returns it.
