@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from app.classifier import Answers
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from app.classifier import Classifier
 
-    Waiting = tuple[NDArray[np.uint8], asyncio.Future[NDArray[np.float32]]]
-    """An image, uint8 `[28, 28]`, and who waits for its probabilities, float32 `[10]`."""
+    Waiting = tuple[NDArray[np.uint8], asyncio.Future[Answers]]
+    """An image, uint8 `[28, 28]`, and who waits for its answer."""
 
 
 def batch_sizes(most: int) -> tuple[int, ...]:
@@ -40,12 +42,12 @@ class MicroBatcher:
         # Not the loop's own executor: decoding may fill that.
         self._thread = ThreadPoolExecutor(1, "forward-pass")
 
-    async def classify(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Classify one image, uint8 `[28, 28]`, into float32 `[10]`.
+    async def classify(self, image: NDArray[np.uint8]) -> Answers:
+        """Classify one image, uint8 `[28, 28]`, into one row of `Answers`.
 
         Cancelling drops an image that still waits.
         """
-        answer: asyncio.Future[NDArray[np.float32]] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Answers] = asyncio.get_running_loop().create_future()
         self._waiting.append((image, answer))
         if self._running is None:
             self._running = asyncio.create_task(self._run())
@@ -60,13 +62,13 @@ class MicroBatcher:
             while batch := self._take():
                 images = np.stack([image for image, _ in batch])
                 try:
-                    rows = await asyncio.get_running_loop().run_in_executor(self._thread, self._classify, images)
+                    answers = await asyncio.get_running_loop().run_in_executor(self._thread, self._classify, images)
                 except Exception as error:  # noqa: BLE001  belongs to those who wait for it, who raise it
                     self._fail(batch, error)
                 else:
-                    for (_, answer), row in zip(batch, rows, strict=True):
+                    for number, (_, answer) in enumerate(batch):
                         if not answer.done():
-                            answer.set_result(row)
+                            answer.set_result(Answers(*(of_all[number] for of_all in answers)))
         finally:
             self._running = None
 
@@ -78,11 +80,11 @@ class MicroBatcher:
                 batch.append((image, answer))
         return batch
 
-    def _classify(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Pad to one of the sizes that were warmed up; runs in the thread."""
+    def _classify(self, images: NDArray[np.uint8]) -> Answers:
+        """Pad to one of the sizes that were warmed up, so that rows at the end are for no one; runs in the thread."""
         size = next(size for size in self._sizes if size >= len(images))
         padding = np.zeros((size - len(images), *images.shape[1:]), np.uint8)
-        return self._classifier.classify(np.concatenate([images, padding]))[: len(images)]
+        return self._classifier.classify(np.concatenate([images, padding]))
 
     @staticmethod
     def _fail(batch: list[Waiting], error: Exception) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
@@ -19,7 +19,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 GOLDEN_TOLERANCE = 1e-3
-"""Largest difference of a probability from the card's: far above what another processor's float32 changes."""
+"""Largest difference of an answer from the card's: far above what another processor's float32 changes."""
+
+
+class Answers(NamedTuple):
+    """What a model says about a batch of images.
+
+    Attributes:
+        probabilities: float32 `[n, 10]`, each row summing to 1, in label order.
+        familiarity: float32 `[n]`, the share of validation images that are less like what the model learnt, 0 to 1.
+    """
+
+    probabilities: NDArray[np.float32]
+    familiarity: NDArray[np.float32]
 
 
 class Classifier(Protocol):
@@ -30,14 +42,11 @@ class Classifier(Protocol):
         """The card of the model that answers."""
         ...
 
-    def classify(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def classify(self, images: NDArray[np.uint8]) -> Answers:
         """Classify a batch.
 
         Args:
             images: uint8 `[n, 28, 28]`, garment bright on black.
-
-        Returns:
-            float32 `[n, 10]`, each row summing to 1, in label order.
         """
         ...
 
@@ -60,10 +69,10 @@ class SavedModel:
             msg = f"{folder}: expected a SavedModel with serving_default, found {str(error).splitlines()[0]}"
             raise StartError(msg) from error
 
-    def classify(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Classify uint8 `[n, 28, 28]` into float32 `[n, 10]`."""
-        probabilities: NDArray[np.float32] = self._signature(images=self._constant(images))["probabilities"].numpy()
-        return probabilities
+    def classify(self, images: NDArray[np.uint8]) -> Answers:
+        """Classify uint8 `[n, 28, 28]`."""
+        outputs = self._signature(images=self._constant(images))
+        return Answers(*(outputs[name].numpy() for name in Answers._fields))
 
 
 class SavedModelClassifier:
@@ -91,17 +100,17 @@ class SavedModelClassifier:
             self.classify(np.zeros((size, *IMAGE_SHAPE), np.uint8))
         self._replay_golden_set(folder)
 
-    def classify(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Classify uint8 `[n, 28, 28]` into float32 `[n, 10]`."""
+    def classify(self, images: NDArray[np.uint8]) -> Answers:
+        """Classify uint8 `[n, 28, 28]`."""
         return self._model.classify(images)
 
     def _replay_golden_set(self, folder: Path) -> None:
         for number, example in enumerate(self.card.golden_set):
-            received = self.classify(example.pixels[None])[0]
-            difference = float(np.abs(received - np.array(example.probabilities)).max())
+            received = np.append(*self.classify(example.pixels[None]))
+            difference = float(np.abs(received - [*example.probabilities, example.familiarity]).max())
             if not difference <= GOLDEN_TOLERANCE:  # so written, not a number is refused too
                 msg = (
-                    f"{folder}: expected the probabilities on the card for golden image {number}, within "
+                    f"{folder}: expected the answer on the card for golden image {number}, within "
                     f"{GOLDEN_TOLERANCE}, found a difference of {difference:.4f}"
                 )
                 raise StartError(msg)

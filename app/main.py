@@ -36,6 +36,9 @@ def create_app(settings: Settings, classifier: Classifier) -> FastAPI:
     Args:
         settings: Limits and deadlines.
         classifier: What computes; loaded, so that nothing can fail once the service listens.
+
+    Raises:
+        StartError: The settings do not fit the model.
     """
     predictor = Predictor(classifier, settings, cores_of_a_worker(settings))
 
@@ -84,7 +87,7 @@ def app_from_environment() -> FastAPI:
             batch_sizes(settings.max_forward_images),
             settings.threads or cores_of_a_worker(settings),
         )
+        return create_app(settings, classifier)
     except StartError as error:
         print(f"fashion-mnist-service: {error}", file=sys.stderr)
         sys.exit(STARTUP_FAILURE)
-    return create_app(settings, classifier)

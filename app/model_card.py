@@ -81,6 +81,10 @@ class SplitMetrics(CardPart):
         accuracy: Share of images whose most probable class is the true one.
         accuracy_interval_95: Wilson score interval of that share.
         negative_log_likelihood: Mean over the images, in nats.
+        brier_score: Mean squared distance of the probabilities from the truth, 0 to 2.
+        ece_equal_mass: Expected calibration error over 15 bins of as many images each: the mean distance of the most
+            probable class's probability from the share of right answers.
+        ece_equal_width: The same over 15 bins of equal width.
         classes: Precision and recall, in label order.
     """
 
@@ -88,7 +92,78 @@ class SplitMetrics(CardPart):
     accuracy: Share
     accuracy_interval_95: tuple[Share, Share]
     negative_log_likelihood: float
+    brier_score: float
+    ece_equal_mass: Share
+    ece_equal_width: Share
     classes: tuple[ClassMetrics, ...]
+
+
+class SharpeningFacts(CardPart):
+    """How logits become probabilities: the label smoothing of the training is undone, or a temperature applied.
+
+    Attributes:
+        label_smoothing: Share of the training targets that was spread evenly over all labels.
+        kept: How much of the smoothed answer is kept, so that no label is impossible.
+        temperature: What the logarithms are divided by; 1 where label smoothing was undone.
+    """
+
+    label_smoothing: Share
+    kept: float
+    temperature: float
+
+
+class PredictionSetFacts(CardPart):
+    """The threshold that makes prediction sets, and how these fare on the test split.
+
+    Attributes:
+        coverage: How often a set is to hold the true label, on images like those of the data set.
+        threshold: The least probability of a label in a set; the most probable label is in it in any case.
+        test_coverage: Share of the test images whose set holds the true label.
+        test_mean_size: Mean number of labels in a set.
+        test_worst_class: The label whose images are covered least.
+        test_worst_class_coverage: How often these are.
+        photos_coverage: Share of the photographs held out whose set holds a right label; None without photographs.
+    """
+
+    coverage: Share
+    threshold: Share
+    test_coverage: Share
+    test_mean_size: float
+    test_worst_class: str
+    test_worst_class_coverage: Share
+    photos_coverage: Share | None = None
+
+
+class SeparationFacts(CardPart):
+    """How well images of something else are told from those of the test split.
+
+    Attributes:
+        images: What they show.
+        n: How many there are.
+        auroc: Chance that one of them is less familiar than a test image.
+        auroc_max_softmax: The same of the probability of the most probable class, the usual baseline.
+        flagged: Share of them that is called unfamiliar.
+    """
+
+    images: str
+    n: int
+    auroc: Share
+    auroc_max_softmax: Share
+    flagged: Share
+
+
+class FamiliarityFacts(CardPart):
+    """When an image is called unfamiliar, and how right that is.
+
+    Attributes:
+        threshold: The least familiarity of what is called familiar.
+        flagged: Share of the images called unfamiliar, by split, of what is not.
+        separations: The same for images that are.
+    """
+
+    threshold: Share
+    flagged: dict[str, Share]
+    separations: tuple[SeparationFacts, ...]
 
 
 class TrainingFacts(CardPart):
@@ -117,15 +192,23 @@ class GoldenExample(CardPart):
     Attributes:
         image: Base64 of 784 bytes, row by row.
         probabilities: float32 `[10]`, in label order.
+        familiarity: 0 to 1.
     """
 
     image: str
     probabilities: tuple[Share, ...]
+    familiarity: Share
 
     @classmethod
-    def of(cls, image: NDArray[np.uint8], probabilities: NDArray[np.float32]) -> GoldenExample:
-        """Make an example of an image, uint8 `[28, 28]`, and its probabilities, float32 `[10]`."""
-        return cls(image=base64.b64encode(image.tobytes()).decode(), probabilities=tuple(map(float, probabilities)))
+    def of(
+        cls, image: NDArray[np.uint8], probabilities: NDArray[np.float32], familiarity: float | np.float32
+    ) -> GoldenExample:
+        """Make an example of an image, uint8 `[28, 28]`, its probabilities, float32 `[10]`, and its familiarity."""
+        return cls(
+            image=base64.b64encode(image.tobytes()).decode(),
+            probabilities=tuple(map(float, probabilities)),
+            familiarity=float(familiarity),
+        )
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
@@ -145,8 +228,9 @@ class ModelCard(CardPart):
         network: Size of the network.
         metrics: What was measured on the data set, by split.
         photos: What was measured on photographs; None when nothing was learnt from any.
-        temperature: What the logits are divided by inside the graph.
-        thresholds: Named decision thresholds, each fitted on the validation split.
+        sharpening: How logits become calibrated probabilities inside the graph.
+        prediction_sets: The coverages that a service can be set to, lowest first.
+        familiarity: When an image is called unfamiliar.
         training: How the model came to be.
         golden_set: Images whose answers a loaded model must give again.
     """
@@ -159,8 +243,9 @@ class ModelCard(CardPart):
     network: NetworkFacts
     metrics: dict[str, SplitMetrics]
     photos: PhotoMetrics | None = None
-    temperature: float
-    thresholds: dict[str, float]
+    sharpening: SharpeningFacts
+    prediction_sets: tuple[PredictionSetFacts, ...]
+    familiarity: FamiliarityFacts
     training: TrainingFacts
     golden_set: tuple[GoldenExample, ...]
 

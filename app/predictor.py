@@ -1,4 +1,4 @@
-"""Turns the bytes of a picture into a prediction: admits, decodes, batches, ranks."""
+"""Turns the bytes of a picture into a prediction: admits, decodes, batches, judges."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from anyio import CapacityLimiter, to_thread
 from PIL import Image
 
 from app.batching import MicroBatcher
-from app.errors import OverloadedError, RequestTimeoutError
+from app.errors import OverloadedError, RequestTimeoutError, StartError
 from app.imaging.conversion import convert
 from app.imaging.decode import decode
 from app.schemas import ClassName, ClassProbability, ConversionFacts, GarmentBox, ImageFacts, ModelName, Prediction
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from app.classifier import Classifier
     from app.imaging.conversion import Mode
     from app.imaging.decode import Decoded
+    from app.model_card import ModelCard
     from app.settings import Settings
 
 RATE_MEMORY = 0.9
@@ -97,12 +98,17 @@ class Predictor:
     """The one way from bytes to an answer."""
 
     def __init__(self, classifier: Classifier, settings: Settings, cores: int) -> None:
-        """Take what computes, what limits, and how many pictures may be decoded at a time."""
+        """Take what computes, what limits, and how many pictures may be decoded at a time.
+
+        Raises:
+            StartError: The model was not fitted for the coverage that the settings ask for.
+        """
         self._batcher = MicroBatcher(classifier, settings.max_forward_images)
         self._settings = settings
         self._admission = Admission(settings.max_pending_images)
         self._decoders = CapacityLimiter(cores)
         self.card = classifier.card
+        self._least_probability = _least_probability(self.card, settings.coverage)
         self._model = ModelName(name=self.card.name, version=self.card.version)
         self.classes = tuple(ClassName(class_id=i, label=label) for i, label in enumerate(self.card.labels))
 
@@ -125,14 +131,21 @@ class Predictor:
                     prepared = await to_thread.run_sync(
                         self._prepare, data, media_type, mode, preview, limiter=self._decoders
                     )
-                    probabilities = await self._batcher.classify(prepared.image)
+                    answer = await self._batcher.classify(prepared.image)
             except TimeoutError as error:
                 msg = f"Expected an answer within {limit:g} seconds, which have passed. Try again later."
                 raise RequestTimeoutError(msg) from error
-        ranked = self._rank(probabilities.tolist())
+        classes = self._name(answer.probabilities.tolist())
+        ranked = sorted(classes, key=lambda one: one.probability, reverse=True)
+        familiarity = float(answer.familiarity)
         return Prediction(
-            prediction=max(ranked, key=lambda one: one.probability),
-            probabilities=ranked,
+            prediction=ranked[0],
+            probabilities=classes,
+            prediction_set=tuple(
+                one.label for one in ranked if one is ranked[0] or one.probability >= self._least_probability
+            ),
+            familiar=familiarity >= self.card.familiarity.threshold,
+            familiarity=familiarity,
             image=prepared.image_facts,
             conversion=prepared.conversion_facts,
             model=self._model,
@@ -158,11 +171,25 @@ class Predictor:
             preview=_data_uri(converted.image) if preview else None,
         )
 
-    def _rank(self, probabilities: list[float]) -> tuple[ClassProbability, ...]:
+    def _name(self, probabilities: list[float]) -> tuple[ClassProbability, ...]:
         return tuple(
             ClassProbability(class_id=name.class_id, label=name.label, probability=probability)
             for name, probability in zip(self.classes, probabilities, strict=True)
         )
+
+
+def _least_probability(card: ModelCard, coverage: float) -> float:
+    """Look up the threshold that was fitted for a coverage.
+
+    Raises:
+        StartError: None was.
+    """
+    fitted = {one.coverage: one.threshold for one in card.prediction_sets}
+    if coverage not in fitted:
+        msg = f"FASHION_COVERAGE: expected one of {', '.join(map(str, fitted))}, for which the model was fitted, found "
+        msg += str(coverage)
+        raise StartError(msg)
+    return fitted[coverage]
 
 
 def _in_upright_file(box: tuple[int, int, int, int], decoded: Decoded) -> GarmentBox:

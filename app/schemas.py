@@ -76,6 +76,20 @@ class Prediction(Answer):
 
     prediction: ClassProbability = Field(description="The most probable class.")
     probabilities: tuple[ClassProbability, ...] = Field(description="All classes in class order; they sum to 1.")
+    prediction_set: tuple[str, ...] = Field(
+        description="The labels that hold the right one as often as `FASHION_COVERAGE` says, most probable first: one "
+        "where the model is sure, more where it is not. See `prediction_sets` of `/model`.",
+        examples=[["Ankle boot"]],
+    )
+    familiar: bool = Field(
+        description="Whether the picture is like those that the model learnt from. If not, believe nothing above."
+    )
+    familiarity: float = Field(
+        ge=0,
+        le=1,
+        description="The share of validation images that are less like those. Below 0.05, `familiar` is false.",
+        examples=[0.62],
+    )
     image: ImageFacts
     conversion: ConversionFacts
     model: ModelName

@@ -31,6 +31,12 @@ class Settings(BaseSettings):
         default=None, description="Cores a forward pass may use; by default the cores over workers."
     )
     model_dir: Path = Field(default=Path("models/fashion-mnist/1"), description="Folder of the artifact to serve.")
+    coverage: float = Field(
+        default=0.95,
+        gt=0,
+        lt=1,
+        description="How often `prediction_set` is to hold the right label: 0.9, 0.95 or 0.99.",
+    )
     max_body_bytes: Count = Field(default=10 * 2**20, description="Largest picture.")
     max_batch_files: Count = Field(default=64, description="Most pictures in one `/predict/batch`.")
     max_batch_bytes: Count = Field(default=64 * 2**20, description="Largest body of `/predict/batch`.")

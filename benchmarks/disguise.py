@@ -34,7 +34,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     classifier = SavedModelClassifier(given.model)
-    split = getattr(load(find_folder(), classifier.card.training.config["seed"]), given.split).take(slice(given.images))
+    data = load(find_folder(), classifier.card.training.config["split_seed"])
+    split = getattr(data, given.split).take(slice(given.images))
     print(f"{given.split} split, n = {len(split)}, seed {given.seed}\n")
     print("| ground | garment | as the native image | right | native right |\n| --- | --- | ---: | ---: | ---: |")
     for ground in GROUNDS:
@@ -48,8 +49,8 @@ def measure(classifier: Classifier, split: Split, ground: str, garment: str, see
     rng = np.random.default_rng(seed)
     pictures = (disguise(image, ground, garment, rng) for image in split.images)
     converted = [convert(decode(picture, "image/jpeg", 10**8).pixels, Mode.AUTO).image for picture in pictures]
-    answers = classifier.classify(np.stack(converted)).argmax(axis=1)
-    native = classifier.classify(split.images).argmax(axis=1)
+    answers = classifier.classify(np.stack(converted)).probabilities.argmax(axis=1)
+    native = classifier.classify(split.images).probabilities.argmax(axis=1)
     right, native_right = answers == split.class_ids, native == split.class_ids
     return float((answers == native).mean()), float(right.mean()), float(native_right.mean())
 

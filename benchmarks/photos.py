@@ -135,7 +135,7 @@ def choose(photos: list[Photo], card: ModelCard, which: str | None) -> tuple[lis
     if which == "all":
         return photos, "all there are"
     if config.get("photos"):
-        share, seed = config["photos"]["held_out_share"], config["seed"]
+        share, seed = config["photos"]["held_out_share"], config["split_seed"]
         return split_photos(photos, share, seed)[1], f"held out from training (share {share:g}, seed {seed})"
     if which == "held-out":
         msg = f"expected a card that says which photographs were held out, received that of {card.name} {card.version}"
@@ -151,7 +151,7 @@ def answer(photo: Photo, classifier: Classifier, mode: Mode = Mode.AUTO) -> Outc
     times.append(time.perf_counter())
     converted = convert(decoded.pixels, mode)
     times.append(time.perf_counter())
-    (probabilities,) = classifier.classify(converted.image[None])
+    (probabilities,) = classifier.classify(converted.image[None]).probabilities
     times.append(time.perf_counter())
     return Outcome(
         photo=photo,
@@ -168,7 +168,7 @@ def label_at_full_size(photo: Photo, classifier: Classifier) -> str:
     """Return the most probable class of a photograph all of whose pixels are decoded."""
     with Image.open(photo.path) as picture:
         converted = convert(ImageOps.exif_transpose(picture).convert("RGB"), Mode.AUTO)
-    return classifier.card.labels[int(classifier.classify(converted.image[None]).argmax())]
+    return classifier.card.labels[int(classifier.classify(converted.image[None]).probabilities.argmax())]
 
 
 def compare(outcomes: Sequence[Outcome], labels: Sequence[str]) -> str:

@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from app.model_card import IMAGE_SHAPE, ClassMetrics, ModelCard, NetworkFacts, SplitMetrics, TrainingFacts
+from app.classifier import Answers
+from app.model_card import (
+    IMAGE_SHAPE,
+    ClassMetrics,
+    FamiliarityFacts,
+    ModelCard,
+    NetworkFacts,
+    PredictionSetFacts,
+    SharpeningFacts,
+    SplitMetrics,
+    TrainingFacts,
+)
 from training.data import LABELS
 
 if TYPE_CHECKING:
@@ -22,6 +33,9 @@ def make_card(files: dict[str, str] | None = None) -> ModelCard:
         accuracy=0.5,
         accuracy_interval_95=(0.2, 0.8),
         negative_log_likelihood=1.0,
+        brier_score=0.5,
+        ece_equal_mass=0.1,
+        ece_equal_width=0.1,
         classes=tuple(ClassMetrics(label=label, precision=0.5, recall=0.5) for label in LABELS),
     )
     return ModelCard(
@@ -32,8 +46,19 @@ def make_card(files: dict[str, str] | None = None) -> ModelCard:
         files=files or {},
         network=NetworkFacts(name="fake", parameters=1, multiply_accumulates=1),
         metrics={"test": metrics},
-        temperature=1.0,
-        thresholds={},
+        sharpening=SharpeningFacts(label_smoothing=0.1, kept=0.05, temperature=1.0),
+        prediction_sets=tuple(
+            PredictionSetFacts(
+                coverage=coverage,
+                threshold=threshold,
+                test_coverage=coverage,
+                test_mean_size=1.0,
+                test_worst_class="Shirt",
+                test_worst_class_coverage=0.8,
+            )
+            for coverage, threshold in ((0.9, 0.5), (0.95, 0.04))
+        ),
+        familiarity=FamiliarityFacts(threshold=0.05, flagged={}, separations=()),
         training=TrainingFacts(config={"seed": 0}, epochs=1, minutes=0.1, machine="none", versions={}, data_digests={}),
         golden_set=(),
     )
@@ -41,6 +66,8 @@ def make_card(files: dict[str, str] | None = None) -> ModelCard:
 
 class FirstPixelClassifier:
     """Sure of the class that the first pixel names, so that a test can tell whose answer it got.
+
+    The next class is the second most probable; the second pixel is how familiar the image is, in per cent.
 
     Attributes:
         seen: Every batch that was classified, uint8 `[n, 28, 28]`.
@@ -52,16 +79,17 @@ class FirstPixelClassifier:
         self.seen: list[NDArray[np.uint8]] = []
         self.before = before
 
-    def classify(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def classify(self, images: NDArray[np.uint8]) -> Answers:
         self.seen.append(images.copy())
         self.before(images)
-        probabilities = np.full((len(images), len(LABELS)), 0.01, np.float32)
-        probabilities[np.arange(len(images)), images[:, 0, 0] % len(LABELS)] = 0.91
-        return probabilities
+        probabilities = np.full((len(images), len(LABELS)), 0.005, np.float32)
+        for place, probability in enumerate((0.91, 0.05)):
+            probabilities[np.arange(len(images)), (images[:, 0, 0] + place) % len(LABELS)] = probability
+        return Answers(probabilities, (images[:, 0, 1] % 101).astype(np.float32) / np.float32(100))
 
 
-def tagged_image(class_id: int) -> NDArray[np.uint8]:
+def tagged_image(class_id: int, familiarity_percent: int = 50) -> NDArray[np.uint8]:
     """Return the image that `FirstPixelClassifier` puts into a class, uint8 `[28, 28]`."""
     image = np.zeros(IMAGE_SHAPE, np.uint8)
-    image[0, 0] = class_id
+    image[0, :2] = class_id, familiarity_percent
     return image

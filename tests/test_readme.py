@@ -28,6 +28,7 @@ def test_the_first_request_gives_the_answer_that_stands_beside_it() -> None:
     probabilities = [[entry.pop("probability") for entry in one.pop("probabilities")] for one in (answer, shown)]
     assert probabilities[0] == pytest.approx(probabilities[1], abs=2e-4)
     assert answer["prediction"].pop("probability") == pytest.approx(shown["prediction"].pop("probability"), abs=2e-4)
+    assert answer.pop("familiarity") == pytest.approx(shown.pop("familiarity"), abs=2e-3)
     assert answer == shown
 
 
@@ -76,12 +77,25 @@ def test_the_figures_on_photographs_are_those_of_its_card() -> None:
     ]
 
 
+def test_the_figures_on_trust_are_those_of_its_card() -> None:
+    card = read_verified(ROOT / Settings().model_dir)
+    rows = re.findall(r"^\| [a-z ,]+ \| ([\d,]+) \| (0\.\d{4}) \| (0\.\d{4}) \| ([\d.]+%) \|$", README, re.MULTILINE)
+    known = {
+        (f"{one.n:,}", f"{one.auroc:.4f}", f"{one.auroc_max_softmax:.4f}", f"{one.flagged:.1%}")
+        for one in card.familiarity.separations
+    }
+    assert len(rows) == 7
+    assert set(rows) <= known
+    test = card.metrics["test"]
+    assert f"{test.ece_equal_mass:.4f} in 15 bins of equal mass, {test.ece_equal_width:.4f} in bins" in README
+
+
 def _interval(split: SplitMetrics) -> str:
     low, high = split.accuracy_interval_95
     return f"{low:.2%} to {high:.2%}"
 
 
-@pytest.mark.parametrize("path", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("path", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "training/README.md"])
 def test_every_file_that_a_page_points_at_is_there(path: str) -> None:
     text = (ROOT / path).read_text()
     links = [link for link in re.findall(r"\]\(([^)#]+?)\)", text) if "://" not in link]

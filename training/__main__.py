@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--network", choices=sorted(DEFAULTS), default="cnn", help="what to train (default: cnn)")
     made.add_argument("--epochs", type=int, metavar="N", help="passes over the training split")
-    made.add_argument("--seed", type=int, metavar="N", help="seeds the split, the weights and the augmentation")
+    made.add_argument("--seed", type=int, metavar="N", help="seeds the weights and the augmentation")
     made.add_argument("--dropout", type=float, metavar="SHARE", help="share of features dropped before the last layer")
     made.add_argument(
         "--precision",
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from training import data, job  # noqa: PLC0415  they import TensorFlow: not for --help
 
         photos = list_photos(given.photos) if given.photos else []
-        fashion_mnist = data.load(data.find_folder(given.data), config.seed)
+        fashion_mnist = data.load(data.find_folder(given.data), config.split_seed)
         job.train_and_export(config, fashion_mnist, given.runs / config.run_name, output, photos)
     except TrainingError as error:
         print(f"training: {error}", file=sys.stderr)

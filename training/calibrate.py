@@ -1,34 +1,115 @@
-"""Fits the temperature that makes probabilities mean what they say."""
+"""Fits, on the validation split, what makes a network's outputs mean what they say."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import keras
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 
+from training.conformal import COVERAGES, fit_threshold
+from training.data import LABELS, stratified_split
 from training.evaluate import negative_log_likelihood
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from training.data import Split
 
-def fit_temperature(logits: NDArray[np.float32], class_ids: NDArray[np.uint8]) -> float:
-    """Find the temperature with the lowest negative log-likelihood.
+QUANTILES = 201
+
+
+@dataclass(frozen=True, slots=True)
+class Sharpening:
+    """Turns logits into probabilities that are right as often as they say.
+
+    A network that was trained with label smoothing gives every label its share of it, even where it is sure. A
+    temperature cannot take that back, so the share itself is taken away.
+
+    Attributes:
+        label_smoothing: Share of the training targets that was spread evenly over all labels.
+        kept: How much of the smoothed answer is kept, so that no label is impossible.
+        temperature: What the logarithms are divided by; 1 where label smoothing was undone.
+
+    Source:
+        Szegedy et al., "Rethinking the Inception Architecture" (arXiv 1512.00567), section 7, for what is undone;
+        Guo et al., "On Calibration of Modern Neural Networks" (arXiv 1706.04599), section 4.2, for the temperature.
+    """
+
+    label_smoothing: float
+    kept: float
+    temperature: float
+
+    def __call__(self, logits: keras.KerasTensor) -> keras.KerasTensor:
+        """Return the probabilities, float32 `[n, 10]`, for logits of that shape."""
+        smoothed = keras.ops.softmax(logits)
+        sharp = keras.ops.maximum(smoothed - self.label_smoothing / len(LABELS), 0) + self.kept * smoothed
+        # oneDNN may round a share to just above 1.
+        return keras.ops.minimum(keras.ops.softmax(keras.ops.log(sharp) / self.temperature), 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What turns logits into probabilities and sets, and scores into familiarities.
+
+    Attributes:
+        sharpening: From logits to probabilities.
+        thresholds: For each coverage the least probability of a label in a prediction set.
+        quantiles: float32 `[k]`, of the familiarity scores of the split, lowest first and evenly spaced from 0 to 1.
+    """
+
+    sharpening: Sharpening
+    thresholds: dict[float, float]
+    quantiles: NDArray[np.float32]
+
+
+def calibrate(network: keras.Model, label_smoothing: float, validation: Split, seed: int) -> Calibration:
+    """Fit the sharpening to one half of a split, the thresholds to the other, and the quantiles to both.
+
+    Args:
+        network: From uint8 `[batch, 28, 28]` to logits `[batch, 10]` and familiarity scores `[batch]`.
+        label_smoothing: With which it was trained.
+        validation: Images that it has not learnt from.
+        seed: Decides which half is which.
+    """
+    halves = stratified_split(validation, len(validation) // 2, seed)
+    (logits, scores), (other_logits, other_scores) = (
+        network.predict(half.images, batch_size=500, verbose=0) for half in halves
+    )
+    sharpening = fit_sharpening(logits, label_smoothing, halves[0].class_ids)
+    probabilities = keras.ops.convert_to_numpy(sharpening(other_logits))
+    return Calibration(
+        sharpening,
+        {coverage: fit_threshold(probabilities, halves[1].class_ids, coverage) for coverage in COVERAGES},
+        np.quantile(np.concatenate([scores, other_scores]), np.linspace(0, 1, QUANTILES)).astype(np.float32),
+    )
+
+
+def fit_sharpening(logits: NDArray[np.float32], label_smoothing: float, class_ids: NDArray[np.uint8]) -> Sharpening:
+    """Find the sharpening with the lowest negative log-likelihood.
+
+    One number is fitted: what is kept of the smoothing where there was any, else the temperature. Both together fit no
+    better and calibrate worse (training/README.md).
 
     Args:
         logits: float32 `[n, 10]` of images that the network has not learnt from.
+        label_smoothing: With which it was trained.
         class_ids: uint8 `[n]`, the true classes.
-
-    Returns:
-        What to divide logits by, from 0.05 to 20; above 1 where the network is too sure of itself.
-
-    Source:
-        Guo et al., "On Calibration of Modern Neural Networks" (arXiv 1706.04599), section 4.2.
     """
 
-    def loss(log_temperature: float) -> float:
-        return negative_log_likelihood(softmax(logits / np.exp(log_temperature), axis=1), class_ids)
+    def made(logarithm: float) -> Sharpening:
+        fitted = float(np.exp(logarithm))
+        return Sharpening(label_smoothing, fitted, 1.0) if label_smoothing else Sharpening(0.0, 1.0, fitted)
 
-    return float(np.exp(minimize_scalar(loss, bounds=np.log([0.05, 20]), method="bounded").x))
+    def loss(logarithm: float) -> float:
+        return negative_log_likelihood(keras.ops.convert_to_numpy(made(logarithm)(logits)), class_ids)
+
+    return made(minimize_scalar(loss, bounds=np.log([1e-4, 20]), method="bounded").x)
+
+
+def uncalibrated(network: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the softmax of a network's logits as they are, float32 `[n, 10]`."""
+    return np.asarray(softmax(network.predict(images, batch_size=500, verbose=0)[0], axis=1))

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from app.classifier import Answers
 from app.model_card import ClassMetrics, SplitMetrics
 from training.data import LABELS
+from training.reliability import brier_score, expected_calibration_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,16 +29,16 @@ class Evaluation:
 
     Attributes:
         split: The images and their true classes.
-        probabilities: float32 `[n, 10]`.
+        answers: What the model says about each.
     """
 
     split: Split
-    probabilities: NDArray[np.float32]
+    answers: Answers
 
     @property
     def predicted(self) -> NDArray[np.intp]:
         """The most probable class id of each image, `[n]`."""
-        predicted: NDArray[np.intp] = self.probabilities.argmax(axis=1)
+        predicted: NDArray[np.intp] = self.answers.probabilities.argmax(axis=1)
         return predicted
 
     @property
@@ -49,26 +51,35 @@ class Evaluation:
     @property
     def metrics(self) -> SplitMetrics:
         """Everything the model card says about a split."""
-        n = len(self.split)
-        right = int((self.predicted == self.split.class_ids).sum())
+        n, right = len(self.split), self.predicted == self.split.class_ids
+        probabilities = self.answers.probabilities
         return SplitMetrics(
             n=n,
-            accuracy=right / n,
-            accuracy_interval_95=wilson_interval(right, n),
-            negative_log_likelihood=negative_log_likelihood(self.probabilities, self.split.class_ids),
+            accuracy=float(right.mean()),
+            accuracy_interval_95=wilson_interval(int(right.sum()), n),
+            negative_log_likelihood=negative_log_likelihood(probabilities, self.split.class_ids),
+            brier_score=brier_score(probabilities, self.split.class_ids),
+            ece_equal_mass=expected_calibration_error(probabilities, right, "mass"),
+            ece_equal_width=expected_calibration_error(probabilities, right, "width"),
             classes=_per_class(self.confusion),
         )
 
 
-def evaluate(classify: Callable[[NDArray[np.uint8]], NDArray[np.float32]], split: Split) -> Evaluation:
+def evaluate(classify: Callable[[NDArray[np.uint8]], Answers], split: Split) -> Evaluation:
     """Let a model answer for every image of a split.
 
     Args:
-        classify: From uint8 `[n, 28, 28]` to float32 `[n, 10]`.
+        classify: Takes uint8 `[n, 28, 28]`.
         split: What to measure on.
     """
-    answers = [classify(split.images[start : start + BATCH_SIZE]) for start in range(0, len(split), BATCH_SIZE)]
-    return Evaluation(split, np.concatenate(answers))
+    return Evaluation(split, in_batches(classify, split.images))
+
+
+def in_batches(classify: Callable[[NDArray[np.uint8]], Answers], images: NDArray[np.uint8]) -> Answers:
+    """Let a model answer for any number of images, uint8 `[n, 28, 28]`."""
+    none = Answers(np.empty((0, len(LABELS)), np.float32), np.empty(0, np.float32))
+    answers = [classify(images[start : start + BATCH_SIZE]) for start in range(0, len(images), BATCH_SIZE)] or [none]
+    return Answers(*map(np.concatenate, zip(*answers, strict=True)))
 
 
 def wilson_interval(right: int, n: int, z: float = 1.96) -> tuple[float, float]:

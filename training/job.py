@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import keras
@@ -11,16 +12,26 @@ import numpy as np
 import tensorflow as tf
 
 from app.classifier import SavedModel
-from app.model_card import IMAGE_SHAPE, GoldenExample, ModelCard, NetworkFacts, TrainingFacts, file_digests
+from app.model_card import (
+    IMAGE_SHAPE,
+    GoldenExample,
+    ModelCard,
+    NetworkFacts,
+    SharpeningFacts,
+    TrainingFacts,
+    file_digests,
+)
 from training.atomic import replacing
-from training.calibrate import fit_temperature
+from training.calibrate import calibrate, uncalibrated
+from training.conformal import measure_sets
 from training.data import LABELS
 from training.evaluate import evaluate
 from training.export import save_graph
+from training.familiarity import fit_head, measure_familiarity, with_familiarity
 from training.machine import machine
 from training.mixture import prepare
-from training.network import build, multiply_accumulates
-from training.photos import measure_photos, split_photos
+from training.network import build, mirrored, multiply_accumulates
+from training.photos import Photo, answer_photos, measure_photos, split_photos
 from training.report import write_report
 from training.train import train
 
@@ -30,7 +41,7 @@ if TYPE_CHECKING:
 
     from training.config import TrainingConfig
     from training.data import Data, Split
-    from training.photos import Photo
+    from training.mixture import Mixture
     from training.train import Epoch
 
 logger = logging.getLogger(__name__)
@@ -51,23 +62,26 @@ def train_and_export(
     Returns:
         The card that was written.
     """
-    facts = network_facts(build(config))
+    facts = network_facts(build(config), views=1 + config.mirror)
     logger.info(
         "%s: %s parameters, %.1f million multiply-accumulates an image; checkpoints in %s",
         *(facts.name, f"{facts.parameters:,}", facts.multiply_accumulates / 1e6, run),
     )
-    learnt, held_out = split_photos(photos, config.photos.held_out_share, config.seed) if config.photos else ([], [])
-    mixture = prepare(config.photos, config.seed, data.train.images, learnt, run) if config.photos else None
+    learnt, held_out, mixture = list[Photo](), list[Photo](), None
+    if config.photos:
+        learnt, held_out = split_photos(photos, config.photos.held_out_share, config.split_seed)
+        mixture = prepare(config.photos, config.split_seed, data.train.images, learnt, run.parent)
     network, history = train(config, data, run, mixture=mixture)
-    logits = network.predict(data.validation.images, batch_size=500, verbose=0)
-    temperature = fit_temperature(logits, data.validation.class_ids)
+    answering = _answering(network, config, data, mixture)
     with replacing(artifact) as staging:
-        save_graph(network, temperature, staging)
+        calibration = calibrate(answering, config.label_smoothing, data.validation, config.split_seed)
+        save_graph(answering, calibration, staging)
         exported = SavedModel(staging)
         evaluations = {
             "validation": evaluate(exported.classify, data.validation),
             "test": evaluate(exported.classify, data.test),
         }
+        answered = answer_photos(exported.classify, held_out) if config.photos else None
         card = ModelCard(
             name=artifact.parent.name,
             version=artifact.name,
@@ -76,15 +90,19 @@ def train_and_export(
             files=file_digests(staging),
             network=facts,
             metrics={name: evaluation.metrics for name, evaluation in evaluations.items()},
-            photos=measure_photos(exported.classify, learnt, held_out) if config.photos else None,
-            temperature=temperature,
-            thresholds={},
+            photos=measure_photos(answered, learnt) if answered else None,
+            sharpening=SharpeningFacts(**asdict(calibration.sharpening)),
+            prediction_sets=tuple(
+                measure_sets(coverage, threshold, evaluations["test"], answered)
+                for coverage, threshold in calibration.thresholds.items()
+            ),
+            familiarity=measure_familiarity(exported.classify, evaluations, answered),
             training=_training_facts(config, history, data),
             golden_set=_golden_set(exported, data.validation),
         )
         card.write(staging)
     report = artifact.parent / f"report-{artifact.name}"
-    write_report(report, card, history, evaluations["test"])
+    write_report(report, card, history, evaluations["test"], uncalibrated(answering, data.test.images))
     for name, split in card.metrics.items():
         logger.info("%s: %.2f %% of %d right", name, 100 * split.accuracy, split.n)
     if card.photos:
@@ -93,20 +111,28 @@ def train_and_export(
     return card
 
 
-def network_facts(network: keras.Model) -> NetworkFacts:
-    """Measure a network's size."""
+def network_facts(network: keras.Model, views: int = 1) -> NetworkFacts:
+    """Measure a network's size, and its cost where it looks at several views of an image."""
     return NetworkFacts(
         name=network.name,
         parameters=network.count_params(),
-        multiply_accumulates=multiply_accumulates(network),
+        multiply_accumulates=views * multiply_accumulates(network),
     )
+
+
+def _answering(network: keras.Model, config: TrainingConfig, data: Data, mixture: Mixture | None) -> keras.Model:
+    """Return the network as it is exported: it tells how familiar an image is, and may look at its mirror image."""
+    none = np.empty((0, *IMAGE_SHAPE), np.uint8)
+    photos, unfamiliar = mixture.examples if mixture else (none, none)
+    answering = with_familiarity(network, fit_head(network, data.train.images, photos, unfamiliar, config.seed))
+    return mirrored(answering) if config.mirror else answering
 
 
 def _golden_set(exported: SavedModel, split: Split) -> tuple[GoldenExample, ...]:
     """Take the first validation image of each class."""
     firsts = [int(np.argmax(split.class_ids == class_id)) for class_id in range(len(LABELS))]
     images = split.images[firsts]
-    return tuple(map(GoldenExample.of, images, exported.classify(images)))
+    return tuple(map(GoldenExample.of, images, *exported.classify(images)))
 
 
 def _training_facts(config: TrainingConfig, history: list[Epoch], data: Data) -> TrainingFacts:

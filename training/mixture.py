@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
+from app import imaging
 from app.imaging.conversion import Mode, convert
 from app.imaging.decode import decode
+from app.model_card import IMAGE_SHAPE
 from training.disguise import GARMENTS, GROUNDS, disguise
 from training.distortion import distort
 from training.parallel import on_all_cores
@@ -19,12 +23,13 @@ from training.photos import CLASSES_OF, MAX_IMAGE_PIXELS, decode_photo, targets_
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from training.config import PhotoConfig
     from training.photos import Photo
+
+EXAMPLE_VARIANTS = 8
 
 logger = logging.getLogger(__name__)
 
@@ -38,12 +43,22 @@ class Mixture:
         photos: uint8 `[m, variants, 28, 28]`, photographs, each converted in several ways.
         targets: float32 `[m, 10]`, what each photograph may be called.
         chances: float64 `[m]`, how often each is drawn; they sum to 1.
+        unfamiliar: uint8 `[k, variants, 28, 28]`, photographs of what has no class; never drawn.
     """
 
     disguised: NDArray[np.uint8]
     photos: NDArray[np.uint8]
     targets: NDArray[np.float32]
     chances: NDArray[np.float64]
+    unfamiliar: NDArray[np.uint8]
+
+    @property
+    def examples(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """A few variants of each photograph, with a class and without: uint8 `[n, 28, 28]` each."""
+        return (
+            self.photos[:, :EXAMPLE_VARIANTS].reshape(-1, *IMAGE_SHAPE),
+            self.unfamiliar[:, :EXAMPLE_VARIANTS].reshape(-1, *IMAGE_SHAPE),
+        )
 
     def disguise(
         self, images: NDArray[np.uint8], chosen: NDArray[np.intp], share: float, rng: np.random.Generator
@@ -57,22 +72,23 @@ class Mixture:
         return self.photos[chosen, rng.integers(0, self.photos.shape[1], count)], self.targets[chosen]
 
 
-def prepare(config: PhotoConfig, seed: int, images: NDArray[np.uint8], photos: Sequence[Photo], run: Path) -> Mixture:
-    """Convert images and photographs on all cores, or read what an earlier start of the run has converted.
+def prepare(
+    config: PhotoConfig, seed: int, images: NDArray[np.uint8], photos: Sequence[Photo], folder: Path
+) -> Mixture:
+    """Convert images and photographs on all cores, or read what an earlier run has converted in the same way.
 
     Args:
         config: How many ways, and how different.
-        seed: Of the run.
+        seed: Decides how each image is disguised and each photograph distorted.
         images: uint8 `[n, 28, 28]`, the training split.
-        photos: What may be learnt from; those of folders without a class are left out.
-        run: Folder of the run.
+        photos: What may be learnt from.
+        folder: Where what was converted is kept, for all runs.
     """
-    photos = [photo for photo in photos if CLASSES_OF[photo.folder]]
-    cache = run / "mixture.npz"
+    cache = folder / f"mixture-{_fingerprint(config, seed, images, photos)}.npz"
     if not cache.exists():
-        run.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         logger.info("converting %d images and %d photographs", len(images), len(photos))
-        whole = cache.with_name("partial.npz")
+        whole = cache.with_suffix(".partial.npz")
         np.savez(
             whole,
             disguised=np.stack(on_all_cores(partial(_disguised, seed=seed), list(enumerate(images)), "images")),
@@ -81,11 +97,23 @@ def prepare(config: PhotoConfig, seed: int, images: NDArray[np.uint8], photos: S
         whole.replace(cache)
     with np.load(cache) as kept:
         disguised, variants = kept["disguised"], kept["photos"]
-    folders, counts = np.unique([photo.folder for photo in photos], return_counts=True)
+    has_class = np.array([bool(CLASSES_OF[photo.folder]) for photo in photos])
+    classed = [photo for photo in photos if CLASSES_OF[photo.folder]]
+    folders, counts = np.unique([photo.folder for photo in classed], return_counts=True)
     # Nearly each folder alike: a small one counts, and yet is not learnt by heart.
     chance_of = dict(zip(folders, counts**-0.75, strict=True))
-    chances = np.array([chance_of[photo.folder] for photo in photos])
-    return Mixture(disguised, variants, targets_of(photos), chances / chances.sum())
+    chances = np.array([chance_of[photo.folder] for photo in classed])
+    return Mixture(disguised, variants[has_class], targets_of(classed), chances / chances.sum(), variants[~has_class])
+
+
+def _fingerprint(config: PhotoConfig, seed: int, images: NDArray[np.uint8], photos: Sequence[Photo]) -> str:
+    """Return hexadecimal digits that differ when anything differs that the conversion depends on, its code included."""
+    how = (config.variants, asdict(config.distortion), seed, [f"{photo.folder}/{photo.path.name}" for photo in photos])
+    digest = hashlib.sha256(repr(how).encode() + images.tobytes())
+    code = [Path(__file__).with_name(name) for name in ("disguise.py", "distortion.py")]
+    for path in [*sorted(Path(imaging.__path__[0]).glob("*.*")), *code]:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:8]
 
 
 def _disguised(numbered: tuple[int, NDArray[np.uint8]], seed: int) -> NDArray[np.uint8]:

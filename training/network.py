@@ -33,6 +33,16 @@ def build(config: TrainingConfig) -> keras.Model:
     return keras.Model(images, logits, name=config.network)
 
 
+def mirrored(network: keras.Model) -> keras.Model:
+    """Return the network whose every output is the mean of those for an image and for its mirror image."""
+    images = keras.Input(IMAGE_SHAPE, dtype="uint8", name="images")
+    outputs = network(keras.ops.concatenate([images, keras.ops.flip(images, axis=2)]))
+    means = keras.tree.map_structure(
+        lambda both: keras.ops.mean(keras.ops.reshape(both, (2, -1, *both.shape[1:])), axis=0), outputs
+    )
+    return keras.Model(images, means, name=network.name)
+
+
 def multiply_accumulates(network: keras.Model) -> int:
     """Count the multiply-accumulates of convolutions and dense layers for one image.
 
@@ -67,7 +77,7 @@ def _cnn(pixels: keras.KerasTensor) -> keras.KerasTensor:
     """
     features = layers.Reshape((*IMAGE_SHAPE, 1))(pixels)
     features = _normalised(layers.Conv2D(12, 2, use_bias=False)(features))
-    for width in (48, 128, 128):
+    for width in (32, 80, 128):
         features = layers.MaxPooling2D()(_convolved(features, width))
         features = _normalised(features)
         features = _normalised(_convolved(features, width))

@@ -11,10 +11,10 @@ import numpy as np
 
 from app.imaging.conversion import Mode, convert
 from app.imaging.decode import decode
-from app.model_card import FolderMetrics, PhotoMetrics
+from app.model_card import IMAGE_SHAPE, FolderMetrics, PhotoMetrics
 from training.data import LABELS
 from training.errors import DataError
-from training.evaluate import wilson_interval
+from training.evaluate import in_batches, wilson_interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
     from PIL import Image
+
+    from app.classifier import Answers
 
 MAX_IMAGE_PIXELS = 50_000_000
 
@@ -114,32 +116,67 @@ def decode_photo(photo: Photo) -> Image.Image:
     return decode(photo.path.read_bytes(), "image/jpeg", MAX_IMAGE_PIXELS).pixels
 
 
-def measure_photos(
-    classify: Callable[[NDArray[np.uint8]], NDArray[np.float32]], learnt: Sequence[Photo], held_out: Sequence[Photo]
-) -> PhotoMetrics:
+@dataclass(frozen=True, slots=True)
+class AnsweredPhotos:
+    """Photographs with a model's answers, apart by whether Fashion-MNIST has a class for them.
+
+    Attributes:
+        known: Those of folders with a right label.
+        of_known: What the model says about each.
+        unknown: The others.
+        of_unknown: Likewise.
+    """
+
+    known: tuple[Photo, ...]
+    of_known: Answers
+    unknown: tuple[Photo, ...]
+    of_unknown: Answers
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Whether the most probable label of each known photograph is a right one, `[n]`."""
+        return self.covered(self.of_known.probabilities == self.of_known.probabilities.max(axis=1, keepdims=True))
+
+    def covered(self, sets: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return whether each known photograph's set of labels, bool `[n, 10]`, holds a right one, `[n]`."""
+        return np.asarray((sets & (targets_of(self.known) > 0)).any(axis=1))
+
+
+def answer_photos(classify: Callable[[NDArray[np.uint8]], Answers], photos: Sequence[Photo]) -> AnsweredPhotos:
+    """Let a model answer for photographs, converted as the service does.
+
+    Args:
+        classify: Takes uint8 `[n, 28, 28]`.
+        photos: Some at least with a right label.
+    """
+    sides: tuple[list[Photo], list[Photo]] = ([], [])
+    for photo in photos:
+        sides[not CLASSES_OF[photo.folder]].append(photo)
+    answers = (
+        in_batches(classify, np.array([convert_photo(photo) for photo in side], np.uint8).reshape(-1, *IMAGE_SHAPE))
+        for side in sides
+    )
+    return AnsweredPhotos(tuple(sides[0]), next(answers), tuple(sides[1]), next(answers))
+
+
+def measure_photos(answered: AnsweredPhotos, learnt: Sequence[Photo]) -> PhotoMetrics:
     """Count the right answers on photographs that were held out.
 
     Args:
-        classify: From uint8 `[n, 28, 28]` to float32 `[n, 10]`.
-        learnt: What was learnt from; those of folders without a right label were not.
-        held_out: What to measure on, likewise.
+        answered: What to measure on.
+        learnt: What was learnt from.
     """
     digest = hashlib.sha256()
-    for photo in sorted([*learnt, *held_out]):
+    for photo in sorted([*learnt, *answered.known, *answered.unknown]):
         digest.update(f"{photo.folder}/{photo.path.name}".encode() + photo.path.read_bytes())
-    measured = [photo for photo in held_out if CLASSES_OF[photo.folder]]
-    answers = classify(np.stack([convert_photo(photo) for photo in measured])).argmax(axis=1)
-    n = Counter(photo.folder for photo in measured)
-    right = Counter(
-        photo.folder
-        for photo, answer in zip(measured, answers, strict=True)
-        if LABELS[answer] in CLASSES_OF[photo.folder]
-    )
+    n, right = Counter(photo.folder for photo in answered.known), Counter[str]()
+    for photo, is_right in zip(answered.known, answered.right, strict=True):
+        right[photo.folder] += int(is_right)
     return PhotoMetrics(
         digest=digest.hexdigest(),
         learnt_from=sum(bool(CLASSES_OF[photo.folder]) for photo in learnt),
-        held_out=len(measured),
-        accuracy=right.total() / len(measured),
-        accuracy_interval_95=wilson_interval(right.total(), len(measured)),
+        held_out=n.total(),
+        accuracy=right.total() / n.total(),
+        accuracy_interval_95=wilson_interval(right.total(), n.total()),
         folders={folder: FolderMetrics(n=n[folder], right=right[folder]) for folder in sorted(n)},
     )

@@ -1,4 +1,4 @@
-"""Draws the report of a model: curves, confusion matrix, a sheet of answers, and the page that holds them."""
+"""Draws the pictures of a model's report, and writes the page that holds them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from training.data import LABELS
+from training.page import page
+from training.reliability import expected_calibration_error, reliability
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from app.model_card import ModelCard, PhotoMetrics, SplitMetrics
+    from app.model_card import ModelCard
     from training.evaluate import Evaluation
     from training.train import Epoch
 
@@ -23,58 +25,29 @@ SHEET_ROWS, SHEET_COLUMNS = 4, 4
 RIGHT_COLOUR, WRONG_COLOUR, OTHER_COLOUR = "#2a7f62", "#c8452f", "#b8bec6"
 
 
-def write_report(folder: Path, card: ModelCard, history: list[Epoch], test: Evaluation) -> None:
+def write_report(
+    folder: Path, card: ModelCard, history: list[Epoch], test: Evaluation, uncalibrated: NDArray[np.float32]
+) -> None:
     """Write `README.md` and its pictures.
 
     Args:
         folder: Created when missing; files of an earlier report are overwritten.
         card: The numbers of the page.
         history: The curves.
-        test: The confusion matrix and the sheet.
+        test: What all other pictures show.
+        uncalibrated: float32 `[n, 10]`, what the probabilities of the same images were before they were calibrated.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, figure in {
         "curves": draw_curves(history),
         "confusion": draw_confusion(test.confusion),
-        "sheet": draw_sheet(test, seed=card.training.config["seed"]),
+        "reliability": draw_reliability(test, uncalibrated),
+        "sheet": draw_sheet(test, *_drawn(test, card.training.config["seed"])),
+        "mistakes": draw_sheet(test, *_halves(_most_certain_mistakes(test))),
+        "unfamiliar": draw_sheet(test, *_halves(np.argsort(test.answers.familiarity, kind="stable"))),
     }.items():
         figure.savefig(folder / f"{name}.png", dpi=110)
     (folder / "README.md").write_text(page(card))
-
-
-def page(card: ModelCard) -> str:
-    """Return the report's Markdown."""
-    training, network = card.training, card.network
-    splits = "\n".join(_split_row(name, split) for name, split in card.metrics.items())
-    classes = "\n".join(
-        f"| {row.label} | {row.precision:.1%} | {row.recall:.1%} |" for row in card.metrics["test"].classes
-    )
-    return f"""# {card.name} {card.version}
-
-- Network: `{network.name}`, {network.parameters:,} parameters
-- Cost: {network.multiply_accumulates:,} multiply-accumulates an image
-- Training: {training.epochs} epochs in {training.minutes:.0f} minutes, seed {training.config["seed"]}
-- Machine: {training.machine}
-
-| split | n | accuracy | 95 % interval | negative log-likelihood |
-| --- | ---: | ---: | --- | ---: |
-{splits}
-
-The interval is Wilson's and covers the choice of images, not the choice of seed. The temperature,
-{card.temperature:.3f}, was fitted on the validation split; the test split chose nothing.
-
-{_photos_part(card.photos) if card.photos else ""}![Training curves](curves.png)
-
-| class (test) | precision | recall |
-| --- | ---: | ---: |
-{classes}
-
-![Confusion matrix](confusion.png)
-
-Left half: test images answered right, drawn at random; right half: answered wrong. Green is the true class.
-
-![Test images with their probabilities](sheet.png)
-"""
 
 
 def draw_curves(history: list[Epoch]) -> Figure:
@@ -105,22 +78,54 @@ def draw_confusion(confusion: NDArray[np.intp]) -> Figure:
     return figure
 
 
-def draw_sheet(test: Evaluation, seed: int) -> Figure:
-    """Draw test images beside their ten probabilities, right answers on the left and wrong ones on the right."""
-    rng = np.random.default_rng(seed)
-    is_right = test.predicted == test.split.class_ids
+def draw_reliability(test: Evaluation, uncalibrated: NDArray[np.float32]) -> Figure:
+    """Draw accuracy against confidence in bins of as many images, before and after calibration."""
+    figure = Figure(figsize=(5.5, 5), layout="constrained")
+    axes = figure.subplots()
+    right = test.predicted == test.split.class_ids
+    answers = {"before": (uncalibrated, WRONG_COLOUR), "after": (test.answers.probabilities, RIGHT_COLOUR)}
+    for name, (probabilities, colour) in answers.items():
+        _, confidence, accuracy = reliability(probabilities, right, "mass").T
+        error = expected_calibration_error(probabilities, right, "mass")
+        axes.plot(confidence, accuracy, "o-", color=colour, label=f"{name} calibration, ECE {error:.4f}")
+    axes.axline((1, 1), slope=1, color=OTHER_COLOUR, zorder=0)
+    axes.set(xlabel="probability of the most probable class", ylabel="share of right answers", title="Test images")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure
+
+
+def draw_sheet(test: Evaluation, left: NDArray[np.intp], right: NDArray[np.intp]) -> Figure:
+    """Draw test images beside their ten probabilities: the first few of some on the left, of others on the right."""
     each = SHEET_ROWS * SHEET_COLUMNS // 2
-    right, wrong = (rng.permutation(np.flatnonzero(group))[:each] for group in (is_right, ~is_right))
     figure = Figure(figsize=(15, 9), layout="constrained")
     grid = figure.subplots(SHEET_ROWS, SHEET_COLUMNS * 2, width_ratios=[2, 3] * SHEET_COLUMNS)
     for axes in grid.flat:
         axes.set_axis_off()
     half = SHEET_COLUMNS // 2
-    for group, first_column in ((right, 0), (wrong, half)):
-        for place, index in enumerate(group):
+    for group, first_column in ((left, 0), (right, half)):
+        for place, index in enumerate(group[:each]):
             row, column = place // half, 2 * (first_column + place % half)
             _draw_answer(grid[row, column], grid[row, column + 1], test, int(index))
     return figure
+
+
+def _drawn(test: Evaluation, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Shuffle the images answered right, and those answered wrong."""
+    rng = np.random.default_rng(seed)
+    is_right = test.predicted == test.split.class_ids
+    return rng.permutation(np.flatnonzero(is_right)), rng.permutation(np.flatnonzero(~is_right))
+
+
+def _most_certain_mistakes(test: Evaluation) -> NDArray[np.intp]:
+    mistakes = np.flatnonzero(test.predicted != test.split.class_ids)
+    return mistakes[np.argsort(-test.answers.probabilities.max(axis=1)[mistakes], kind="stable")]
+
+
+def _halves(ranked: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Let a sheet go on with the right half where the left one ends."""
+    half = SHEET_ROWS * SHEET_COLUMNS // 2
+    return ranked[:half], ranked[half:]
 
 
 def _draw_answer(picture: Axes, bars: Axes, test: Evaluation, index: int) -> None:
@@ -131,29 +136,8 @@ def _draw_answer(picture: Axes, bars: Axes, test: Evaluation, index: int) -> Non
     colours[predicted] = WRONG_COLOUR
     colours[true] = RIGHT_COLOUR
     bars.set_axis_on()
-    bars.barh(range(len(LABELS)), test.probabilities[index], color=colours)
+    bars.barh(range(len(LABELS)), test.answers.probabilities[index], color=colours)
     bars.set(xlim=(0, 1), xticks=[])
     bars.set_yticks(range(len(LABELS)), LABELS, fontsize=7)
     bars.invert_yaxis()
     bars.spines[["top", "right", "bottom"]].set_visible(False)
-
-
-def _photos_part(photos: PhotoMetrics) -> str:
-    low, high = photos.accuracy_interval_95
-    rows = "\n".join(
-        f"| {folder} | {one.n} | {one.right} | {one.right / one.n:.1%} |" for folder, one in photos.folders.items()
-    )
-    return f"""It learnt from {photos.learnt_from:,} photographs as well. Of {photos.held_out} others of the same
-collection {photos.accuracy:.1%} are answered with a right label first (95 % interval {low:.1%} to {high:.1%}).
-
-| photographs of | n | right | share |
-| --- | ---: | ---: | ---: |
-{rows}
-
-"""
-
-
-def _split_row(name: str, split: SplitMetrics) -> str:
-    low, high = split.accuracy_interval_95
-    loss = split.negative_log_likelihood
-    return f"| {name} | {split.n:,} | {split.accuracy:.2%} | {low:.2%} to {high:.2%} | {loss:.4f} |"

@@ -25,7 +25,7 @@ def test_batch_sizes_are_powers_of_two_up_to_the_largest(most: int, sizes: tuple
 
 def test_a_lone_image_is_answered_at_once_in_a_batch_of_one() -> None:
     classifier = FirstPixelClassifier()
-    assert asyncio.run(MicroBatcher(classifier, 8).classify(tagged_image(3))).argmax() == 3
+    assert asyncio.run(MicroBatcher(classifier, 8).classify(tagged_image(3))).probabilities.argmax() == 3
     assert [len(images) for images in classifier.seen] == [1]
 
 
@@ -35,7 +35,7 @@ def test_what_arrives_together_goes_together_padded_to_a_warm_size() -> None:
     async def run() -> list[int]:
         batcher = MicroBatcher(classifier, 8)
         answers = await asyncio.gather(*(batcher.classify(tagged_image(tag)) for tag in range(10)))
-        return [int(answer.argmax()) for answer in answers]
+        return [int(answer.probabilities.argmax()) for answer in answers]
 
     assert asyncio.run(run()) == list(range(10))
     assert [len(images) for images in classifier.seen] == [8, 2]
@@ -72,7 +72,7 @@ def test_a_failing_pass_fails_those_in_it_and_no_one_after() -> None:
         batcher = MicroBatcher(FirstPixelClassifier(fail_on_nine), 8)
         with pytest.raises(RuntimeError, match="nine"):
             await batcher.classify(tagged_image(9))
-        return int((await batcher.classify(tagged_image(4))).argmax())
+        return int((await batcher.classify(tagged_image(4))).probabilities.argmax())
 
     assert asyncio.run(run()) == 4
 
@@ -97,7 +97,7 @@ def test_thousands_of_requests_get_their_own_answers_under_random_cancels_and_fa
             return "cancelled"
         except RuntimeError:
             return "failed"
-        return "own" if answer.argmax() == tag else "another's"
+        return "own" if answer.probabilities.argmax() == tag else "another's"
 
     async def run() -> list[str]:
         batcher = MicroBatcher(FirstPixelClassifier(fail_sometimes), 16)

@@ -11,8 +11,10 @@ from app.errors import StartError
 from app.model_card import CARD_NAME, ModelCard, file_digests, read_verified
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from app.model_card import GoldenExample
     from training.data import Data
 
 
@@ -29,7 +31,11 @@ def rewritten(folder: Path, **changes: object) -> ModelCard:
 
 
 def test_a_loaded_artifact_answers_with_ten_probabilities_that_sum_to_one(artifact: Path, data: Data) -> None:
-    probabilities = SavedModelClassifier(artifact, batch_sizes=(1, 4)).classify(data.test.images)
+    probabilities, familiarity = SavedModelClassifier(artifact, batch_sizes=(1, 4)).classify(data.test.images)
+    assert familiarity.shape == (100,)
+    assert familiarity.dtype == np.float32
+    assert familiarity.min() >= 0
+    assert familiarity.max() <= 1
     assert probabilities.shape == (100, 10)
     assert probabilities.dtype == np.float32
     assert probabilities.min() >= 0
@@ -39,8 +45,9 @@ def test_a_loaded_artifact_answers_with_ten_probabilities_that_sum_to_one(artifa
 
 def test_a_batch_is_answered_as_its_images_are_one_by_one(artifact: Path, data: Data) -> None:
     classifier = SavedModelClassifier(artifact)
-    singles = np.concatenate([classifier.classify(image[None]) for image in data.test.images])
-    assert classifier.classify(data.test.images) == pytest.approx(singles, abs=1e-5)
+    singles = [classifier.classify(image[None]) for image in data.test.images]
+    for together, apart in zip(classifier.classify(data.test.images), zip(*singles, strict=True), strict=True):
+        assert together == pytest.approx(np.concatenate(apart), abs=1e-5)
 
 
 def test_tensorflow_alone_serves_the_same_folder_with_the_same_answers(artifact: Path, data: Data) -> None:
@@ -49,15 +56,27 @@ def test_tensorflow_alone_serves_the_same_folder_with_the_same_answers(artifact:
     signature = tf.saved_model.load(str(artifact)).signatures["serving_default"]
     assert signature.structured_input_signature[1]["images"].dtype == tf.uint8
     assert signature.structured_input_signature[1]["images"].shape.as_list() == [None, 28, 28]
-    alone = signature(images=tf.constant(data.test.images))["probabilities"].numpy()
-    assert np.array_equal(alone, SavedModelClassifier(artifact).classify(data.test.images))
+    alone = signature(images=tf.constant(data.test.images))
+    answers = SavedModelClassifier(artifact).classify(data.test.images)
+    assert alone.keys() == set(answers._fields)
+    for name, values in answers._asdict().items():
+        assert np.array_equal(alone[name].numpy(), values)
 
 
-def test_an_artifact_that_does_not_answer_as_its_card_says_is_refused(copy: Path) -> None:
+@pytest.mark.parametrize(
+    ("changed", "value"),
+    [
+        ("probabilities", lambda golden: golden[4].probabilities),
+        ("familiarity", lambda golden: (golden[3].familiarity + 0.5) % 1),
+    ],
+)
+def test_an_artifact_that_does_not_answer_as_its_card_says_is_refused(
+    copy: Path, changed: str, value: Callable[[tuple[GoldenExample, ...]], object]
+) -> None:
     golden = read_verified(copy).golden_set
-    other = golden[3].model_copy(update={"probabilities": golden[4].probabilities})
+    other = golden[3].model_copy(update={changed: value(golden)})
     rewritten(copy, golden_set=(*golden[:3], other, *golden[4:]))
-    with pytest.raises(StartError, match=r"expected the probabilities on the card for golden image 3, within 0\.001"):
+    with pytest.raises(StartError, match=r"expected the answer on the card for golden image 3, within 0\.001"):
         SavedModelClassifier(copy)
 
 

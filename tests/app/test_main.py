@@ -94,7 +94,7 @@ def test_an_artifact_that_fails_its_golden_set_stops_every_worker(artifact: Path
     card.model_copy(update={"golden_set": (golden,)}).write(broken)
     done = start_in_vain(MODEL_DIR=broken, WORKERS=2)
     assert done.returncode == 3
-    assert "expected the probabilities on the card for golden image 0" in done.stderr
+    assert "expected the answer on the card for golden image 0" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -111,6 +111,16 @@ def test_what_cannot_start_says_why_in_one_line(settings: dict[str, object], lin
     assert done.returncode == 3
     assert done.stderr.startswith(f"fashion-mnist-service: {line}")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_coverage_that_the_model_was_not_fitted_for_stops_the_start(artifact: Path) -> None:
+    done = start_in_vain(MODEL_DIR=artifact, COVERAGE=0.8)
+    assert done.returncode == 3
+    # TensorFlow has had its say before.
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(
+        "fashion-mnist-service: FASHION_COVERAGE: expected one of 0.9, 0.95, 0.99, for which the model"
+    )
 
 
 def test_a_worker_that_cannot_start_ends_with_the_code_that_stops_the_others(

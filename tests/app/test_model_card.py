@@ -64,7 +64,7 @@ def test_a_file_that_is_not_on_the_card_is_refused_because_tensorflow_might_read
 
 def test_a_golden_image_survives_the_way_through_json() -> None:
     image = np.arange(784, dtype=np.uint8).reshape(28, 28)
-    example = GoldenExample.of(image, np.full(10, 0.1, np.float32))
+    example = GoldenExample.of(image, np.full(10, 0.1, np.float32), 0.5)
     again = GoldenExample.model_validate_json(example.model_dump_json())
     assert np.array_equal(again.pixels, image)
-    assert again.probabilities == example.probabilities
+    assert (again.probabilities, again.familiarity) == (example.probabilities, 0.5)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from app.errors import OverloadedError, RequestTimeoutError
+from app.errors import OverloadedError, RequestTimeoutError, StartError
 from app.imaging.conversion import Mode
 from app.predictor import Admission, Predictor
 from app.settings import Settings
@@ -23,10 +23,36 @@ def test_the_answer_ranks_all_classes_and_says_what_was_done() -> None:
     ).model_dump()
     assert answer["prediction"] == {"class_id": 9, "label": "Ankle boot", "probability": pytest.approx(0.91)}
     assert [entry["class_id"] for entry in answer["probabilities"]] == list(range(10))
+    assert (answer["prediction_set"], answer["familiar"], answer["familiarity"]) == (
+        ("Ankle boot", "T-shirt/top"),
+        True,
+        0.5,
+    )
     assert answer["image"] == {"format": "PNG", "width": 28, "height": 28}
     assert answer["conversion"] == {"mode": "native", "steps": (), "garment": None}
     assert answer["model"] == {"name": "fake", "version": "7"}
     assert answer["preview"] is None
+
+
+@pytest.mark.parametrize(("coverage", "labels"), [(0.9, ("Coat",)), (0.95, ("Coat", "Sandal"))])
+def test_the_coverage_that_is_set_decides_how_long_the_prediction_set_is(
+    coverage: float, labels: tuple[str, ...]
+) -> None:
+    service = predictor(FirstPixelClassifier(), coverage=coverage)
+    assert asyncio.run(service.predict(encoded(tagged_image(4)), "image/png", Mode.AUTO)).prediction_set == labels
+
+
+def test_a_coverage_that_was_not_fitted_stops_the_start_with_those_that_were() -> None:
+    with pytest.raises(StartError, match=r"^FASHION_COVERAGE: expected one of 0\.9, 0\.95, .* found 0\.8$"):
+        predictor(FirstPixelClassifier(), coverage=0.8)
+
+
+@pytest.mark.parametrize(("percent", "familiar"), [(0, False), (4, False), (6, True), (100, True)])
+def test_what_is_less_familiar_than_the_card_s_threshold_is_called_so(percent: int, *, familiar: bool) -> None:
+    image = encoded(tagged_image(4, percent))
+    answer = asyncio.run(predictor(FirstPixelClassifier()).predict(image, "image/png", Mode.AUTO))
+    assert answer.familiar == familiar
+    assert answer.familiarity == pytest.approx(percent / 100)
 
 
 def test_a_burst_admits_exactly_the_limit_and_the_places_come_back() -> None:

@@ -166,7 +166,10 @@ def test_there_is_no_preview_unless_it_is_asked_for(client: TestClient) -> None:
     asked, not_asked = (client.post(f"/predict?preview={value}", content=BOOT).json() for value in ("true", "false"))
     assert client.post("/predict", content=BOOT).json() == not_asked
     assert asked.keys() - not_asked.keys() == {"preview"}
-    assert not_asked.keys() == {"prediction", "probabilities", "image", "conversion", "model"}
+    assert not_asked.keys() == {
+        *("prediction", "probabilities", "prediction_set", "familiar", "familiarity"),
+        *("image", "conversion", "model"),
+    }
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ OUTCOMES = [
 
 def card_that_held_out(share: float, seed: int) -> ModelCard:
     card = make_card()
-    config = {"seed": seed, "photos": {"held_out_share": share}}
+    config = {"split_seed": seed, "photos": {"held_out_share": share}}
     return card.model_copy(update={"training": card.training.model_copy(update={"config": config})})
 
 

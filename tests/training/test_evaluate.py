@@ -2,24 +2,24 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.special import softmax
 
-from training.calibrate import fit_temperature
+from app.classifier import Answers
 from training.data import LABELS, Data, Split
-from training.evaluate import Evaluation, evaluate, negative_log_likelihood, wilson_interval
+from training.evaluate import Evaluation, evaluate, in_batches, negative_log_likelihood, wilson_interval
 
 
 def test_a_model_that_is_always_right_has_perfect_metrics(data: Data) -> None:
-    answers = iter(np.eye(10, dtype=np.float32)[data.test.class_ids][None])
-    metrics = evaluate(lambda _: next(answers), data.test).metrics
-    assert (metrics.n, metrics.accuracy, metrics.negative_log_likelihood) == (100, 1, 0)
+    certain = Answers(np.eye(10, dtype=np.float32)[data.test.class_ids], np.ones(100, np.float32))
+    metrics = evaluate(lambda _: certain, data.test).metrics
+    assert (metrics.n, metrics.accuracy, metrics.negative_log_likelihood, metrics.brier_score) == (100, 1, 0, 0)
+    assert metrics.ece_equal_mass == metrics.ece_equal_width == 0
     assert all((row.precision, row.recall) == (1, 1) for row in metrics.classes)
 
 
 def test_precision_and_recall_are_read_off_the_confusion_matrix() -> None:
     true, predicted = np.array([0, 0, 0, 1, 2], np.uint8), np.array([0, 0, 1, 1, 1])
     split = Split(np.zeros((5, 28, 28), np.uint8), true)
-    evaluation = Evaluation(split, np.eye(10, dtype=np.float32)[predicted])
+    evaluation = Evaluation(split, Answers(np.eye(10, dtype=np.float32)[predicted], np.ones(5, np.float32)))
     assert evaluation.confusion[:3, :3].tolist() == [[2, 1, 0], [0, 1, 0], [0, 1, 0]]
     rows = {row.label: (row.precision, row.recall) for row in evaluation.metrics.classes}
     assert rows[LABELS[0]] == pytest.approx((1, 2 / 3))
@@ -31,12 +31,13 @@ def test_images_are_evaluated_in_batches_that_lose_none() -> None:
     images = np.zeros((1234, 28, 28), np.uint8)
     sizes = []
 
-    def classify(batch: np.ndarray) -> np.ndarray:
+    def classify(batch: np.ndarray) -> Answers:
         sizes.append(len(batch))
-        return np.full((len(batch), 10), 0.1, np.float32)
+        return Answers(np.full((len(batch), 10), 0.1, np.float32), np.ones(len(batch), np.float32))
 
     assert evaluate(classify, Split(images, np.zeros(1234, np.uint8))).metrics.n == 1234
     assert sizes == [500, 500, 234]
+    assert in_batches(classify, images[:0]).probabilities.shape == (0, 10)
 
 
 @pytest.mark.parametrize(
@@ -49,11 +50,3 @@ def test_wilson_intervals_match_the_published_formula(right: int, n: int, low: f
 def test_the_log_of_a_zero_is_bounded() -> None:
     impossible = np.eye(10, dtype=np.float32)[[1]]
     assert negative_log_likelihood(impossible, np.array([0], np.uint8)) == pytest.approx(87.3, abs=0.1)
-
-
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
-def test_the_temperature_that_spoilt_the_logits_is_found(temperature: float) -> None:
-    rng = np.random.default_rng(0)
-    honest = rng.normal(0, 2, (20_000, 10))
-    classes = np.array([rng.choice(10, p=row) for row in softmax(honest, axis=1)], np.uint8)
-    assert fit_temperature((honest * temperature).astype(np.float32), classes) == pytest.approx(temperature, rel=0.03)

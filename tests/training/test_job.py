@@ -16,7 +16,7 @@ from training.__main__ import main
 from training.config import PhotoConfig
 from training.data import LABELS
 from training.job import train_and_export
-from training.photos import list_photos
+from training.photos import list_photos, split_photos
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,10 +37,20 @@ def test_the_card_says_what_was_trained_on_what_and_how_well(artifact: Path, qui
     low, high = card.metrics["test"].accuracy_interval_95
     assert low < card.metrics["test"].accuracy < high
     assert len(card.golden_set) == 10
+    assert [one.coverage for one in card.prediction_sets] == [0.9, 0.95, 0.99]
+    assert {one.images for one in card.familiarity.separations} >= {"upside down", "noise", "handwritten digits"}
+
+
+def test_as_many_validation_images_are_called_unfamiliar_as_were_to_be(artifact: Path, data: Data) -> None:
+    answers = SavedModelClassifier(artifact).classify(data.validation.images)
+    facts = read_verified(artifact).familiarity
+    assert facts.flagged["validation"] == (answers.familiarity < facts.threshold).mean()
+    assert facts.flagged["validation"] == pytest.approx(0.05, abs=0.011)  # one of 100 images either way
+    assert np.sort(answers.familiarity) == pytest.approx(np.linspace(0, 1, 100), abs=0.02)
 
 
 def test_the_metrics_on_the_card_are_those_of_the_exported_graph(artifact: Path, data: Data) -> None:
-    predicted = SavedModelClassifier(artifact).classify(data.test.images).argmax(axis=1)
+    predicted = SavedModelClassifier(artifact).classify(data.test.images).probabilities.argmax(axis=1)
     assert read_verified(artifact).metrics["test"].accuracy == (predicted == data.test.class_ids).mean()
 
 
@@ -56,7 +66,7 @@ def _of(data: Data) -> tuple[np.ndarray, np.ndarray]:
 
 def test_the_service_serves_what_the_job_exported_and_agrees_with_tensorflow(artifact: Path, data: Data) -> None:
     classifier = SavedModelClassifier(artifact)
-    expected = classifier.classify(data.test.images)
+    expected = classifier.classify(data.test.images).probabilities
     with TestClient(create_app(Settings(), classifier)) as client:
         for image, row in zip(data.test.images[:20], expected, strict=False):
             for body in (encoded(image), image.tobytes()):
@@ -70,9 +80,9 @@ def test_the_report_lies_beside_the_artifact_with_pictures_that_are_pictures(art
     page = (report / "README.md").read_text()
     assert page.startswith("# sample 1\n")
     assert f"{read_verified(artifact).metrics['test'].accuracy:.2%}" in page
-    for name in ("curves.png", "confusion.png", "sheet.png"):
-        assert f"({name})" in page
-        with Image.open(report / name) as picture:
+    for name in ("curves", "confusion", "sheet", "reliability", "mistakes", "unfamiliar"):
+        assert f"({name}.png)" in page
+        with Image.open(report / f"{name}.png") as picture:
             assert len(np.unique(np.asarray(picture.convert("L")))) > 10
 
 
@@ -96,10 +106,14 @@ def test_photographs_are_learnt_from_and_the_card_and_the_report_say_so(
 ) -> None:
     config = quick.override(photos=PhotoConfig(variants=1, held_out_share=0.3))
     artifact = tmp_path / "models" / "sample" / "1"
+    _, held_out = split_photos(list_photos(photo_folder), 0.3, seed=0)
     card = train_and_export(config, data, tmp_path / "run", artifact, list_photos(photo_folder))
     assert read_verified(artifact) == card
     assert card.photos
     assert card.photos.learnt_from + card.photos.held_out == 20
+    assert all(one.photos_coverage is not None for one in card.prediction_sets)
+    assert card.familiarity.separations[-1].n == sum(photo.folder == "hat" for photo in held_out)
+    assert "photographs" in card.familiarity.flagged
     assert {name: one.n for name, one in card.photos.folders.items()}.keys() == {"pants", "t-shirt"}
     assert card.training.config["photos"]["held_out_share"] == 0.3
     assert f"from {card.photos.learnt_from} photographs" in (tmp_path / "models/sample/report-1/README.md").read_text()

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from training.config import PhotoConfig
+from training.config import Distortion, PhotoConfig
 from training.mixture import Mixture, prepare
 from training.photos import convert_photo, list_photos
 
@@ -18,17 +19,18 @@ CONFIG = PhotoConfig(variants=2)
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("run")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
 
 
 @pytest.fixture(scope="module")
-def mixture(run: Path, data: Data, photo_folder: Path) -> Mixture:
-    return prepare(CONFIG, 0, data.train.images[:30], list_photos(photo_folder), run)
+def mixture(runs: Path, data: Data, photo_folder: Path) -> Mixture:
+    return prepare(CONFIG, 0, data.train.images[:30], list_photos(photo_folder), runs)
 
 
-def test_photographs_of_what_has_no_class_are_left_out(mixture: Mixture) -> None:
+def test_photographs_of_what_has_no_class_are_kept_apart(mixture: Mixture) -> None:
     assert mixture.photos.shape == (20, 3, 28, 28)
+    assert mixture.unfamiliar.shape == (10, 3, 28, 28)
     assert mixture.targets.shape == (20, 10)
     assert (mixture.targets.sum(axis=1) == 1).all()
 
@@ -46,19 +48,35 @@ def test_each_image_is_disguised_and_converted_back(mixture: Mixture, data: Data
     assert errors.min() > 0
 
 
-def test_what_was_converted_is_kept_for_the_next_start_of_the_run(
-    mixture: Mixture, run: Path, data: Data, photo_folder: Path
+def test_what_was_converted_is_kept_for_runs_that_convert_in_the_same_way(
+    mixture: Mixture, runs: Path, data: Data, photo_folder: Path
 ) -> None:
-    written = (run / "mixture.npz").stat().st_mtime_ns
-    again = prepare(CONFIG, 0, data.train.images[:30], list_photos(photo_folder), run)
-    assert (run / "mixture.npz").stat().st_mtime_ns == written
+    images, photos = data.train.images[:30], list_photos(photo_folder)
+    kept = {path: path.stat().st_mtime_ns for path in runs.iterdir()}
+    again = prepare(replace(CONFIG, share=0.5), 0, images, photos, runs)
+    assert {path: path.stat().st_mtime_ns for path in runs.iterdir()} == kept
     assert np.array_equal(again.photos, mixture.photos)
+
+
+@pytest.mark.parametrize("change", ["variants", "distortion", "seed", "images", "photos"])
+def test_what_was_converted_in_another_way_is_converted_anew(
+    change: str, mixture: Mixture, runs: Path, data: Data, photo_folder: Path
+) -> None:
+    images, photos = data.train.images[:30], list_photos(photo_folder)
+    config = {
+        "variants": replace(CONFIG, variants=1),
+        "distortion": replace(CONFIG, distortion=Distortion(zoom=0.2)),
+    }.get(change, CONFIG)
+    images = images[:29] if change == "images" else images
+    photos = photos[:-1] if change == "photos" else photos
+    other = prepare(config, int(change == "seed"), images, photos, runs)
+    assert not (np.array_equal(other.photos, mixture.photos) and np.array_equal(other.disguised, mixture.disguised))
 
 
 def test_small_folders_are_drawn_more_often_for_each_photograph() -> None:
     photos = np.zeros((3, 1, 28, 28), np.uint8)
     photos[:, 0, 0, 0] = range(3)
-    drawing = Mixture(photos[:, 0], photos, np.eye(3, 10, dtype=np.float32), np.array([0.5, 0.25, 0.25]))
+    drawing = Mixture(photos[:, 0], photos, np.eye(3, 10, dtype=np.float32), np.array([0.5, 0.25, 0.25]), photos[:0])
     images, targets = drawing.draw_photos(2000, np.random.default_rng(0))
     assert (targets.argmax(axis=1) == images[:, 0, 0]).all()
     assert np.bincount(images[:, 0, 0]) / 2000 == pytest.approx([0.5, 0.25, 0.25], abs=0.05)

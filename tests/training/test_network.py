@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from training.config import DEFAULTS
-from training.network import build, multiply_accumulates
+from training.network import build, mirrored, multiply_accumulates
 
 
 def test_the_mlp_is_the_learner_s_network() -> None:
@@ -16,7 +16,18 @@ def test_the_mlp_is_the_learner_s_network() -> None:
 def test_the_cnn_keeps_its_budget() -> None:
     network = build(DEFAULTS["cnn"])
     assert network.count_params() <= 600_000
-    assert multiply_accumulates(network) <= 30_000_000
+    assert 2 * multiply_accumulates(network) <= 30_000_000  # it looks at the mirror image as well
+
+
+def test_an_image_and_its_mirror_image_get_one_answer_from_both() -> None:
+    network = build(DEFAULTS["cnn"])
+    images = np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8)
+    flipped = np.ascontiguousarray(images[:, :, ::-1])
+    answers = mirrored(network).predict(images, verbose=0)
+    assert mirrored(network).predict(flipped, verbose=0) == pytest.approx(answers, abs=1e-4)
+    assert answers == pytest.approx(
+        (network.predict(images, verbose=0) + network.predict(flipped, verbose=0)) / 2, abs=1e-4
+    )
 
 
 def test_multiply_accumulates_of_a_convolution_are_kernel_times_positions() -> None:

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from app.classifier import Answers
 from app.imaging.conversion import Mode, convert
 from training.data import LABELS
 from training.errors import DataError
 from training.photos import (
     CLASSES_OF,
     Photo,
+    answer_photos,
     convert_photo,
     list_photos,
     measure_photos,
@@ -90,17 +92,32 @@ def test_a_photograph_becomes_what_the_service_would_make_of_it(photo_folder: Pa
 
 
 def test_what_is_measured_is_the_share_of_right_labels_on_photographs_that_have_any(photo_folder: Path) -> None:
-    def always_a_shirt(images: np.ndarray) -> np.ndarray:
-        return np.tile(np.eye(10, dtype=np.float32)[0], (len(images), 1))
-
     learnt, held_out = split_photos(list_photos(photo_folder), 0.4, seed=0)
-    shirts, trousers = (sum(photo.folder == kind for photo in held_out) for kind in ("t-shirt", "pants"))
-    metrics = measure_photos(always_a_shirt, learnt, held_out)
-    assert (metrics.held_out, metrics.learnt_from) == (shirts + trousers, 20 - shirts - trousers)
-    assert metrics.accuracy == shirts / (shirts + trousers)
+    shirts, trousers, hats = (
+        [photo for photo in held_out if photo.folder == kind] for kind in ("t-shirt", "pants", "hat")
+    )
+    answered = answer_photos(always_a_shirt, held_out)
+    assert answered.known == (*trousers, *shirts)
+    assert answered.unknown == (*hats,)
+    assert len(answered.of_unknown.familiarity) == len(hats) > 0
+    metrics = measure_photos(answered, learnt)
+    assert (metrics.held_out, metrics.learnt_from) == (len(answered.known), 20 - len(answered.known))
+    assert metrics.accuracy == len(shirts) / len(answered.known)
     assert {name: (one.n, one.right) for name, one in metrics.folders.items()} == {
-        "pants": (trousers, 0),
-        "t-shirt": (shirts, shirts),
+        "pants": (len(trousers), 0),
+        "t-shirt": (len(shirts), len(shirts)),
     }
-    assert metrics.digest == measure_photos(always_a_shirt, held_out, [*learnt]).digest
-    assert metrics.digest != measure_photos(always_a_shirt, learnt[1:], held_out).digest
+    assert metrics.digest == measure_photos(answer_photos(always_a_shirt, learnt), held_out).digest
+    assert metrics.digest != measure_photos(answered, learnt[1:]).digest
+
+
+def test_a_set_covers_a_photograph_when_one_of_its_labels_is_right(photo_folder: Path) -> None:
+    answered = answer_photos(always_a_shirt, list_photos(photo_folder))
+    trousers = np.array([photo.folder == "pants" for photo in answered.known])
+    assert np.array_equal(answered.right, ~trousers)
+    assert np.array_equal(answered.covered(np.eye(10, dtype=bool)[np.ones(20, int)]), trousers)
+    assert answered.covered(np.ones((20, 10), bool)).all()
+
+
+def always_a_shirt(images: np.ndarray) -> Answers:
+    return Answers(np.tile(np.eye(10, dtype=np.float32)[0], (len(images), 1)), np.ones(len(images), np.float32))

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from training import data  # noqa: PLC0415  they import TensorFlow: not for --help
         from training.segmenter import job  # noqa: PLC0415
 
-        images = data.load(data.find_folder(given.data), config.seed).train.images
+        images = data.load(data.find_folder(given.data), config.split_seed).train.images
         job.train_and_write(config, images, list_photos(given.photos), given.runs / config.run_name, given.output)
     except TrainingError as error:
         print(f"training: {error}", file=sys.stderr)

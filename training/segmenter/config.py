@@ -21,7 +21,8 @@ class SegmenterConfig:
         averaging: Decay per step of the average of the weights, the ones that are kept.
         ambiguity: Most by which the attempts at a photograph may differ, as a share of its garment.
         held_out_share: Share of the photographs that nothing is learnt from.
-        seed: Seeds the split, the weights and the scenes.
+        seed: Seeds the weights and the scenes.
+        split_seed: Seeds what is held out; the classifier's, so that it is measured on photographs new to both.
     """
 
     steps: int = 2500
@@ -32,6 +33,7 @@ class SegmenterConfig:
     ambiguity: float = 0.3
     held_out_share: float = PhotoConfig().held_out_share
     seed: int = 0
+    split_seed: int = 0
 
     @property
     def run_name(self) -> str:

@@ -55,7 +55,7 @@ def train_and_write(
         TrainingError: No photograph is clear enough.
     """
     run.mkdir(parents=True, exist_ok=True)
-    learnt, held_out = split_photos(photos, config.held_out_share, config.seed)
+    learnt, held_out = split_photos(photos, config.held_out_share, config.split_seed)
     _round(1, config, images, learnt, run)
     _round(2, config, images, learnt, run)
     segmenter = Segmenter(run / "round-2.onnx")

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+from training.calibrate import calibrate, fit_sharpening
+from training.conformal import COVERAGES, prediction_sets
+from training.data import Split
+
+
+def honest_logits(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return logits, `[n, 10]`, whose softmax is how often each class is true, and true classes, `[n]`."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (n, 10))
+    return logits, np.array([rng.choice(10, p=row) for row in softmax(logits, axis=1)], np.uint8)
+
+
+class Network:
+    """Looks an image's answer up by the number written into its first two pixels."""
+
+    def __init__(self, logits: np.ndarray, scores: np.ndarray) -> None:
+        self.logits, self.scores = logits, scores
+
+    def predict(self, images: np.ndarray, **_: int) -> tuple[np.ndarray, np.ndarray]:
+        numbers = images[:, 0, 0].astype(int) * 256 + images[:, 0, 1]
+        return self.logits[numbers], self.scores[numbers]
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_the_temperature_that_spoilt_the_logits_is_found(temperature: float) -> None:
+    logits, class_ids = honest_logits(20_000)
+    fitted = fit_sharpening((logits * temperature).astype(np.float32), 0, class_ids)
+    assert fitted.temperature == pytest.approx(temperature, rel=0.03)
+
+
+def test_the_label_smoothing_that_a_network_has_learnt_is_undone() -> None:
+    logits, class_ids = honest_logits(20_000)
+    honest = softmax(logits, axis=1)
+    smoothed = np.log(0.9 * honest + 0.01).astype(np.float32)
+    probabilities = np.asarray(fit_sharpening(smoothed, 0.1, class_ids)(smoothed))
+    assert np.abs(probabilities - honest).mean() < 0.002
+    only_a_temperature = np.asarray(fit_sharpening(smoothed, 0, class_ids)(smoothed))
+    assert np.abs(only_a_temperature - honest).mean() > 0.004
+
+
+def test_a_split_is_calibrated_as_a_whole() -> None:
+    logits, class_ids = honest_logits(10_000)
+    scores = np.random.default_rng(1).normal(size=len(logits))
+    images = np.zeros((len(logits), 28, 28), np.uint8)
+    images[:, 0, 0], images[:, 0, 1] = np.divmod(np.arange(len(logits)), 256)
+    fitted = calibrate(Network((2 * logits).astype(np.float32), scores), 0, Split(images, class_ids), seed=0)
+    assert fitted.sharpening.temperature == pytest.approx(2, rel=0.05)
+    assert tuple(fitted.thresholds) == COVERAGES
+    for coverage, threshold in fitted.thresholds.items():
+        covered = prediction_sets(softmax(logits, axis=1), threshold)[np.arange(len(logits)), class_ids]
+        assert covered.mean() == pytest.approx(coverage, abs=0.01)
+    assert (np.diff(fitted.quantiles) >= 0).all()
+    assert (scores < fitted.quantiles[len(fitted.quantiles) // 2]).mean() == pytest.approx(0.5, abs=0.01)

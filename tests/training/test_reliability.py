@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from training.reliability import BINS, brier_score, expected_calibration_error, reliability
+
+EQUAL = ["mass", "width"]
+
+
+def answers(confidence: np.ndarray) -> np.ndarray:
+    """Return probabilities, `[n, 10]`, whose largest are the given ones."""
+    return np.column_stack([confidence, np.repeat((1 - confidence)[:, None] / 9, 9, axis=1)]).astype(np.float32)
+
+
+@pytest.mark.parametrize("equal", EQUAL)
+@pytest.mark.parametrize("overconfidence", [0.0, 0.1])
+def test_the_error_is_by_how_much_confidence_exceeds_accuracy(equal: str, overconfidence: float) -> None:
+    rng = np.random.default_rng(0)
+    confidence = rng.uniform(0.3, 1, 200_000)
+    right = rng.random(len(confidence)) < confidence - overconfidence
+    error = expected_calibration_error(answers(confidence), right, equal)  # type: ignore[arg-type]  # the literals above
+    assert error == pytest.approx(overconfidence, abs=0.004)
+
+
+def test_bins_of_equal_mass_hold_as_many_images_and_bins_of_equal_width_span_as_much() -> None:
+    confidence = np.random.default_rng(0).uniform(0.5, 1, 1500) ** 0.2
+    right = np.ones(1500, bool)
+    by_mass = reliability(answers(confidence), right, "mass")
+    assert by_mass[:, 0] == pytest.approx(np.full(BINS, 1 / BINS))
+    by_width = reliability(answers(confidence), right, "width")
+    assert by_width[:, 0].sum() == pytest.approx(1)
+    assert (np.diff(by_width[:, 1]) < 2 / BINS).all()
+    assert len(by_width) < BINS  # empty ones are left out
+
+
+def test_the_brier_score_of_a_sure_mistake_is_two() -> None:
+    assert brier_score(np.eye(10, dtype=np.float32)[[0, 1]], np.array([0, 0], np.uint8)) == 1

@@ -1,0 +1,164 @@
+"""Teaches a trained network to tell how familiar an image is, beside what it shows, and measures how well it does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import keras
+import numpy as np
+from keras import layers
+from scipy.stats import rankdata
+
+from app.model_card import FamiliarityFacts, SeparationFacts
+from training.evaluate import in_batches
+from training.unfamiliar import FAMILIES, handwritten_digits, letters_of_other_fonts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from app.classifier import Answers
+    from training.evaluate import Evaluation
+    from training.photos import AnsweredPhotos
+
+FALSE_ALARMS = 0.05
+"""Share of the validation images that are called unfamiliar; so the least familiarity of what is not."""
+
+IMAGES_A_FAMILY = 5000
+HIDDEN_UNITS = 64
+EPOCHS = 6
+
+
+def with_familiarity(network: keras.Model, head: keras.Model) -> keras.Model:
+    """Return the network with a second output, float32 `[batch]`: the higher, the more familiar the image."""
+    scores = keras.ops.squeeze(head(_features(network)), axis=-1)
+    return keras.Model(network.input, [network.output, scores], name=network.name)
+
+
+def fit_head(
+    network: keras.Model,
+    images: NDArray[np.uint8],
+    photos: NDArray[np.uint8],
+    unfamiliar: NDArray[np.uint8],
+    seed: int,
+) -> keras.Model:
+    """Fit a small classifier of the network's features that tells the familiar from the unfamiliar.
+
+    The network itself stays as it is. What its layers say on average over the image costs next to nothing.
+
+    Args:
+        network: From uint8 `[batch, 28, 28]` to logits.
+        images: uint8 `[n, 28, 28]`, what it has learnt of the data set; made unfamiliar in every way of
+            `training.unfamiliar` besides.
+        photos: uint8 `[m, 28, 28]`, converted photographs that it has learnt; may be none.
+        unfamiliar: uint8 `[k, 28, 28]`, converted photographs of what has no class; may be none.
+        seed: Decides what is made unfamiliar, and the initial weights.
+
+    Returns:
+        From features, float32 `[batch, width]`, to scores, `[batch, 1]`.
+
+    Source:
+        Hendrycks et al., "Deep Anomaly Detection with Outlier Exposure" (arXiv 1812.04606).
+    """
+    rng = np.random.default_rng(seed)
+    size = min(IMAGES_A_FAMILY, len(images))
+    made = (make(images[rng.integers(len(images), size=size)], rng) for make in FAMILIES.values())
+    familiar = np.concatenate([images, _with_mirror_images(photos)])
+    seen = np.concatenate([familiar, *made, _with_mirror_images(unfamiliar)])
+    features = keras.Model(network.input, _features(network)).predict(seen, batch_size=500, verbose=0)
+    is_familiar = (np.arange(len(seen)) < len(familiar)).astype(np.float32)
+    keras.utils.set_random_seed(seed)
+    normalization = layers.Normalization()
+    normalization.adapt(features[: len(familiar)])
+    head = keras.Sequential(
+        [
+            keras.Input(features.shape[1:]),
+            normalization,
+            layers.Dropout(0.1),
+            layers.Dense(HIDDEN_UNITS, activation="relu"),
+            layers.Dense(1),
+        ],
+        name="familiarity",
+    )
+    head.compile(
+        keras.optimizers.AdamW(2e-3, weight_decay=1e-3),
+        keras.losses.BinaryCrossentropy(from_logits=True),
+        jit_compile=False,
+    )
+    head.fit(features, is_familiar, batch_size=512, epochs=EPOCHS, verbose=0)
+    return head
+
+
+def measure_familiarity(
+    classify: Callable[[NDArray[np.uint8]], Answers],
+    evaluations: Mapping[str, Evaluation],
+    photos: AnsweredPhotos | None,
+) -> FamiliarityFacts:
+    """Measure what is called unfamiliar: by mistake, and rightly.
+
+    Args:
+        classify: Takes uint8 `[n, 28, 28]`.
+        evaluations: Answers by split; the others are told from those of `test`.
+        photos: Photographs held out, those without a class among them.
+    """
+    test = evaluations["test"].answers
+    known = {name: evaluation.answers for name, evaluation in evaluations.items()}
+    separations = [
+        _separation(name, test, in_batches(classify, images))
+        for name, images in _others(evaluations["test"].split.images)
+    ]
+    if photos:
+        known["photographs"] = photos.of_known
+        if len(photos.of_unknown.familiarity):
+            separations += [
+                _separation("photographs of hats, shorts and skirts", test, photos.of_unknown),
+                _separation("the same, from photographs of known clothes", photos.of_known, photos.of_unknown),
+            ]
+    return FamiliarityFacts(
+        threshold=FALSE_ALARMS,
+        flagged={name: _flagged(answers) for name, answers in known.items()},
+        separations=tuple(separations),
+    )
+
+
+def _others(images: NDArray[np.uint8]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Yield what is made of test images in each way, and what no way has made, with its name."""
+    rng = np.random.default_rng(1)
+    images = images[rng.permutation(len(images))[:IMAGES_A_FAMILY]]
+    for name, make in FAMILIES.items():
+        yield name, make(images, rng)
+    yield "letters and digits in other fonts", letters_of_other_fonts(images, rng)
+    yield "handwritten digits", handwritten_digits()
+
+
+def _separation(name: str, known: Answers, others: Answers) -> SeparationFacts:
+    return SeparationFacts(
+        images=name,
+        n=len(others.familiarity),
+        auroc=auroc(known.familiarity, others.familiarity),
+        auroc_max_softmax=auroc(known.probabilities.max(axis=1), others.probabilities.max(axis=1)),
+        flagged=_flagged(others),
+    )
+
+
+def auroc(positive: NDArray[np.float32], negative: NDArray[np.float32]) -> float:
+    """Return the chance that a positive score lies above a negative one, ties counting half."""
+    ranks = rankdata(np.concatenate([positive, negative]))[: len(positive)]
+    n, m = len(positive), len(negative)
+    return float((ranks.sum() - n * (n + 1) / 2) / (n * m))
+
+
+def _flagged(answers: Answers) -> float:
+    return float((answers.familiarity < FALSE_ALARMS).mean())
+
+
+def _with_mirror_images(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.concatenate([images, images[:, :, ::-1]])
+
+
+def _features(network: keras.Model) -> keras.KerasTensor:
+    """Join what each activation says on average over the image and what the last layer sees, `[batch, width]`."""
+    activations = [layer.output for layer in network.layers if isinstance(layer, layers.ReLU)]
+    averages = [layers.GlobalAveragePooling2D()(activation) for activation in activations]
+    return keras.ops.concatenate([*averages, network.get_layer("logits").input], axis=-1)

@@ -1,0 +1,166 @@
+"""Writes what a model card says as a page that a user reads in two minutes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from app.model_card import (
+        FamiliarityFacts,
+        ModelCard,
+        PhotoMetrics,
+        PredictionSetFacts,
+        SharpeningFacts,
+        SplitMetrics,
+    )
+
+
+def page(card: ModelCard) -> str:
+    """Return the page as Markdown; its pictures lie beside it."""
+    training, network = card.training, card.network
+    worst = min(card.metrics["test"].classes, key=lambda one: one.recall)
+    return f"""# {card.name} {card.version}
+
+**For** naming the garment in a picture of a single one, as one of ten kinds: {", ".join(card.labels)}.
+
+**Not for** several garments at once, people who wear them, brands, sizes or anything else that is not on this list;
+nor for decisions that matter without a person who looks.
+
+**Ask it how far to trust an answer.** `prediction_set` holds more than one label where it hesitates, `familiar` is
+false where the picture is not like what it has learnt, and the probabilities are calibrated.
+
+- Network: `{network.name}`, {network.parameters:,} parameters
+- Cost: {network.multiply_accumulates:,} multiply-accumulates an image
+- Training: {training.epochs} epochs in {training.minutes:.0f} minutes, seed {training.config["seed"]}
+- Machine: {training.machine}
+
+## How often it is right
+
+{_splits(card.metrics)}
+
+The intervals are Wilson's and cover the choice of images, not the choice of seed. The test split chose nothing.
+{_photos(card.photos) if card.photos else ""}
+## How it fails
+
+Worst is {worst.label}: {1 - worst.recall:.0%} of them get another label.
+
+{_classes(card.metrics["test"])}
+
+![Confusion matrix](confusion.png)
+
+The mistakes of which it was most certain; green is the true class, red the one it named:
+
+![Most certain mistakes](mistakes.png)
+
+Left half: test images answered right, drawn at random; right half: answered wrong.
+
+![Test images with their probabilities](sheet.png)
+
+## How sure it is
+
+{_calibration(card.metrics)}
+
+ECE is the expected calibration error in 15 bins. {_sharpening(card.sharpening)}, fitted on half of the
+validation split.
+
+![Reliability](reliability.png)
+
+A prediction set is the shortest list of labels that holds the true one as often as asked for (split-conformal; the
+least probability of a label was fitted on the other half of the validation split). On the test split:
+
+{_sets(card.prediction_sets)}
+
+## What it does not know
+
+{_familiarity(card.familiarity)}
+
+The least familiar images of the test split:
+
+![Least familiar images](unfamiliar.png)
+
+## How it learnt
+
+![Training curves](curves.png)
+"""
+
+
+def _table(header: str, rows: Iterable[str]) -> str:
+    names = header.split(" | ")
+    rule = " | ".join(["---", *["---:"] * (len(names) - 1)])
+    return "\n".join(f"| {row} |" for row in (header, rule, *rows))
+
+
+def _splits(metrics: dict[str, SplitMetrics]) -> str:
+    return _table(
+        "split | n | accuracy | 95 % interval",
+        (
+            f"{name} | {split.n:,} | {split.accuracy:.2%} | {_interval(split.accuracy_interval_95, 2)}"
+            for name, split in metrics.items()
+        ),
+    )
+
+
+def _photos(photos: PhotoMetrics) -> str:
+    rows = (f"{folder} | {one.n} | {one.right} | {one.right / one.n:.1%}" for folder, one in photos.folders.items())
+    return f"""
+It learnt from {photos.learnt_from:,} photographs as well. Of {photos.held_out} others of the same collection
+{photos.accuracy:.1%} get a right label first (95 % interval {_interval(photos.accuracy_interval_95, 1)}).
+
+{_table("photographs of | n | right | share", rows)}
+"""
+
+
+def _classes(split: SplitMetrics) -> str:
+    return _table(
+        "class (test) | precision | recall",
+        (f"{row.label} | {row.precision:.1%} | {row.recall:.1%}" for row in split.classes),
+    )
+
+
+def _calibration(metrics: dict[str, SplitMetrics]) -> str:
+    return _table(
+        "split | n | ECE, bins of equal mass | of equal width | negative log-likelihood | Brier score",
+        (
+            f"{name} | {split.n:,} | {split.ece_equal_mass:.4f} | {split.ece_equal_width:.4f} | "
+            f"{split.negative_log_likelihood:.4f} | {split.brier_score:.4f}"
+            for name, split in metrics.items()
+        ),
+    )
+
+
+def _sharpening(facts: SharpeningFacts) -> str:
+    if facts.label_smoothing:
+        return f"The label smoothing of the training is undone; what is kept of it is {facts.kept:.3f}"
+    return f"The temperature is {facts.temperature:.3f}"
+
+
+def _sets(fitted: tuple[PredictionSetFacts, ...]) -> str:
+    return _table(
+        "asked for | least probability | true label inside | mean size | worst class | photographs: right label inside",
+        (
+            f"{one.coverage:.0%} | {one.threshold:.4f} | {one.test_coverage:.2%} | {one.test_mean_size:.2f} | "
+            f"{one.test_worst_class} {one.test_worst_class_coverage:.1%} | "
+            f"{'' if one.photos_coverage is None else f'{one.photos_coverage:.1%}'}"
+            for one in fitted
+        ),
+    )
+
+
+def _familiarity(facts: FamiliarityFacts) -> str:
+    false_alarms = ", ".join(f"{share:.1%} of {name}" for name, share in facts.flagged.items())
+    rows = (
+        f"{one.images} | {one.n:,} | {one.auroc:.4f} | {one.auroc_max_softmax:.4f} | {one.flagged:.1%}"
+        for one in facts.separations
+    )
+    return f"""`familiarity` is the share of validation images that are less like what the model learnt. Below
+{facts.threshold:g} an image is called unfamiliar. False alarms: {false_alarms}.
+AUROC is the chance that, of a pair, the image of something else is the less familiar; beside it the same with the
+highest probability as the score.
+
+{_table("told from test images | n | AUROC | AUROC of the highest probability | called unfamiliar", rows)}"""
+
+
+def _interval(interval: tuple[float, float], digits: int) -> str:
+    return " to ".join(f"{share:.{digits}%}" for share in interval)

@@ -1,0 +1,60 @@
+"""Measures whether probabilities mean what they say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+BINS = 15
+
+
+def reliability(
+    probabilities: NDArray[np.float32], right: NDArray[np.bool_], equal: Literal["mass", "width"]
+) -> NDArray[np.float64]:
+    """Compare confidence and accuracy in bins of the most probable class's probability.
+
+    Args:
+        probabilities: float32 `[n, 10]`.
+        right: bool `[n]`, whether the most probable class is a right one.
+        equal: Whether all bins hold as many images or are as wide.
+
+    Returns:
+        float64 `[bins, 3]`: share of the images, mean confidence and accuracy of each bin that is not empty.
+    """
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    if equal == "mass":
+        rank = np.argsort(np.argsort(confidence, kind="stable"), kind="stable")
+        bin_of = rank * BINS // len(confidence)
+    else:
+        bin_of = np.minimum((confidence * BINS).astype(np.intp), BINS - 1)
+    counts = np.bincount(bin_of, minlength=BINS)
+    filled = counts > 0
+    sums = np.stack([np.bincount(bin_of, values, BINS) for values in (confidence, right)])[:, filled]
+    return np.vstack([counts[filled] / len(confidence), sums / counts[filled]]).T
+
+
+def expected_calibration_error(
+    probabilities: NDArray[np.float32], right: NDArray[np.bool_], equal: Literal["mass", "width"]
+) -> float:
+    """Return the mean distance of confidence and accuracy over the bins of `reliability`, weighted by their images.
+
+    Source:
+        Guo et al., "On Calibration of Modern Neural Networks" (arXiv 1706.04599); equal mass: Nguyen and O'Connor
+        (arXiv 1508.05154).
+    """
+    shares, confidence, accuracy = reliability(probabilities, right, equal).T
+    return float(shares @ np.abs(confidence - accuracy))
+
+
+def brier_score(probabilities: NDArray[np.float32], class_ids: NDArray[np.uint8]) -> float:
+    """Return the mean squared distance of the probabilities, `[n, 10]`, from the true classes, `[n]`: 0 to 2.
+
+    Source:
+        Brier, "Verification of forecasts expressed in terms of probability" (1950).
+    """
+    truth = np.eye(probabilities.shape[1])[class_ids]
+    return float(((probabilities - truth) ** 2).sum(axis=1).mean())
