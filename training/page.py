@@ -50,7 +50,7 @@ Worst is {worst.label}: {1 - worst.recall:.0%} of them get another label.
 
 ![Confusion matrix](confusion.png)
 
-The mistakes of which it was most certain; green is the true class, red the one it named:
+The mistakes of which it was most certain; above each the true class, red the one it named:
 
 ![Most certain mistakes](mistakes.png)
 

@@ -131,7 +131,7 @@ def _halves(ranked: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp
 def _draw_answer(picture: Axes, bars: Axes, test: Evaluation, index: int) -> None:
     true, predicted = int(test.split.class_ids[index]), int(test.predicted[index])
     picture.imshow(test.split.images[index], cmap="gray", vmin=0, vmax=255)
-    picture.set_title(f"#{index}", fontsize=7)
+    picture.set_title(f"#{index}: {LABELS[true]}", fontsize=7)
     colours = [OTHER_COLOUR] * len(LABELS)
     colours[predicted] = WRONG_COLOUR
     colours[true] = RIGHT_COLOUR
