@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 from keras import layers
-from scipy.stats import rankdata
+from sklearn.metrics import roc_auc_score
 
 from app.model_card import FamiliarityFacts, SeparationFacts
 from training.evaluate import in_batches
@@ -144,9 +144,8 @@ def _separation(name: str, known: Answers, others: Answers) -> SeparationFacts:
 
 def auroc(positive: NDArray[np.float32], negative: NDArray[np.float32]) -> float:
     """Return the chance that a positive score lies above a negative one, ties counting half."""
-    ranks = rankdata(np.concatenate([positive, negative]))[: len(positive)]
-    n, m = len(positive), len(negative)
-    return float((ranks.sum() - n * (n + 1) / 2) / (n * m))
+    is_positive = np.repeat([True, False], [len(positive), len(negative)])
+    return float(roc_auc_score(is_positive, np.concatenate([positive, negative])))
 
 
 def _flagged(answers: Answers) -> float:
