@@ -23,10 +23,10 @@ check: $(VENV)/.dev ## formatter, linter, types, import rules
 test-container: $(VENV)/.dev ## build, start and question the container; needs Docker
 	$(RUN) pytest -m container --no-cov
 
-lock: ## compile the hash-pinned requirement files anew; needs uv
+lock: ## compile the hash-pinned requirement files anew; needs uv. Extras stay: older pips take `coverage` for no pin of `coverage[toml]`
 	for file in dev:"--extra training --group dev" training:"--extra training" serving:; do \
-	  uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \
-	    $${file#*:} -o requirements/$${file%%:*}.txt pyproject.toml; done
+	  uv pip compile -q --universal --generate-hashes --no-strip-extras --no-emit-index-url --no-header \
+	    --python-version 3.11 $${file#*:} -o requirements/$${file%%:*}.txt pyproject.toml; done
 
 $(VENV)/.%: requirements/%.txt
 	@test -n "$(PYTHON)" || { echo "needs Python 3.11, 3.12 or 3.13: make PYTHON=/path/to/one"; exit 1; }
