@@ -9,14 +9,18 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from training.config import DEFAULTS, PhotoConfig, native_precision
+from training.config import DEFAULTS, DistillationConfig, PhotoConfig, native_precision
 from training.errors import TrainingError
 from training.photos import list_photos
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-ARTIFACTS = {"cnn": Path("models/fashion-mnist/1"), "mlp": Path("models/fashion-mnist-mlp/1")}
+ARTIFACTS = {
+    "cnn": Path("models/fashion-mnist/1"),
+    "mlp": Path("models/fashion-mnist-mlp/1"),
+    "tiny": Path("models/fashion-mnist-tiny/1"),
+}
 RUNS = Path("runs")
 
 
@@ -34,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--precision",
         choices=["float32", "mixed_bfloat16"],
-        help="arithmetic while training (default: mixed_bfloat16 for a cnn where the processor has it built in)",
+        help="arithmetic while training (default: mixed_bfloat16 where the processor has it built in, but for the mlp)",
     )
     made.add_argument(
         "--data",
@@ -47,6 +51,14 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="FOLDER",
         help="photographs to learn from as well, in folders named as in training/photos.py (default: none)",
+    )
+    made.add_argument(
+        "--teacher",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="ARTIFACT",
+        help="an artifact whose answers to learn from, as often as there are teachers (default: none)",
     )
     made.add_argument(
         "--output",
@@ -66,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("tensorflow").setLevel(logging.WARNING)  # else it names folders that are gone when the job ends
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read by TensorFlow when it is first imported
-    precision = given.precision or (native_precision() if given.network == "cnn" else None)
+    precision = given.precision or (native_precision() if given.network != "mlp" else None)
     config = DEFAULTS[given.network].override(
         epochs=given.epochs,
         seed=given.seed,
@@ -76,11 +88,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     output = given.output or ARTIFACTS[given.network]
     try:
-        from training import data, job  # noqa: PLC0415  they import TensorFlow: not for --help
+        from training import data, distillation, job  # noqa: PLC0415  they import TensorFlow: not for --help
+
+        teachers = [distillation.read_teacher(folder) for folder in given.teacher]
+        if teachers:
+            graphs = tuple(teacher.digest for teacher in teachers)
+            config = config.override(label_smoothing=0.0, distillation=DistillationConfig(graphs))
 
         photos = list_photos(given.photos) if given.photos else []
         fashion_mnist = data.load(data.find_folder(given.data), config.split_seed)
-        job.train_and_export(config, fashion_mnist, given.runs / config.run_name, output, photos)
+        job.train_and_export(config, fashion_mnist, given.runs / config.run_name, output, photos, teachers)
     except TrainingError as error:
         print(f"training: {error}", file=sys.stderr)
         return 1

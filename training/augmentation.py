@@ -31,14 +31,16 @@ def batches(
         targets: float32 `[n, 10]`, one row of class probabilities an image.
         config: Seed, batch size and strengths.
         first_epoch: Epoch to begin with.
-        mixture: What to mix in when the config says so. An epoch is still one pass over `images`.
+        mixture: What to mix in when the config says so, and teachers' targets to take the place of those given. An
+            epoch is still one pass over `images`.
 
     Yields:
         uint8 `[batch_size, 28, 28]` and float32 `[batch_size, 10]`.
     """
     # As in airbench: each image is mirrored in every second epoch, which half of them first is drawn once.
     mirrored_first = np.random.default_rng(config.seed).random(len(images)) < 0.5  # noqa: PLR2004  a coin
-    count = config.batch_size - config.photos_a_batch
+    count = config.images_a_batch
+    targets = mixture.lessons.targets if mixture and mixture.lessons else targets
     epoch = first_epoch
     while True:
         rng = np.random.default_rng([config.seed, epoch])
@@ -49,9 +51,10 @@ def batches(
             mirror = mirrored_first[chosen] ^ bool(epoch % 2)
             if mixture and config.photos:
                 batch = mixture.disguise(batch, chosen, config.photos.disguised_share, rng)
-                photos, photo_targets = mixture.draw_photos(config.photos_a_batch, rng)
-                batch, batch_targets = np.concatenate([batch, photos]), np.concatenate([batch_targets, photo_targets])
-                mirror = np.concatenate([mirror, rng.random(len(photos)) < 0.5])  # noqa: PLR2004  a coin
+            if mixture:
+                drawn = [(batch, batch_targets), *mixture.draw(config, rng)]
+                batch, batch_targets = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
+                mirror = np.concatenate([mirror, rng.random(len(batch) - count) < 0.5])  # noqa: PLR2004  a coin
             yield augment(batch, mirror & config.flip, config, rng), batch_targets
         epoch += 1
 

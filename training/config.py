@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-Network = Literal["mlp", "cnn"]
+Network = Literal["mlp", "cnn", "tiny"]
 Precision = Literal["float32", "mixed_bfloat16"]
 
 
@@ -53,7 +53,7 @@ class PhotoConfig:
 
     Attributes:
         held_out_share: Share of the photographs of each folder that are measured and never learnt from.
-        share: Share of each batch that are photographs.
+        share: Share of each batch that are photographs; blends of two images are not counted.
         disguised_share: Share of the data set's images in a batch that went through `training.disguise` and back.
         variants: Ways in which each photograph is distorted and converted before training, besides as it is.
         distortion: How much they differ.
@@ -64,6 +64,27 @@ class PhotoConfig:
     disguised_share: float = 0.2
     variants: int = 32
     distortion: Distortion = Distortion()
+
+
+@dataclass(frozen=True, slots=True)
+class DistillationConfig:
+    """How much a network learns from what other models answer.
+
+    Attributes:
+        teachers: SHA-256 of each teacher's graph.
+        temperature: What the logarithms of the targets are divided by.
+        trust: Share of a target that is the teachers' answer where the label is known.
+        blends: How many blends of two images are made for each image of the training split.
+        blended_share: Share of each batch that are blends.
+        seed: Decides which images are blended, and how.
+    """
+
+    teachers: tuple[str, ...]
+    temperature: float = 2.0
+    trust: float = 0.5
+    blends: int = 6
+    blended_share: float = 0.33
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +112,7 @@ class TrainingConfig:
         precision: Arithmetic while training. `mixed_bfloat16` is 1.5 times faster on a CPU with AVX-512 BF16 and
             slower on one without. The exported graph is always float32.
         photos: How photographs are mixed in; None trains on the data set alone.
+        distillation: What it learns from other models; None learns from labels alone.
         split_seed: Seeds what is held out, of the data set and of the photographs; the same for all networks, so that
             they are compared, and may teach one another, without having seen what measures them.
     """
@@ -114,6 +136,7 @@ class TrainingConfig:
     cutout_pixels: int = 0
     precision: Precision = "float32"
     photos: PhotoConfig | None = None
+    distillation: DistillationConfig | None = None
     split_seed: int = 0
 
     def __post_init__(self) -> None:
@@ -122,13 +145,28 @@ class TrainingConfig:
             msg = f"expected patience or averaging to be 0, received {self.patience} and {self.averaging}: one keeps "
             msg += "the best epoch's weights, the other the average's"
             raise ValueError(msg)
+        if self.distillation and self.label_smoothing:
+            msg = (
+                f"expected no label smoothing beside teachers, received {self.label_smoothing}: they soften the targets"
+            )
+            raise ValueError(msg)
+
+    @property
+    def blends_a_batch(self) -> int:
+        """How many images of each batch are blends of two."""
+        return round(self.batch_size * self.distillation.blended_share) if self.distillation else 0
 
     @property
     def photos_a_batch(self) -> int:
-        """How many images of each batch are photographs."""
-        return round(self.batch_size * self.photos.share) if self.photos else 0
+        """How many images of each batch are photographs; their share is of what is no blend."""
+        return round((self.batch_size - self.blends_a_batch) * self.photos.share) if self.photos else 0
 
-    def override(self, **values: float | str | PhotoConfig | None) -> TrainingConfig:
+    @property
+    def images_a_batch(self) -> int:
+        """How many images of each batch are the data set's own."""
+        return self.batch_size - self.photos_a_batch - self.blends_a_batch
+
+    def override(self, **values: float | str | PhotoConfig | DistillationConfig | None) -> TrainingConfig:
         """Return a copy in which each value that is not None replaces the one here."""
         given: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
         return replace(self, **given)
@@ -143,28 +181,31 @@ class TrainingConfig:
         return f"{self.network}-{hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()[:8]}"
 
 
+_CNN = TrainingConfig(
+    network="cnn",
+    epochs=110,
+    seed=0,
+    optimizer="sgd",
+    learning_rate=0.4,
+    batch_size=512,
+    warmup=0.2,
+    momentum=0.9,
+    weight_decay=5e-4,
+    label_smoothing=0.1,
+    averaging=0.99,
+    flip=True,
+    mirror=True,
+    shift_pixels=2,
+    cutout_pixels=9,
+)
+
 DEFAULTS: dict[Network, TrainingConfig] = {
     # The learner's network, as in every tutorial; early stopping is the one thing added.
     "mlp": TrainingConfig(
         network="mlp", epochs=60, seed=0, optimizer="adam", learning_rate=1e-3, batch_size=128, patience=8
     ),
-    "cnn": TrainingConfig(
-        network="cnn",
-        epochs=110,
-        seed=0,
-        optimizer="sgd",
-        learning_rate=0.4,
-        batch_size=512,
-        warmup=0.2,
-        momentum=0.9,
-        weight_decay=5e-4,
-        label_smoothing=0.1,
-        averaging=0.99,
-        flip=True,
-        mirror=True,
-        shift_pixels=2,
-        cutout_pixels=9,
-    ),
+    "cnn": _CNN,
+    "tiny": _CNN.override(network="tiny"),
 }
 
 

@@ -25,11 +25,12 @@ from training.atomic import replacing
 from training.calibrate import calibrate, uncalibrated
 from training.conformal import measure_sets
 from training.data import LABELS
+from training.distillation import taught
 from training.evaluate import evaluate
 from training.export import save_graph
 from training.familiarity import fit_head, measure_familiarity, with_familiarity
 from training.machine import machine
-from training.mixture import prepare
+from training.mixture import Mixture, prepare
 from training.network import build, mirrored, multiply_accumulates
 from training.photos import Photo, answer_photos, measure_photos, split_photos
 from training.report import write_report
@@ -41,14 +42,19 @@ if TYPE_CHECKING:
 
     from training.config import TrainingConfig
     from training.data import Data, Split
-    from training.mixture import Mixture
+    from training.distillation import Teacher
     from training.train import Epoch
 
 logger = logging.getLogger(__name__)
 
 
-def train_and_export(
-    config: TrainingConfig, data: Data, run: Path, artifact: Path, photos: Sequence[Photo] = ()
+def train_and_export(  # noqa: PLR0913, PLR0917  one more than five, each a thing of its own
+    config: TrainingConfig,
+    data: Data,
+    run: Path,
+    artifact: Path,
+    photos: Sequence[Photo] = (),
+    teachers: Sequence[Teacher] = (),
 ) -> ModelCard:
     """Make an artifact from a config and data, with a report beside it.
 
@@ -58,6 +64,7 @@ def train_and_export(
         run: Folder for checkpoints, this config's own.
         artifact: Folder to write or replace, `.../NAME/VERSION`. The report goes to `.../NAME/report-VERSION`.
         photos: What to learn from and evaluate on besides, when the config says so.
+        teachers: Whose answers to learn from, when the config says so.
 
     Returns:
         The card that was written.
@@ -71,6 +78,8 @@ def train_and_export(
     if config.photos:
         learnt, held_out = split_photos(photos, config.photos.held_out_share, config.split_seed)
         mixture = prepare(config.photos, config.split_seed, data.train.images, learnt, run.parent)
+    if config.distillation:
+        mixture = taught(mixture or Mixture.of_nothing(), teachers, config.distillation, data.train, run.parent)
     network, history = train(config, data, run, mixture=mixture)
     answering = _answering(network, config, data, mixture)
     with replacing(artifact) as staging:

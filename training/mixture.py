@@ -16,17 +16,19 @@ from app import imaging
 from app.imaging.conversion import Mode, convert
 from app.imaging.decode import decode
 from app.model_card import IMAGE_SHAPE
+from training.data import LABELS
 from training.disguise import GARMENTS, GROUNDS, disguise
 from training.distortion import distort
 from training.parallel import on_all_cores
 from training.photos import CLASSES_OF, MAX_IMAGE_PIXELS, decode_photo, targets_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from training.config import PhotoConfig
+    from training.config import PhotoConfig, TrainingConfig
+    from training.distillation import Lessons
     from training.photos import Photo
 
 EXAMPLE_VARIANTS = 8
@@ -44,6 +46,7 @@ class Mixture:
         targets: float32 `[m, 10]`, what each photograph may be called.
         chances: float64 `[m]`, how often each is drawn; they sum to 1.
         unfamiliar: uint8 `[k, variants, 28, 28]`, photographs of what has no class; never drawn.
+        lessons: What teachers say about the training split and the photographs, if there are any.
     """
 
     disguised: NDArray[np.uint8]
@@ -51,6 +54,7 @@ class Mixture:
     targets: NDArray[np.float32]
     chances: NDArray[np.float64]
     unfamiliar: NDArray[np.uint8]
+    lessons: Lessons | None = None
 
     @property
     def examples(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -66,10 +70,25 @@ class Mixture:
         """Return the chosen images of the training split with a share of them replaced by their disguised selves."""
         return np.where((rng.random(len(images)) < share)[:, None, None], self.disguised[chosen], images)
 
-    def draw_photos(self, count: int, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Draw photographs, uint8 `[count, 28, 28]`, with their targets, float32 `[count, 10]`."""
-        chosen = rng.choice(len(self.photos), count, p=self.chances)
-        return self.photos[chosen, rng.integers(0, self.photos.shape[1], count)], self.targets[chosen]
+    def draw(
+        self, config: TrainingConfig, rng: np.random.Generator
+    ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
+        """Yield what a batch holds besides the data set's own images, uint8 `[k, 28, 28]`, with targets, `[k, 10]`."""
+        if count := config.photos_a_batch:
+            chosen, variants = (
+                rng.choice(len(self.photos), count, p=self.chances),
+                rng.integers(0, self.photos.shape[1], count),
+            )
+            targets = self.lessons.photo_targets[chosen, variants] if self.lessons else self.targets[chosen]
+            yield self.photos[chosen, variants], targets
+        if self.lessons:
+            yield self.lessons.draw_blends(config.blends_a_batch, rng)
+
+    @classmethod
+    def of_nothing(cls) -> Mixture:
+        """Return a mixture without photographs, for teachers to add to."""
+        images, rows = np.empty((0, *IMAGE_SHAPE), np.uint8), np.empty((0, len(LABELS)), np.float32)
+        return cls(images, images[:, None], rows, np.empty(0), images[:, None])
 
 
 def prepare(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 import keras
@@ -12,7 +13,9 @@ from app.model_card import IMAGE_SHAPE
 from training.data import LABELS
 
 if TYPE_CHECKING:
-    from training.config import TrainingConfig
+    from collections.abc import Callable
+
+    from training.config import Network, TrainingConfig
 
 
 def build(config: TrainingConfig) -> keras.Model:
@@ -26,7 +29,7 @@ def build(config: TrainingConfig) -> keras.Model:
         layer, so nothing has to be scaled by whoever calls it.
     """
     images = keras.Input(IMAGE_SHAPE, dtype="uint8", name="images")
-    features = {"mlp": _mlp, "cnn": _cnn}[config.network](layers.Rescaling(1 / 255)(images))
+    features = _features(config.network)(layers.Rescaling(1 / 255)(images))
     if config.dropout:
         features = layers.Dropout(config.dropout)(features)
     logits = layers.Dense(len(LABELS), dtype="float32", name="logits")(features)
@@ -63,12 +66,19 @@ def multiply_accumulates(network: keras.Model) -> int:
     return total
 
 
+def _features(name: Network) -> Callable[[keras.KerasTensor], keras.KerasTensor]:
+    """Return what turns pixels, float32 `[batch, 28, 28]` from 0 to 1, into what the last layer sees."""
+    if name == "mlp":
+        return _mlp
+    return partial(_cnn, stem=12, widths={"cnn": (32, 80, 128), "tiny": (24, 44, 64)}[name])
+
+
 def _mlp(pixels: keras.KerasTensor) -> keras.KerasTensor:
     """The learner's network: Flatten, Dense 128 with ReLU."""
     return layers.Dense(128, activation="relu")(layers.Flatten()(pixels))
 
 
-def _cnn(pixels: keras.KerasTensor) -> keras.KerasTensor:
+def _cnn(pixels: keras.KerasTensor, stem: int, widths: tuple[int, ...]) -> keras.KerasTensor:
     """A small convolutional network: a 2x2 stem, then three blocks that each halve the picture.
 
     Source:
@@ -76,8 +86,8 @@ def _cnn(pixels: keras.KerasTensor) -> keras.KerasTensor:
         a CPU and learnt instead of whitening filters in the stem.
     """
     features = layers.Reshape((*IMAGE_SHAPE, 1))(pixels)
-    features = _normalised(layers.Conv2D(12, 2, use_bias=False)(features))
-    for width in (32, 80, 128):
+    features = _normalised(layers.Conv2D(stem, 2, use_bias=False)(features))
+    for width in widths:
         features = layers.MaxPooling2D()(_convolved(features, width))
         features = _normalised(features)
         features = _normalised(_convolved(features, width))

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from training.config import DEFAULTS, Distortion, PhotoConfig, TrainingConfig, native_precision
+from training.config import DEFAULTS, DistillationConfig, Distortion, PhotoConfig, TrainingConfig, native_precision
 from training.segmenter.config import SegmenterConfig
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.parametrize("config", [TrainingConfig, PhotoConfig, Distortion, SegmenterConfig])
+@pytest.mark.parametrize("config", [TrainingConfig, PhotoConfig, DistillationConfig, Distortion, SegmenterConfig])
 def test_every_field_is_documented(config: type) -> None:
     documentation = inspect.getdoc(config) or ""
     assert [field.name for field in fields(config) if f"\n    {field.name}: " not in documentation] == []
@@ -32,6 +32,11 @@ def test_runs_of_different_configs_have_different_names() -> None:
     assert len(names) == 11
     assert DEFAULTS["cnn"].override(photos=PhotoConfig()).run_name not in names
     assert DEFAULTS["cnn"].override(photos=PhotoConfig(share=0.4)).run_name not in names
+
+
+def test_teachers_and_label_smoothing_exclude_each_other() -> None:
+    with pytest.raises(ValueError, match="no label smoothing beside teachers"):
+        DEFAULTS["cnn"].override(distillation=DistillationConfig(("one",)))
 
 
 def test_the_photographs_take_their_share_of_a_batch() -> None:

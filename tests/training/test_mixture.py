@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from training.config import Distortion, PhotoConfig
+from training.config import DEFAULTS, Distortion, PhotoConfig
 from training.mixture import Mixture, prepare
 from training.photos import convert_photo, list_photos
 
@@ -77,6 +77,7 @@ def test_small_folders_are_drawn_more_often_for_each_photograph() -> None:
     photos = np.zeros((3, 1, 28, 28), np.uint8)
     photos[:, 0, 0, 0] = range(3)
     drawing = Mixture(photos[:, 0], photos, np.eye(3, 10, dtype=np.float32), np.array([0.5, 0.25, 0.25]), photos[:0])
-    images, targets = drawing.draw_photos(2000, np.random.default_rng(0))
+    config = DEFAULTS["mlp"].override(batch_size=2000, photos=PhotoConfig(share=1))
+    images, targets = next(drawing.draw(config, np.random.default_rng(0)))
     assert (targets.argmax(axis=1) == images[:, 0, 0]).all()
     assert np.bincount(images[:, 0, 0]) / 2000 == pytest.approx([0.5, 0.25, 0.25], abs=0.05)

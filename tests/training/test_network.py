@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
 from training.config import DEFAULTS
 from training.network import build, mirrored, multiply_accumulates
+
+if TYPE_CHECKING:
+    from training.config import Network
 
 
 def test_the_mlp_is_the_learner_s_network() -> None:
@@ -13,9 +18,10 @@ def test_the_mlp_is_the_learner_s_network() -> None:
     assert multiply_accumulates(network) == 784 * 128 + 128 * 10
 
 
-def test_the_cnn_keeps_its_budget() -> None:
-    network = build(DEFAULTS["cnn"])
-    assert network.count_params() <= 600_000
+@pytest.mark.parametrize(("name", "parameters"), [("cnn", 600_000), ("tiny", 99_999)])
+def test_a_network_keeps_its_budget(name: Network, parameters: int) -> None:
+    network = build(DEFAULTS[name])
+    assert network.count_params() <= parameters
     assert 2 * multiply_accumulates(network) <= 30_000_000  # it looks at the mirror image as well
 
 
@@ -39,9 +45,9 @@ def test_multiply_accumulates_of_a_convolution_are_kernel_times_positions() -> N
     assert multiply_accumulates(network) == 14 * 14 * (3 * 3 * 3 * 16) + 16 * 10
 
 
-@pytest.mark.parametrize("name", ["mlp", "cnn"])
-def test_networks_take_bytes_and_divide_by_255_themselves(name: str) -> None:
-    network = build(DEFAULTS[name].override(dropout=0.5))  # type: ignore[index]  # the literals above
+@pytest.mark.parametrize("name", ["mlp", "cnn", "tiny"])
+def test_networks_take_bytes_and_divide_by_255_themselves(name: Network) -> None:
+    network = build(DEFAULTS[name].override(dropout=0.5))
     images = np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8)
     logits = network.predict(images, verbose=0)
     assert network.input.dtype == "uint8"

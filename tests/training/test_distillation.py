@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from training.augmentation import batches
+from training.config import DEFAULTS, DistillationConfig, PhotoConfig
+from training.data import one_hot
+from training.distillation import Teacher, blend, read_teacher, soften, targets_of, taught
+from training.errors import DataError
+from training.job import train_and_export
+from training.mixture import Mixture
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from training.config import TrainingConfig
+    from training.data import Data
+
+CONFIG = DistillationConfig(("one",), temperature=1.0, trust=1.0, blends=2)
+
+
+def sure_of(class_id: int, *, knows_photos: bool = False, digest: str = "one") -> Teacher:
+    def probabilities(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.tile(np.where(np.arange(10) == class_id, 0.91, 0.01).astype(np.float32), (len(images), 1))
+
+    return Teacher(probabilities, knows_photos, digest)
+
+
+def photographs() -> Mixture:
+    return replace(
+        Mixture.of_nothing(),
+        photos=np.full((3, 2, 28, 28), 9, np.uint8),
+        targets=one_hot(np.array([4, 4, 4], np.uint8)),
+        chances=np.full(3, 1 / 3),
+        disguised=np.zeros((300, 28, 28), np.uint8),
+    )
+
+
+def test_softening_divides_the_logarithms() -> None:
+    logits = np.array([[2.0, 1.0, -1.0], [0.0, 0.0, 3.0]])
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    softened = np.exp(logits / 2) / np.exp(logits / 2).sum(axis=1, keepdims=True)
+    assert soften(probabilities.astype(np.float32), 2) == pytest.approx(softened, abs=1e-6)
+    assert soften(np.array([1, 0], np.float32), 2) == pytest.approx([0.999, 0.001], abs=1e-4)
+
+
+def test_a_label_takes_what_the_teachers_are_not_trusted_with() -> None:
+    answer = np.array([0.1, 0.3, 0.6] + [0] * 7, np.float32)
+    label = np.array([1, 0, 0] + [0] * 7, np.float32)
+    half = targets_of(answer, label, replace(CONFIG, trust=0.5))
+    assert half[:3] == pytest.approx([0.55, 0.15, 0.3], abs=1e-4)
+    assert targets_of(answer, label, CONFIG)[:3] == pytest.approx(answer[:3], abs=1e-4)
+
+
+def test_within_a_set_of_labels_the_teachers_decide() -> None:
+    answer = np.array([0.1, 0.3, 0.6] + [0] * 7, np.float32)
+    either = np.array([0.5, 0.5, 0] + [0] * 7, np.float32)
+    assert targets_of(answer, either, replace(CONFIG, trust=0.0))[:3] == pytest.approx([0.25, 0.75, 0], abs=1e-4)
+
+
+def test_a_blend_mixes_two_images_or_shows_a_box_of_the_other() -> None:
+    images = np.stack([np.zeros((28, 28), np.uint8), np.full((28, 28), 200, np.uint8)])
+    blends = blend(images, 400, np.random.default_rng(0))
+    levels = [len(np.unique(image)) for image in blends]
+    assert set(levels) == {1, 2}
+    mixed = [image[0, 0] for image, count in zip(blends, levels, strict=True) if count == 1]
+    assert len({int(grey) for grey in mixed} - {0, 200}) > 50
+    boxed = np.stack([image for image, count in zip(blends, levels, strict=True) if count == 2]) > 0
+    for image in boxed:
+        box = image if not image.all(axis=1).any() and not image.all(axis=0).any() else ~image
+        rows, columns = box.any(axis=1), box.any(axis=0)
+        either = np.array_equal(box, rows[:, None] & columns) or np.array_equal(
+            ~box, (~box).any(1)[:, None] & (~box).any(0)
+        )
+        assert either
+    assert 0.2 < boxed.mean() < 0.8
+
+
+def test_only_teachers_that_know_photographs_answer_for_them(data: Data, tmp_path: Path) -> None:
+    teachers = [sure_of(0), sure_of(4, knows_photos=True, digest="two")]
+    lessons = taught(photographs(), teachers, CONFIG, data.train, tmp_path).lessons
+    assert lessons
+    assert lessons.targets[:, 0] == pytest.approx(0.46, abs=1e-3)
+    assert lessons.photo_targets.shape == (3, 2, 10)
+    assert lessons.photo_targets[..., 4] == pytest.approx(0.91, abs=1e-3)
+    assert lessons.blends.shape == (2 * 300 + 2 * 8 * 3, 28, 28)
+    assert lessons.blend_targets[:600, 0] == pytest.approx(0.46, abs=1e-3)
+    assert lessons.blend_targets[600:, 4] == pytest.approx(0.91, abs=1e-3)
+
+
+def test_photographs_want_a_teacher_that_knows_some(data: Data, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="learnt from photographs"):
+        taught(photographs(), [sure_of(0)], CONFIG, data.train, tmp_path)
+
+
+def test_what_the_teachers_said_is_kept_for_runs_that_ask_the_same(data: Data, tmp_path: Path) -> None:
+    first = taught(Mixture.of_nothing(), [sure_of(0)], CONFIG, data.train, tmp_path)
+    asked_again = taught(Mixture.of_nothing(), [sure_of(1)], replace(CONFIG, trust=0.9), data.train, tmp_path)
+    another = taught(Mixture.of_nothing(), [sure_of(1, digest="other")], CONFIG, data.train, tmp_path)
+    assert first.lessons
+    assert asked_again.lessons
+    assert another.lessons
+    assert np.array_equal(first.lessons.blend_targets, asked_again.lessons.blend_targets)
+    assert another.lessons.blend_targets[:, 1] == pytest.approx(0.91, abs=1e-3)
+
+
+def test_a_batch_holds_images_photographs_and_blends_with_the_teachers_targets(data: Data, tmp_path: Path) -> None:
+    distillation = replace(CONFIG, blended_share=0.4)
+    config = DEFAULTS["mlp"].override(
+        batch_size=50, distillation=distillation, photos=PhotoConfig(share=0.5, disguised_share=0.0)
+    )
+    teachers = [sure_of(7, knows_photos=True)]
+    mixture = taught(photographs(), teachers, distillation, data.train, tmp_path)
+    images, targets = next(batches(data.train.images, one_hot(data.train.class_ids), config, mixture=mixture))
+    assert (config.images_a_batch, config.photos_a_batch, config.blends_a_batch) == (15, 15, 20)
+    assert len(images) == len(targets) == 50
+    assert targets[:, 7] == pytest.approx(0.91, abs=1e-3)
+    assert (images[15:30] == 9).all()
+    known = {image.tobytes() for image in data.train.images}
+    assert sum(image.tobytes() in known for image in images[:15]) == 15
+    assert sum(image.tobytes() in known for image in images[30:]) < 15
+
+
+def test_a_network_learns_what_its_teacher_holds_to_be_right_not_what_the_labels_say(
+    data: Data, tmp_path: Path
+) -> None:
+    config = DEFAULTS["mlp"].override(batch_size=50, epochs=1, distillation=CONFIG)
+    mixture = taught(Mixture.of_nothing(), [sure_of(7)], CONFIG, data.train, tmp_path)
+    stream = batches(data.train.images, one_hot(data.train.class_ids), config, mixture=mixture)
+    assert all((targets.argmax(axis=1) == 7).all() for _, targets in islice(stream, 5))
+
+
+def test_an_artifact_of_the_job_teaches_the_next_one(
+    artifact: Path, data: Data, quick: TrainingConfig, tmp_path: Path
+) -> None:
+    teacher = read_teacher(artifact)
+    assert not teacher.knows_photos
+    config = quick.override(distillation=DistillationConfig((teacher.digest,), blends=1))
+    card = train_and_export(config, data, tmp_path / "run", tmp_path / "models" / "sample" / "1", teachers=[teacher])
+    assert card.training.config["distillation"]["teachers"] == (teacher.digest,)
+    assert card.sharpening.label_smoothing == 0
+    assert card.sharpening.temperature != 1
+
+
+def test_a_folder_that_is_no_artifact_is_no_teacher(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="expected an artifact to learn from"):
+        read_teacher(tmp_path)

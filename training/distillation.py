@@ -1,0 +1,219 @@
+"""Lets models that exist teach a new one: what they answer becomes its targets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from app.model_card import CARD_NAME, IMAGE_SHAPE
+from training.data import LABELS, one_hot
+from training.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from training.config import DistillationConfig
+    from training.data import Split
+    from training.mixture import Mixture
+
+BATCH_SIZE = 500
+
+BLENDS_OF_A_PHOTO = 8
+"""How many times as often a photograph is blended as an image of the data set: there are few."""
+
+LEAST = 1e-6
+"""Least probability that counts: a float32 of less says nothing."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Teacher:
+    """A model that answers for images.
+
+    Attributes:
+        probabilities: From uint8 `[n, 28, 28]` to float32 `[n, 10]`, each row summing to 1.
+        knows_photos: Whether it has learnt from photographs; one that has not teaches the data set alone.
+        digest: SHA-256 of its graph.
+    """
+
+    probabilities: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+    knows_photos: bool
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lessons:
+    """What the teachers say about everything that is learnt from.
+
+    Attributes:
+        targets: float32 `[n, 10]`, for each image of the training split.
+        photo_targets: float32 `[m, variants, 10]`, for each photograph in each way it was converted.
+        blends: uint8 `[k, 28, 28]`, two images in one, which have no label but the teachers' answer.
+        blend_targets: float32 `[k, 10]`, that answer.
+    """
+
+    targets: NDArray[np.float32]
+    photo_targets: NDArray[np.float32]
+    blends: NDArray[np.uint8]
+    blend_targets: NDArray[np.float32]
+
+    def draw_blends(self, count: int, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Draw blends, uint8 `[count, 28, 28]`, with their targets, float32 `[count, 10]`."""
+        chosen = rng.integers(0, len(self.blends), count)
+        return self.blends[chosen], self.blend_targets[chosen]
+
+
+def read_teacher(folder: Path) -> Teacher:
+    """Load an artifact of any version of this project as a teacher, trusting the folder.
+
+    Raises:
+        DataError: There is no artifact.
+    """
+    try:
+        card = json.loads((folder / CARD_NAME).read_text())
+        signature = tf.saved_model.load(str(folder)).signatures["serving_default"]
+    except (OSError, ValueError, KeyError) as error:
+        msg = f"{folder}: expected an artifact to learn from, found {str(error).splitlines()[0]}"
+        raise DataError(msg) from error
+    return Teacher(
+        lambda images: signature(images=tf.constant(images))["probabilities"].numpy(),
+        knows_photos=bool(card.get("photos")),
+        digest=hashlib.sha256((folder / "saved_model.pb").read_bytes()).hexdigest(),
+    )
+
+
+def taught(
+    mixture: Mixture, teachers: Sequence[Teacher], config: DistillationConfig, split: Split, runs: Path
+) -> Mixture:
+    """Return the mixture with what the teachers say, or with what they said for an earlier run.
+
+    Args:
+        mixture: The photographs, if there are any.
+        teachers: Each counts alike.
+        config: How far to trust them, and how many blends to make.
+        split: The training split.
+        runs: Folder where their answers are kept.
+
+    Raises:
+        DataError: There are photographs, and no teacher that knows any.
+    """
+    graduates = [teacher for teacher in teachers if teacher.knows_photos]
+    if len(mixture.photos) and not graduates:
+        msg = "expected a teacher that has learnt from photographs, since there are photographs to learn from"
+        raise DataError(msg)
+    cache = runs / f"lessons-{_fingerprint(teachers, config, split, mixture)}.npz"
+    if not cache.exists():
+        runs.mkdir(parents=True, exist_ok=True)
+        logger.info("asking %d teachers", len(teachers))
+        rng = np.random.default_rng(config.seed)
+        photos = mixture.photos.reshape(-1, *IMAGE_SHAPE)
+        of_images = blend(split.images, config.blends * len(split), rng)
+        of_photos = blend(photos, config.blends * BLENDS_OF_A_PHOTO * len(mixture.photos), rng)
+        whole = cache.with_suffix(".partial.npz")
+        np.savez(
+            whole,
+            images=_both_ways(teachers, split.images),
+            photos=_both_ways(graduates, photos),
+            blends=np.concatenate([of_images, of_photos]),
+            of_blends=np.concatenate([_answers(teachers, of_images), _answers(graduates, of_photos)]),
+        )
+        whole.replace(cache)
+    with np.load(cache) as answers:
+        of_photos = answers["photos"].reshape(*mixture.photos.shape[:2], len(LABELS))
+        lessons = Lessons(
+            targets=targets_of(answers["images"], one_hot(split.class_ids), config),
+            photo_targets=targets_of(of_photos, mixture.targets[:, None], config),
+            blends=answers["blends"],
+            blend_targets=soften(answers["of_blends"], config.temperature),
+        )
+    return replace(mixture, lessons=lessons)
+
+
+def targets_of(
+    answers: NDArray[np.float32], labels: NDArray[np.float32], config: DistillationConfig
+) -> NDArray[np.float32]:
+    """Join what the teachers say with what is known to be right.
+
+    Args:
+        answers: float32 `[..., 10]`, probabilities.
+        labels: `[..., 10]`, above 0 where a label is right; within several right ones the teachers decide.
+        config: `trust` and `temperature`.
+
+    Returns:
+        float32 `[..., 10]`, each row summing to 1.
+    """
+    right = np.where(labels > 0, np.maximum(answers, LEAST), 0)
+    right /= right.sum(axis=-1, keepdims=True)
+    return soften((1 - config.trust) * right + config.trust * answers, config.temperature)
+
+
+def soften(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
+    """Return the probabilities whose logarithms are divided by the temperature.
+
+    Source:
+        Hinton et al., "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531): what a teacher holds for
+        unlikely teaches too.
+    """
+    soft = np.maximum(probabilities, LEAST) ** (1 / temperature)
+    return np.asarray(soft / soft.sum(axis=-1, keepdims=True), np.float32)
+
+
+def _both_ways(teachers: Sequence[Teacher], images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the teachers' mean answer to images and their mirror images, float32 `[n, 10]`."""
+    return np.asarray((_answers(teachers, images) + _answers(teachers, images[:, :, ::-1])) / 2)
+
+
+def _answers(teachers: Sequence[Teacher], images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the teachers' mean answer to images as they are, float32 `[n, 10]`."""
+    answers = np.empty((len(images), len(LABELS)), np.float32)
+    for start in tqdm(range(0, len(images), BATCH_SIZE), unit=f" times {BATCH_SIZE} images"):
+        part = slice(start, start + BATCH_SIZE)
+        answers[part] = np.mean([teacher.probabilities(images[part]) for teacher in teachers], axis=0)
+    return answers
+
+
+def blend(images: NDArray[np.uint8], count: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Lay pairs of images over each other, uint8 `[count, 28, 28]`: half of them mixed, half with a box of the other.
+
+    Source:
+        Zhang et al., "mixup" (arXiv 1710.09412) and Yun et al., "CutMix" (arXiv 1905.04899); that a teacher's answer
+        to such images beats mixing the labels: Beyer et al., "Knowledge distillation: A good teacher is patient and
+        consistent" (arXiv 2106.05237).
+    """
+    if not len(images):
+        return np.empty((0, *IMAGE_SHAPE), np.uint8)
+    one, other = (images[rng.integers(0, len(images), count)] for _ in range(2))
+    other = np.where((rng.random(count) < 0.5)[:, None, None], other[:, :, ::-1], other)  # noqa: PLR2004  a coin
+    share = rng.random(count).astype(np.float32)
+    mixed = np.rint(one + share[:, None, None] * (other.astype(np.float32) - one)).astype(np.uint8)
+    return np.where((rng.random(count) < 0.5)[:, None, None], mixed, np.where(_boxes(share, rng), other, one))  # noqa: PLR2004  a coin
+
+
+def _boxes(share: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Draw a box in each image that takes a share of it, bool `[n, 28, 28]`; less where it stands over the edge."""
+    inside = []
+    for side in IMAGE_SHAPE:
+        length = side * np.sqrt(share)[:, None]
+        from_start = np.arange(side) + 0.5 - (rng.random((len(share), 1)) * side - length / 2)
+        inside.append((from_start > 0) & (from_start < length))
+    return np.asarray(inside[0][:, :, None] & inside[1][:, None, :])
+
+
+def _fingerprint(teachers: Sequence[Teacher], config: DistillationConfig, split: Split, mixture: Mixture) -> str:
+    """Return hexadecimal digits that differ when anything differs that the answers depend on, this code included."""
+    digest = hashlib.sha256(Path(__file__).read_bytes())
+    digest.update(repr(([teacher.digest for teacher in teachers], config.blends, config.seed)).encode())
+    digest.update(split.images.tobytes())
+    digest.update(mixture.photos.tobytes())
+    return digest.hexdigest()[:8]
