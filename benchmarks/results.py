@@ -1,0 +1,152 @@
+"""`python -m benchmarks.results ARTIFACT...`: the table of results, from the cards of models, and its picture.
+
+Models that differ in nothing but their seed make one row. A card of any version will do: `git archive COMMIT
+models/fashion-mnist/1` brings back what was shipped earlier.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.figure import Figure
+
+from app.model_card import CARD_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+COLUMNS = (
+    *("network", "seeds", "parameters", "multiply-accumulates", "epochs", "minutes"),
+    *("validation", "test", "ECE", "log-likelihood", "Brier", "photographs", "machine"),
+)
+AGAINST = ("multiply_accumulates", "parameters")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Models of one config, whatever their seed.
+
+    Attributes:
+        name: The network, and what it learnt from besides labels of the data set.
+        cards: The card of each model, as JSON.
+    """
+
+    name: str
+    cards: Sequence[dict[str, Any]]
+
+    def network(self, fact: str) -> int:
+        """Return a fact about the network, which all models share."""
+        return int(self.cards[0]["network"][fact])
+
+    def metric(self, split: str, name: str) -> list[float]:
+        """Return a metric of each model; of none where an older card lacks it."""
+        return [card["metrics"][split][name] for card in self.cards if name in card["metrics"][split]]
+
+    @property
+    def photos(self) -> list[float]:
+        """The share of right photographs of each model that was measured on some."""
+        return [card["photos"]["accuracy"] for card in self.cards if card.get("photos")]
+
+    def cells(self) -> list[str]:
+        """Write the row in the order of `COLUMNS`."""
+        training = [card["training"] for card in self.cards]
+        return [
+            self.name,
+            ", ".join(str(one["config"]["seed"]) for one in training),
+            f"{self.network('parameters'):,}",
+            f"{self.network('multiply_accumulates') / 1e6:.1f} M",
+            str(training[0]["epochs"]),
+            f"{statistics.mean(one['minutes'] for one in training):.0f}",
+            spread(self.metric("validation", "accuracy"), ".2%"),
+            spread(self.metric("test", "accuracy"), ".2%"),
+            spread(self.metric("test", "ece_equal_mass"), ".4f"),
+            spread(self.metric("test", "negative_log_likelihood"), ".4f"),
+            spread(self.metric("test", "brier_score"), ".4f"),
+            spread(self.photos, ".1%"),
+            ", ".join(sorted({one["machine"] for one in training})),
+        ]
+
+
+def spread(values: Sequence[float], form: str) -> str:
+    """Write the mean, with the standard deviation and how many there are when there are several."""
+    if not values:
+        return ""
+    mean = format(statistics.mean(values), form)
+    return mean if len(values) == 1 else f"{mean} ± {format(statistics.stdev(values), form)} (n = {len(values)})"
+
+
+def rows(cards: Iterable[dict[str, Any]]) -> list[Row]:
+    """Put the cards of one config into one row, in the order in which the first of each comes."""
+    groups: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for card in cards:
+        groups[json.dumps([card["network"], {**card["training"]["config"], "seed": None}], sort_keys=True)].append(card)
+    return [Row(_name(group[0]), group) for group in groups.values()]
+
+
+def table(made: Sequence[Row]) -> str:
+    """Write the rows as Markdown."""
+    lines = [COLUMNS, ["---", *["---:"] * (len(COLUMNS) - 2), "---"], *(row.cells() for row in made)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def draw(made: Sequence[Row]) -> Figure:
+    """Draw the test accuracy of each row against its cost and its size."""
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    for axes, fact in zip(figure.subplots(1, 2, sharey=True), AGAINST, strict=True):
+        for row in made:
+            accuracies = row.metric("test", "accuracy")
+            axes.errorbar(
+                row.network(fact),
+                100 * statistics.mean(accuracies),
+                yerr=100 * statistics.stdev(accuracies) if len(accuracies) > 1 else None,
+                fmt="o",
+                label=row.name,
+            )
+        axes.set(xscale="log", xlabel=f"{fact.replace('_', '-')} of an image" if fact == AGAINST[0] else fact)
+        axes.grid(alpha=0.3)
+    axes.legend(fontsize="small", loc="lower right")
+    figure.axes[0].set_ylabel("right on the test split, %")
+    return figure
+
+
+def _name(card: dict[str, Any]) -> str:
+    config = card["training"]["config"]
+    teachers = len((config.get("distillation") or {"teachers": ()})["teachers"])
+    besides = [
+        *(["photographs"] if config.get("photos") else []),
+        *([f"{teachers} teachers" if teachers > 1 else "a teacher"] if teachers else []),
+    ]
+    return f"{card['network']['name']}, with {' and '.join(besides)}" if besides else card["network"]["name"]
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    made = argparse.ArgumentParser(prog="python -m benchmarks.results", description=__doc__.partition(": ")[2])
+    made.add_argument("artifacts", type=Path, nargs="+", metavar="ARTIFACT")
+    made.add_argument(
+        "--picture", type=Path, metavar="FILE", help="where to draw accuracy against cost and size, a PNG"
+    )
+    return made
+
+
+def main() -> None:
+    """Print the table, and draw the picture when asked."""
+    command = parser()
+    given = command.parse_args()
+    try:
+        made = rows(json.loads((folder / CARD_NAME).read_text()) for folder in given.artifacts)
+    except (OSError, ValueError) as error:
+        command.error(f"expected artifacts with a card, found {error}")
+    print(table(made))
+    if given.picture:
+        draw(made).savefig(given.picture, dpi=110)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import json
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks.results import main, rows, spread, table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def card(artifact: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((artifact / "model_card.json").read_text())
+    return loaded
+
+
+def with_seed(card: dict[str, Any], seed: int, accuracy: float) -> dict[str, Any]:
+    other = deepcopy(card)
+    other["training"]["config"]["seed"] = seed
+    other["metrics"]["test"]["accuracy"] = accuracy
+    return other
+
+
+def test_models_that_differ_in_their_seed_alone_make_one_row(card: dict[str, Any]) -> None:
+    taught = deepcopy(card)
+    taught["training"]["config"]["distillation"] = {"teachers": ["one", "other"]}
+    made = rows([with_seed(card, 0, 0.9), taught, with_seed(card, 1, 0.92)])
+    assert [(row.name, len(row.cards)) for row in made] == [("mlp", 2), ("mlp, with 2 teachers", 1)]
+    assert "| mlp | 0, 1 | 101,770 | 0.1 M | 1 |" in table(made)
+    assert "| 91.00% ± 1.41% (n = 2) |" in table(made)
+
+
+def test_one_value_has_no_spread_and_none_is_left_empty() -> None:
+    assert spread([0.5], ".1%") == "50.0%"
+    assert spread([], ".1%") == ""
+
+
+def test_a_card_of_an_earlier_version_is_enough(card: dict[str, Any]) -> None:
+    del card["photos"], card["familiarity"], card["metrics"]["test"]["brier_score"]
+    assert len(rows([card])[0].cells()) == table(rows([card])).splitlines()[0].count("|") - 1
+
+
+def test_the_command_prints_the_table_and_draws_it(
+    artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["results", str(artifact), "--picture", str(tmp_path / "results.png")])
+    main()
+    assert "| mlp | 0 |" in capsys.readouterr().out
+    with Image.open(tmp_path / "results.png") as picture:
+        assert len(np.unique(np.asarray(picture.convert("L")))) > 10
+
+
+def test_what_is_no_artifact_is_refused_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["results", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        main()
+    assert "expected artifacts with a card" in capsys.readouterr().err
