@@ -10,6 +10,7 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
+from app.cores import worker_count
 from app.errors import StartError
 from app.logs import configure_logging
 from app.model_card import read_verified
@@ -33,7 +34,7 @@ def main() -> None:
         factory=True,
         host=settings.host,
         port=settings.port,
-        workers=settings.workers,
+        workers=worker_count(settings),
         log_config=None,
         access_log=False,  # app.tracing writes a line with the request's id
         server_header=False,
@@ -41,7 +42,7 @@ def main() -> None:
         timeout_graceful_shutdown=settings.shutdown_seconds,
         timeout_worker_healthcheck=10,  # loading TensorFlow holds the interpreter for seconds
     )
-    if settings.workers == 1:
+    if config.workers == 1:
         uvicorn.Server(config).run()
         return
     supervisor = Multiprocess(config, sockets=[config.bind_socket()])
