@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from app.classifier import Classifier
 
 LOOP_SECONDS = 0.001
-"""A forward pass that takes less runs on the event loop: a thread would cost more than it spares. A longer one would keep
-health checks and small pictures from their turn."""
+"""A forward pass that takes less runs on the event loop: a thread would cost more than it spares. A longer one would
+keep health checks and small pictures from their turn."""
 
 _NO_ONE_S = np.zeros(IMAGE_SHAPE, np.uint8)
 

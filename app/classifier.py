@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 import timeit
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -24,7 +25,7 @@ GOLDEN_TOLERANCE = 1e-3
 """Largest difference of an answer from the card's: far above what another processor's float32 changes."""
 
 TIMED_PASSES = 5
-"""The fastest of them counts: whatever else runs on the machine can only make one slower."""
+"""The least of them counts, in processor time: whatever else runs on the machine can only make one longer."""
 
 
 class Answers(NamedTuple):
@@ -56,7 +57,7 @@ class Classifier(Protocol):
         ...
 
     def seconds(self, images: int) -> float:
-        """Return how long a batch of that many images takes; infinite where nobody has measured it."""
+        """Return the processor time that a batch of that many images takes; infinite where nobody has measured it."""
         ...
 
 
@@ -113,13 +114,14 @@ class SavedModelClassifier:
         return self._model.classify(images)
 
     def seconds(self, images: int) -> float:
-        """Return the least time that a batch of that many took as it was warmed up; infinite if it was not."""
+        """Return what a batch of that many took at the least as it was warmed up; infinite if it was not."""
         return self._seconds.get(images, math.inf)
 
     def _warm_up(self, size: int) -> float:
         images = np.zeros((size, *IMAGE_SHAPE), np.uint8)
         self.classify(images)
-        return min(timeit.repeat(lambda: self.classify(images), number=1, repeat=TIMED_PASSES))
+        passes = timeit.repeat(lambda: self.classify(images), timer=time.process_time, number=1, repeat=TIMED_PASSES)
+        return min(passes)
 
     def _replay_golden_set(self, folder: Path) -> None:
         for number, example in enumerate(self.card.golden_set):
