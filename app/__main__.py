@@ -14,6 +14,7 @@ from app.cores import worker_count
 from app.errors import StartError
 from app.logs import configure_logging
 from app.model_card import read_verified
+from app.ports import shared
 from app.settings import read_settings
 
 
@@ -45,7 +46,7 @@ def main() -> None:
     if config.workers == 1:
         uvicorn.Server(config).run()
         return
-    supervisor = Multiprocess(config, sockets=[config.bind_socket()])
+    supervisor = Multiprocess(config, sockets=[shared(config.bind_socket())])
     supervisor.run()
     if any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes):
         sys.exit(STARTUP_FAILURE)  # `uvicorn.run` would end with 0
