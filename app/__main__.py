@@ -10,9 +10,11 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
+from app.cores import worker_count
 from app.errors import StartError
 from app.logs import configure_logging
 from app.model_card import read_verified
+from app.ports import shared
 from app.settings import read_settings
 
 
@@ -33,7 +35,7 @@ def main() -> None:
         factory=True,
         host=settings.host,
         port=settings.port,
-        workers=settings.workers,
+        workers=worker_count(settings),
         log_config=None,
         access_log=False,  # app.tracing writes a line with the request's id
         server_header=False,
@@ -41,10 +43,10 @@ def main() -> None:
         timeout_graceful_shutdown=settings.shutdown_seconds,
         timeout_worker_healthcheck=10,  # loading TensorFlow holds the interpreter for seconds
     )
-    if settings.workers == 1:
+    if config.workers == 1:
         uvicorn.Server(config).run()
         return
-    supervisor = Multiprocess(config, sockets=[config.bind_socket()])
+    supervisor = Multiprocess(config, sockets=[shared(config.bind_socket())])
     supervisor.run()
     if any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes):
         sys.exit(STARTUP_FAILURE)  # `uvicorn.run` would end with 0

@@ -3,21 +3,57 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from app.classifier import Answers
+from app.model_card import IMAGE_SHAPE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from app.classifier import Classifier
 
-    Waiting = tuple[NDArray[np.uint8], asyncio.Future[Answers]]
+LOOP_SECONDS = 0.001
+"""A forward pass that takes less runs on the event loop: a thread would cost more than it spares. A longer one would
+keep health checks and small pictures from their turn."""
+
+_NO_ONE_S = np.zeros(IMAGE_SHAPE, np.uint8)
+
+
+class Classified(NamedTuple):
+    """The answer for one image, and the pass that gave it.
+
+    Attributes:
+        answer: One row of `Answers`.
+        started: When the pass began, by `time.perf_counter`.
+        ended: When it ended.
+        images: How many went with it, padding left out.
+    """
+
+    answer: Answers
+    started: float
+    ended: float
+    images: int
+
+
+class Waiting(NamedTuple):
     """An image, uint8 `[28, 28]`, and who waits for its answer."""
+
+    image: NDArray[np.uint8]
+    answer: asyncio.Future[Classified]
+
+
+class Pass(NamedTuple):
+    """A forward pass that is over: `Answers` for each row, and when it ran, by `time.perf_counter`."""
+
+    answers: Answers
+    started: float
+    ended: float
 
 
 def batch_sizes(most: int) -> tuple[int, ...]:
@@ -30,7 +66,7 @@ class MicroBatcher:
     """Runs one forward pass at a time; while it runs, what arrives is gathered for the next.
 
     Nothing ever waits on purpose: an image that arrives while no pass runs goes with what else this turn of the event
-    loop brings.
+    loop brings. A cheap pass runs on the loop and any other in a thread, by what the classifier says it takes.
     """
 
     def __init__(self, classifier: Classifier, max_batch: int) -> None:
@@ -38,56 +74,79 @@ class MicroBatcher:
         self._classifier = classifier
         self._sizes = batch_sizes(max_batch)
         self._waiting: deque[Waiting] = deque()
-        self._running: asyncio.Task[None] | None = None
+        self._busy = False
         # Not the loop's own executor: decoding may fill that.
         self._thread = ThreadPoolExecutor(1, "forward-pass")
 
-    async def classify(self, image: NDArray[np.uint8]) -> Answers:
-        """Classify one image, uint8 `[28, 28]`, into one row of `Answers`.
+    async def classify(self, image: NDArray[np.uint8]) -> Classified:
+        """Classify one image, uint8 `[28, 28]`.
 
         Cancelling drops an image that still waits.
         """
-        answer: asyncio.Future[Answers] = asyncio.get_running_loop().create_future()
-        self._waiting.append((image, answer))
-        if self._running is None:
-            self._running = asyncio.create_task(self._run())
-        return await answer
+        loop = asyncio.get_running_loop()
+        waiting = Waiting(image, loop.create_future())
+        self._waiting.append(waiting)
+        if not self._busy:
+            self._busy = True
+            loop.call_soon(self._next)
+        return await waiting.answer
 
     def close(self) -> None:
         """Let the pass that runs finish and release its thread."""
         self._thread.shutdown()
 
-    async def _run(self) -> None:
-        try:
-            while batch := self._take():
-                images = np.stack([image for image, _ in batch])
-                try:
-                    answers = await asyncio.get_running_loop().run_in_executor(self._thread, self._classify, images)
-                except Exception as error:  # noqa: BLE001  belongs to those who wait for it, who raise it
-                    self._fail(batch, error)
-                else:
-                    for number, (_, answer) in enumerate(batch):
-                        if not answer.done():
-                            answer.set_result(Answers(*(of_all[number] for of_all in answers)))
-        finally:
-            self._running = None
+    def _next(self) -> None:
+        """Start a pass with what waits, if anything does."""
+        batch = self._take()
+        self._busy = bool(batch)
+        if not batch:
+            return
+        loop = asyncio.get_running_loop()
+        images = self._padded(batch)
+        if self._classifier.seconds(len(images)) < LOOP_SECONDS:
+            try:
+                _answer(batch, self._run(images))
+            except Exception as error:  # noqa: BLE001  belongs to those who wait for it, who raise it
+                _fail(batch, error)
+            loop.call_soon(self._next)  # not at once: what arrived meanwhile goes with what waits
+        else:
+            running = loop.run_in_executor(self._thread, self._run, images)
+            running.add_done_callback(lambda done: self._finish(batch, done))
+
+    def _finish(self, batch: list[Waiting], done: asyncio.Future[Pass]) -> None:
+        if error := done.exception():
+            _fail(batch, error)
+        else:
+            _answer(batch, done.result())
+        self._next()
 
     def _take(self) -> list[Waiting]:
         batch: list[Waiting] = []
         while self._waiting and len(batch) < self._sizes[-1]:
-            image, answer = self._waiting.popleft()
-            if not answer.done():
-                batch.append((image, answer))
+            waiting = self._waiting.popleft()
+            if not waiting.answer.done():
+                batch.append(waiting)
         return batch
 
-    def _classify(self, images: NDArray[np.uint8]) -> Answers:
-        """Pad to one of the sizes that were warmed up, so that rows at the end are for no one; runs in the thread."""
-        size = next(size for size in self._sizes if size >= len(images))
-        padding = np.zeros((size - len(images), *images.shape[1:]), np.uint8)
-        return self._classifier.classify(np.concatenate([images, padding]))
+    def _padded(self, batch: list[Waiting]) -> NDArray[np.uint8]:
+        """Stack the images up to one of the sizes that were warmed up; rows at the end are for no one."""
+        size = next(size for size in self._sizes if size >= len(batch))
+        images = [waiting.image for waiting in batch] + [_NO_ONE_S] * (size - len(batch))
+        return np.concatenate(images).reshape(size, *IMAGE_SHAPE)
 
-    @staticmethod
-    def _fail(batch: list[Waiting], error: Exception) -> None:
-        for _, answer in batch:
-            if not answer.done():
-                answer.set_exception(error)
+    def _run(self, images: NDArray[np.uint8]) -> Pass:
+        started = time.perf_counter()
+        return Pass(self._classifier.classify(images), started, time.perf_counter())
+
+
+def _answer(batch: list[Waiting], done: Pass) -> None:
+    """Hand each its row."""
+    for waiting, *row in zip(batch, *done.answers, strict=False):  # rows of the padding are left over
+        if not waiting.answer.done():
+            waiting.answer.set_result(Classified(Answers(*row), done.started, done.ended, len(batch)))
+
+
+def _fail(batch: list[Waiting], error: BaseException) -> None:
+    for waiting in batch:
+        if not waiting.answer.done():
+            waiting.answer.set_exception(error)

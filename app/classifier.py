@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
+import timeit
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -20,6 +23,9 @@ logger = logging.getLogger(__name__)
 
 GOLDEN_TOLERANCE = 1e-3
 """Largest difference of an answer from the card's: far above what another processor's float32 changes."""
+
+TIMED_PASSES = 5
+"""The least of them counts, in processor time: whatever else runs on the machine can only make one longer."""
 
 
 class Answers(NamedTuple):
@@ -48,6 +54,10 @@ class Classifier(Protocol):
         Args:
             images: uint8 `[n, 28, 28]`, garment bright on black.
         """
+        ...
+
+    def seconds(self, images: int) -> float:
+        """Return the processor time that a batch of that many images takes; infinite where nobody has measured it."""
         ...
 
 
@@ -83,7 +93,7 @@ class SavedModelClassifier:
 
         Args:
             folder: The artifact.
-            batch_sizes: Each is run once, so that no request pays for a graph's first call.
+            batch_sizes: Each is run and timed, so that no request pays for a graph's first call.
             threads: Cores that one forward pass may use; None leaves the choice to TensorFlow.
 
         Raises:
@@ -96,13 +106,22 @@ class SavedModelClassifier:
         if threads is not None:
             _use_threads(threads)
         self._model = SavedModel(folder)
-        for size in batch_sizes:
-            self.classify(np.zeros((size, *IMAGE_SHAPE), np.uint8))
+        self._seconds = {size: self._warm_up(size) for size in batch_sizes}
         self._replay_golden_set(folder)
 
     def classify(self, images: NDArray[np.uint8]) -> Answers:
         """Classify uint8 `[n, 28, 28]`."""
         return self._model.classify(images)
+
+    def seconds(self, images: int) -> float:
+        """Return what a batch of that many took at the least as it was warmed up; infinite if it was not."""
+        return self._seconds.get(images, math.inf)
+
+    def _warm_up(self, size: int) -> float:
+        images = np.zeros((size, *IMAGE_SHAPE), np.uint8)
+        self.classify(images)
+        passes = timeit.repeat(lambda: self.classify(images), timer=time.process_time, number=1, repeat=TIMED_PASSES)
+        return min(passes)
 
     def _replay_golden_set(self, folder: Path) -> None:
         for number, example in enumerate(self.card.golden_set):

@@ -1,10 +1,14 @@
-"""Counts the cores that this process may really use."""
+"""Counts the cores that the service may really use, and shares them among its workers."""
 
 from __future__ import annotations
 
 import math
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from app.settings import Settings
 
 CGROUP = Path("/sys/fs/cgroup")
 
@@ -20,6 +24,16 @@ def available_cores(cgroup: Path = CGROUP) -> int:
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _quota(cgroup)
     return affinity if quota is None else max(1, min(affinity, math.ceil(quota)))
+
+
+def worker_count(settings: Settings) -> int:
+    """Return how many processes serve."""
+    return available_cores() if settings.workers == "auto" else settings.workers
+
+
+def cores_of_a_worker(settings: Settings) -> int:
+    """Return the cores for each worker: for its forward pass, and for as many pictures decoded at a time."""
+    return max(1, available_cores() // worker_count(settings))
 
 
 def _quota(cgroup: Path) -> float | None:

@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from app.settings import Settings
 
 
+class NamedLogger(structlog.WriteLogger):
+    """Writes lines to standard error; the name says whose they are."""
+
+    def __init__(self, name: str) -> None:
+        """Take the name."""
+        super().__init__(sys.stderr)
+        self.name = name
+
+
 def configure_logging(settings: Settings) -> None:
     """Send every logger of the process to standard error in the format that the settings ask for."""
     shared: list[Processor] = [
@@ -41,13 +50,12 @@ def configure_logging(settings: Settings) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
         )
     )
-    logging.basicConfig(handlers=[handler], level=settings.log_level.upper(), force=True)
+    level = settings.log_level.upper()
+    logging.basicConfig(handlers=[handler], level=level, force=True)
+    # Our own lines, one a request, do not go through `logging`, which would triple what they cost.
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=True,
+        processors=[*shared, *renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
+        logger_factory=NamedLogger,
+        cache_logger_on_first_use=False,
     )

@@ -13,7 +13,8 @@ from uvicorn.config import STARTUP_FAILURE
 from app import __version__, problems
 from app.batching import batch_sizes
 from app.classifier import SavedModelClassifier
-from app.cores import available_cores
+from app.cores import cores_of_a_worker
+from app.direct import DirectPredict
 from app.errors import StartError
 from app.logs import configure_logging
 from app.predictor import Predictor
@@ -65,12 +66,8 @@ def create_app(settings: Settings, classifier: Classifier) -> FastAPI:
     app.include_router(router)
     app.add_middleware(RequestTracing)
     problems.install(app)
+    app.middleware_stack = DirectPredict(app.build_middleware_stack(), predictor, settings)
     return app
-
-
-def cores_of_a_worker(settings: Settings) -> int:
-    """Share the cores among the workers: for the forward pass, and for as many pictures decoded at a time."""
-    return max(1, available_cores() // settings.workers)
 
 
 def app_from_environment() -> FastAPI:

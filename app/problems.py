@@ -32,6 +32,12 @@ def problem_response(problem: Problem, headers: Mapping[str, str] | None = None)
     return Response(problem.model_dump_json(), problem.status, headers, MEDIA_TYPE)
 
 
+def refusal(error: ServiceError) -> Response:
+    """Return the answer to a request that gets an error."""
+    headers = {"Retry-After": str(error.retry_after_seconds)} if isinstance(error, RetryableError) else None
+    return problem_response(problem_of(error), headers)
+
+
 def internal_problem() -> Problem:
     """Return the answer to a failure of our own, which says nothing of what failed."""
     return problem_of(ServiceError("The service failed at this request, and the failure is logged. Try again later."))
@@ -69,16 +75,19 @@ def _problem(status: HTTPStatus, code: str, title: str, detail: str) -> Problem:
     return Problem(type=f"urn:problem:fashion-mnist:{code}", title=title, status=status.value, detail=detail, code=code)
 
 
+def invalid_request(error: RequestValidationError) -> Response:
+    """Return the answer to a request that does not fit the schema."""
+    first = error.errors()[0]
+    where = " ".join(map(str, first["loc"]))
+    return refusal(InvalidRequestError(f"{where}: {first['msg']}, received {first.get('input')!r}."))
+
+
 async def _service_error(_: Request, error: ServiceError) -> Response:
-    headers = {"Retry-After": str(error.retry_after_seconds)} if isinstance(error, RetryableError) else None
-    return problem_response(problem_of(error), headers)
+    return refusal(error)
 
 
 async def _validation_error(_: Request, error: RequestValidationError) -> Response:
-    first = error.errors()[0]
-    where = " ".join(map(str, first["loc"]))
-    msg = f"{where}: {first['msg']}, received {first.get('input')!r}."
-    return problem_response(problem_of(InvalidRequestError(msg)))
+    return invalid_request(error)
 
 
 async def _http_error(request: Request, error: HTTPException) -> Response:

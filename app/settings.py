@@ -26,7 +26,9 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on.")
-    workers: Count = Field(default=1, description="Processes, each with its own model.")
+    workers: Count | Literal["auto"] = Field(
+        default=1, description="Processes, each with its own model; `auto` is one for each core."
+    )
     threads: Count | None = Field(
         default=None, description="Cores a forward pass may use; by default the cores over workers."
     )

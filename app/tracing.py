@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
 
 from app.problems import internal_problem, problem_response
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-HEADER = "X-Request-ID"
+HEADER = b"x-request-id"
 PROBES = "/health/"
-ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+ACCEPTED_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 """An id that a client may choose; anything else could forge log lines or headers, and is replaced."""
 
 logger = structlog.get_logger(__name__)
@@ -35,8 +34,7 @@ class RequestTracing:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given = Headers(scope=scope).get(HEADER, "")
-        request_id = given if ACCEPTED_ID.fullmatch(given) else uuid4().hex
+        request_id = _request_id(scope)
         status = 0
         started = time.perf_counter()
 
@@ -44,24 +42,32 @@ class RequestTracing:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)[HEADER] = request_id
+                message["headers"] = [*message.get("headers", ()), (HEADER, request_id)]
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            try:
-                await self.app(scope, receive, send_with_id)
-            except Exception:  # the border of the process: nothing of it may reach the client
-                logger.exception("request failed", path=scope["path"])
-                if status:  # an answer has begun: uvicorn cuts the connection
-                    raise
-                await problem_response(internal_problem())(scope, receive, send_with_id)
-            finally:
-                # Probes come every few seconds and would bury the rest.
-                log = logger.debug if scope["path"].startswith(PROBES) else logger.info
-                log(
-                    "request",
-                    method=scope["method"],
-                    path=scope["path"],
-                    status=status,
-                    milliseconds=round(1000 * (time.perf_counter() - started), 2),
-                )
+        # Never unbound: a request has a task of its own, and with it a context.
+        structlog.contextvars.bind_contextvars(request_id=request_id.decode())
+        try:
+            await self.app(scope, receive, send_with_id)
+        except Exception:  # the border of the process: nothing of it may reach the client
+            logger.exception("request failed", path=scope["path"])
+            if status:  # an answer has begun: uvicorn cuts the connection
+                raise
+            await problem_response(internal_problem())(scope, receive, send_with_id)
+        finally:
+            # Probes come every few seconds and would bury the rest.
+            log = logger.debug if scope["path"].startswith(PROBES) else logger.info
+            log(
+                "request",
+                method=scope["method"],
+                path=scope["path"],
+                status=status,
+                milliseconds=round(1000 * (time.perf_counter() - started), 2),
+            )
+
+
+def _request_id(scope: Scope) -> bytes:
+    for name, value in scope["headers"]:
+        if name == HEADER and ACCEPTED_ID.fullmatch(value):
+            return bytes(value)
+    return uuid4().hex.encode()

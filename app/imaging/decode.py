@@ -27,6 +27,9 @@ RAW_HEIGHT, RAW_WIDTH = IMAGE_SHAPE
 RAW_BYTES = RAW_HEIGHT * RAW_WIDTH
 """A body of this many bytes without an image's signature, sent as octet-stream, is 28x28 grey pixels, row by row."""
 
+TINY_BYTES = 2048
+"""A grey 28x28 PNG has fewer unless it carries more than pixels; nothing in so few bytes can take long."""
+
 REDUCED_PIXELS = 256
 """A JPEG is decoded at a half, a quarter or an eighth of its size as long as its longer side keeps this many pixels."""
 
@@ -43,6 +46,10 @@ _SIGNATURES: dict[str, tuple[bytes, ...]] = {
     "TIFF": (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"),
 }
 _RIFF_KIND = slice(8, 12)
+# A PNG that begins with the header of a grey 28x28 image; the bit depth stands between size and colour.
+_TINY_PNG = re.compile(
+    re.escape(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + RAW_WIDTH.to_bytes(4) + RAW_HEIGHT.to_bytes(4)) + rb".\0", re.DOTALL
+)
 _JPEG_SCAN = b"\xff\xda\x00"  # the marker with the first byte of the length, which is 14 at most
 
 _REDUCTION_STEPS = {2: "decoded_at_half", 4: "decoded_at_quarter", 8: "decoded_at_eighth"}
@@ -123,6 +130,15 @@ def decode(data: bytes, media_type: str, max_image_pixels: int) -> Decoded:
         msg = f"Expected a readable {kind} image, received {len(data)} bytes that Pillow cannot decode. "
         msg += "The file is damaged or was cut off on its way; send it again."
         raise InvalidImageError(msg) from error
+
+
+def is_tiny(data: bytes) -> bool:
+    """Tell whether decoding takes less than handing it to a thread would: 28x28 grey pixels, as a PNG or raw."""
+    if len(data) > TINY_BYTES:
+        return False
+    if _TINY_PNG.match(data):
+        return data.count(b"IHDR") == 1  # Pillow believes the last one
+    return len(data) == RAW_BYTES and _accepted_format(data) is None
 
 
 def _decode(data: bytes, kind: str, max_image_pixels: int) -> Decoded:

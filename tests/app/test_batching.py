@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import threading
 import time
@@ -8,12 +9,27 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.batching import MicroBatcher, batch_sizes
+from app.batching import LOOP_SECONDS, MicroBatcher, batch_sizes
 from tests.fakes import FirstPixelClassifier, tagged_image
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
+
+    from app.batching import Classified
+
+everywhere = pytest.mark.parametrize(
+    "seconds",
+    [lambda _: 0.0, lambda _: math.inf, lambda images: 0.0 if images < 8 else math.inf],
+    ids=["on the loop", "in the thread", "small ones on the loop"],
+)
+
+
+def tag_of(classified: Classified) -> tuple[int, int]:
+    """Return the tag of the image that was answered, one of 1,010."""
+    return int(classified.answer.probabilities.argmax()), round(100 * float(classified.answer.familiarity))
 
 
 @pytest.mark.parametrize(
@@ -23,22 +39,53 @@ def test_batch_sizes_are_powers_of_two_up_to_the_largest(most: int, sizes: tuple
     assert batch_sizes(most) == sizes
 
 
-def test_a_lone_image_is_answered_at_once_in_a_batch_of_one() -> None:
-    classifier = FirstPixelClassifier()
-    assert asyncio.run(MicroBatcher(classifier, 8).classify(tagged_image(3))).probabilities.argmax() == 3
+@everywhere
+def test_a_lone_image_is_answered_at_once_in_a_batch_of_one(seconds: Callable[[int], float]) -> None:
+    classifier = FirstPixelClassifier(seconds=seconds)
+    classified = asyncio.run(MicroBatcher(classifier, 8).classify(tagged_image(3)))
+    assert tag_of(classified) == (3, 50)
+    assert classified.images == 1
+    assert classified.started < classified.ended
     assert [len(images) for images in classifier.seen] == [1]
 
 
-def test_what_arrives_together_goes_together_padded_to_a_warm_size() -> None:
-    classifier = FirstPixelClassifier()
+@everywhere
+def test_what_arrives_together_goes_together_padded_to_a_warm_size(seconds: Callable[[int], float]) -> None:
+    classifier = FirstPixelClassifier(seconds=seconds)
 
-    async def run() -> list[int]:
+    async def run() -> list[tuple[tuple[int, int], int]]:
         batcher = MicroBatcher(classifier, 8)
-        answers = await asyncio.gather(*(batcher.classify(tagged_image(tag)) for tag in range(10)))
-        return [int(answer.probabilities.argmax()) for answer in answers]
+        answers = await asyncio.gather(*(batcher.classify(tagged_image(tag % 10, tag)) for tag in range(11)))
+        return [(tag_of(one), one.images) for one in answers]
 
-    assert asyncio.run(run()) == list(range(10))
-    assert [len(images) for images in classifier.seen] == [8, 2]
+    assert asyncio.run(run()) == [((tag % 10, tag), 8 if tag < 8 else 3) for tag in range(11)]
+    assert [len(images) for images in classifier.seen] == [8, 4]
+
+
+@pytest.mark.parametrize(("seconds", "on_loop"), [(LOOP_SECONDS / 2, True), (LOOP_SECONDS, False), (math.inf, False)])
+def test_only_a_cheap_pass_runs_on_the_loop(seconds: float, *, on_loop: bool) -> None:
+    threads = []
+    classifier = FirstPixelClassifier(lambda _: threads.append(threading.current_thread()), lambda _: seconds)
+    asyncio.run(MicroBatcher(classifier, 8).classify(tagged_image(3)))
+    assert (threads == [threading.main_thread()]) == on_loop
+
+
+def test_the_loop_turns_while_a_pass_runs_in_the_thread() -> None:
+    release = threading.Event()
+
+    def hold(_: NDArray[np.uint8]) -> None:
+        release.wait(5)
+
+    async def run() -> int:
+        batcher = MicroBatcher(FirstPixelClassifier(hold), 8)
+        waiting = asyncio.create_task(batcher.classify(tagged_image(3)))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        release.set()
+        return tag_of(await waiting)[0]
+
+    assert asyncio.run(run()) == 3
 
 
 def test_what_arrives_during_a_pass_is_gathered_for_the_next_and_passes_never_overlap() -> None:
@@ -62,22 +109,26 @@ def test_what_arrives_during_a_pass_is_gathered_for_the_next_and_passes_never_ov
     assert [len(images) for images in classifier.seen] == [1, 8]
 
 
-def test_a_failing_pass_fails_those_in_it_and_no_one_after() -> None:
+@everywhere
+def test_a_failing_pass_fails_those_in_it_and_no_one_after(seconds: Callable[[int], float]) -> None:
     def fail_on_nine(images: NDArray[np.uint8]) -> None:
         if images[0, 0, 0] == 9:
             msg = "nine"
             raise RuntimeError(msg)
 
     async def run() -> int:
-        batcher = MicroBatcher(FirstPixelClassifier(fail_on_nine), 8)
+        batcher = MicroBatcher(FirstPixelClassifier(fail_on_nine, seconds), 8)
         with pytest.raises(RuntimeError, match="nine"):
             await batcher.classify(tagged_image(9))
-        return int((await batcher.classify(tagged_image(4))).probabilities.argmax())
+        return tag_of(await batcher.classify(tagged_image(4)))[0]
 
     assert asyncio.run(run()) == 4
 
 
-def test_thousands_of_requests_get_their_own_answers_under_random_cancels_and_failures() -> None:
+@everywhere
+def test_thousands_of_images_get_their_own_answers_under_random_cancels_and_failures(
+    seconds: Callable[[int], float],
+) -> None:
     chance = random.Random(0)
 
     def fail_sometimes(_: NDArray[np.uint8]) -> None:
@@ -85,23 +136,24 @@ def test_thousands_of_requests_get_their_own_answers_under_random_cancels_and_fa
             msg = "unlucky"
             raise RuntimeError(msg)
 
-    async def one(batcher: MicroBatcher, tag: int) -> str:
+    async def one(batcher: MicroBatcher, number: int) -> str:
+        tag = number % 10, number // 10 % 101
         await asyncio.sleep(chance.random() * 0.2)
-        task = asyncio.create_task(batcher.classify(tagged_image(tag)))
+        task = asyncio.create_task(batcher.classify(tagged_image(*tag)))
         if chance.random() < 0.2:
             await asyncio.sleep(chance.random() * 0.001)
             task.cancel()
         try:
-            answer = await task
+            classified = await task
         except asyncio.CancelledError:
             return "cancelled"
         except RuntimeError:
             return "failed"
-        return "own" if answer.probabilities.argmax() == tag else "another's"
+        return "own" if tag_of(classified) == tag else "another's"
 
     async def run() -> list[str]:
-        batcher = MicroBatcher(FirstPixelClassifier(fail_sometimes), 16)
-        return await asyncio.gather(*(one(batcher, number % 10) for number in range(4000)))
+        batcher = MicroBatcher(FirstPixelClassifier(fail_sometimes, seconds), 16)
+        return await asyncio.gather(*(one(batcher, number) for number in range(4000)))
 
     outcomes = asyncio.run(run())
     assert set(outcomes) == {"own", "cancelled", "failed"}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import shutil
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,12 @@ def test_a_loaded_artifact_answers_with_ten_probabilities_that_sum_to_one(artifa
     assert probabilities.min() >= 0
     assert probabilities.max() <= 1
     assert probabilities.sum(axis=1) == pytest.approx(np.ones(100), abs=1e-5)
+
+
+def test_it_knows_how_long_a_batch_of_the_sizes_that_were_warmed_up_takes(artifact: Path) -> None:
+    classifier = SavedModelClassifier(artifact, batch_sizes=(1, 4))
+    assert all(0 < classifier.seconds(images) < 1 for images in (1, 4))
+    assert classifier.seconds(3) == math.inf
 
 
 def test_a_batch_is_answered_as_its_images_are_one_by_one(artifact: Path, data: Data) -> None:

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.cores import available_cores
+from app.cores import available_cores, cores_of_a_worker, worker_count
+from app.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,3 +31,14 @@ def test_a_quota_of_cgroup_1_limits_too(tmp_path: Path) -> None:
     (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("100000\n")
     (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
     assert available_cores(tmp_path) == 1
+
+
+def test_auto_is_a_worker_for_each_core() -> None:
+    assert worker_count(Settings(workers="auto")) == available_cores()
+    assert worker_count(Settings(workers=3)) == 3
+
+
+def test_the_cores_are_shared_among_the_workers_and_each_has_one_at_least() -> None:
+    assert cores_of_a_worker(Settings()) == available_cores()
+    assert cores_of_a_worker(Settings(workers="auto")) == 1
+    assert cores_of_a_worker(Settings(workers=10**6)) == 1

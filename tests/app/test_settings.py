@@ -18,6 +18,11 @@ def test_variables_with_the_prefix_are_read_and_others_are_left_alone() -> None:
     assert settings.model_dir == Path("/models/2")
 
 
+@pytest.mark.parametrize(("value", "workers"), [("3", 3), ("auto", "auto")])
+def test_workers_are_a_number_or_auto(value: str, workers: int | str) -> None:
+    assert read_settings({"FASHION_WORKERS": value}).workers == workers
+
+
 def test_an_unknown_variable_stops_the_start_and_is_named_with_the_known_ones() -> None:
     with pytest.raises(StartError, match=r"^FASHION_PROT: expected one of .*FASHION_PORT.*$"):
         read_settings({"FASHION_PROT": "9000"})
@@ -29,6 +34,7 @@ def test_an_unknown_variable_stops_the_start_and_is_named_with_the_known_ones() 
         ("FASHION_PORT", "http"),
         ("FASHION_PORT", "70000"),
         ("FASHION_WORKERS", "0"),
+        ("FASHION_WORKERS", "many"),
         ("FASHION_LOG_FORMAT", "xml"),
         ("FASHION_REQUEST_TIMEOUT_SECONDS", "0"),
     ],

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from app.errors import ImageTooLargeError, InvalidImageError, UnsupportedMediaTypeError
-from app.imaging.decode import FORMATS, MAX_JPEG_SCANS, REDUCED_PIXELS, Decoded, decode
+from app.imaging.decode import FORMATS, MAX_JPEG_SCANS, RAW_BYTES, REDUCED_PIXELS, TINY_BYTES, Decoded, decode, is_tiny
 from tests.conftest import encoded
 
 if TYPE_CHECKING:
@@ -439,3 +439,45 @@ def test_a_jpeg_that_would_be_reduced_below_the_limit_is_refused_all_the_same() 
     assert decoded(data, max_image_pixels=1024 * 1024).pixels.size == (256, 256)
     with pytest.raises(ImageTooLargeError, match="1024 x 1024"):
         decoded(data, max_image_pixels=1024 * 1024 - 1)
+
+
+NOISE = np.random.default_rng(0).integers(0, 256, (28, 28), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("data", "tiny"),
+    [
+        (encoded(NOISE), True),
+        (encoded(Image.fromarray(NOISE).convert("I;16")), True),
+        (NOISE.tobytes(), True),
+        (encoded(Image.new("RGB", (28, 28))), False),
+        (encoded(Image.new("L", (29, 28))), False),
+        (encoded(Image.new("L", (4000, 3000))), False),
+        (encoded(NOISE, "BMP"), False),
+        (encoded(NOISE) + bytes(TINY_BYTES), False),
+        (encoded(NOISE, "JPEG")[:RAW_BYTES].ljust(RAW_BYTES), False),
+        (b"hello", False),
+        (b"", False),
+    ],
+    ids=[
+        "PNG",
+        "16 bits",
+        "raw",
+        "colours",
+        "one column more",
+        "photo",
+        "BMP",
+        "long",
+        "784 bytes of JPEG",
+        "text",
+        "no",
+    ],
+)
+def test_only_what_takes_no_time_to_decode_is_tiny(data: bytes, *, tiny: bool) -> None:
+    assert is_tiny(data) == tiny
+
+
+def test_a_png_with_a_second_header_is_not_tiny_since_that_one_counts() -> None:
+    forged = encoded(NOISE)[:33] + encoded(Image.new("L", (300, 300)))[8:]
+    assert decode(forged, "", 10**6).pixels.size == (300, 300)
+    assert not is_tiny(forged)

@@ -1,0 +1,52 @@
+"""Answers `POST /predict` past FastAPI's middleware, router and dependencies, which take as long as all the rest."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from fastapi.exceptions import RequestValidationError
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from app.dependencies import wishes_of
+from app.problems import invalid_request
+from app.routes import predict
+from app.tracing import RequestTracing
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from app.predictor import Predictor
+    from app.settings import Settings
+
+
+class DirectPredict:
+    """Pure ASGI around FastAPI: calls the very function that FastAPI documents and could call.
+
+    A test asks both ways the same and compares the answers.
+    """
+
+    def __init__(self, app: ASGIApp, predictor: Predictor, settings: Settings) -> None:
+        """Take the app that answers everything else, and what FastAPI would inject."""
+        self._app = app
+        self._predictor = predictor
+        self._settings = settings
+        self._traced = RequestTracing(self._predict)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "http" and scope["path"] == "/predict" and scope["method"] == "POST":
+            await self._traced(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _predict(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            response = await predict(request, self._predictor, self._settings, wishes_of(scope["query_string"]))
+        except RequestValidationError as error:
+            response = invalid_request(error)
+        except ClientDisconnect:  # nobody hears it, and it is no failure of ours
+            response = Response(status_code=HTTPStatus.BAD_REQUEST)
+        await response(scope, receive, send)

@@ -1,0 +1,144 @@
+"""Takes the files of one field out of a multipart body while it arrives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NoReturn
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from app.errors import InvalidRequestError
+
+MULTIPART = "multipart/form-data"
+MAX_OTHER_FIELDS = 16
+"""Most fields beside the files: whoever sends more means another service."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One picture as sent; `media_type` and `filename` are what the sender says."""
+
+    data: bytes
+    media_type: str
+    filename: str | None = None
+
+
+class Form:
+    """Is given a body piece by piece and keeps the files of one field in memory; the rest it only counts.
+
+    Starlette's own parser writes every piece to a temporary file and awaits each: that takes longer than the model.
+    """
+
+    def __init__(self, content_type: str, field: str, max_files: int) -> None:
+        """Take the header that holds the boundary, which field counts, and how many files at most.
+
+        Raises:
+            InvalidRequestError: There is no boundary.
+        """
+        self._field = field
+        self._max_files = max_files
+        self._fields: list[str] = []
+        self._files = 0
+        self._uploads: list[Upload] = []
+        self._headers: dict[bytes, bytes] = {}
+        self._header_name = self._header_value = b""
+        self._name = ""
+        self._filename: str | None = None
+        self._pieces: list[bytes] = []
+        self._ended = False
+        boundary = parse_options_header(content_type)[1].get(b"boundary")
+        if not boundary:
+            self._refuse("Missing boundary in multipart.")
+        try:
+            self._parser = MultipartParser(
+                boundary,
+                {
+                    "on_part_begin": self._begin_part,
+                    "on_header_field": self._take_header_name,
+                    "on_header_value": self._take_header_value,
+                    "on_header_end": self._end_header,
+                    "on_headers_finished": self._end_headers,
+                    "on_part_data": self._take_data,
+                    "on_part_end": self._end_part,
+                    "on_end": self._end,
+                },
+            )
+        except FormParserError:
+            self._refuse("Invalid multipart data.")
+
+    def write(self, chunk: bytes) -> None:
+        """Take the next piece of the body.
+
+        Raises:
+            InvalidRequestError: It is malformed, or there are too many files or fields.
+        """
+        try:
+            self._parser.write(chunk)
+        except FormParserError:
+            self._refuse("Invalid multipart data.")
+
+    def uploads(self) -> list[Upload]:
+        """Return the files in order.
+
+        Raises:
+            InvalidRequestError: There is none, or the body has not come to its end.
+        """
+        if not self._ended:
+            self._refuse("It ends before its last boundary.")
+        if not self._uploads:
+            fields = ", ".join(f"`{name}`" for name in dict.fromkeys(self._fields)) or "none"
+            msg = f"Expected a file in the field `{self._field}`, received the fields: {fields}."
+            raise InvalidRequestError(msg)
+        return self._uploads
+
+    def _begin_part(self) -> None:
+        self._headers, self._pieces = {}, []
+
+    def _take_header_name(self, data: bytes, start: int, end: int) -> None:
+        self._header_name += data[start:end]
+
+    def _take_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._header_value += data[start:end]
+
+    def _end_header(self) -> None:
+        self._headers[self._header_name.lower()] = self._header_value
+        self._header_name = self._header_value = b""
+
+    def _end_headers(self) -> None:
+        _, options = parse_options_header(self._headers.get(b"content-disposition"))
+        if b"name" not in options:
+            self._refuse('The Content-Disposition header field "name" must be provided.')
+        self._name = _text(options[b"name"])
+        self._filename = _text(options[b"filename"]) if b"filename" in options else None
+        if self._filename is None:
+            if len(self._fields) - self._files >= MAX_OTHER_FIELDS:
+                self._refuse(f"Too many fields. Maximum number of fields is {MAX_OTHER_FIELDS}.")
+        else:
+            self._files += 1
+            if self._files > self._max_files:
+                self._refuse(f"Too many files. Maximum number of files is {self._max_files}.")
+
+    def _take_data(self, data: bytes, start: int, end: int) -> None:
+        if self._name == self._field and self._filename is not None:
+            self._pieces.append(data[start:end])
+
+    def _end_part(self) -> None:
+        self._fields.append(self._name)
+        if self._name == self._field and self._filename is not None:
+            media_type = self._headers.get(b"content-type", b"").decode("latin-1").lower()
+            self._uploads.append(Upload(b"".join(self._pieces), media_type, self._filename))
+
+    def _end(self) -> None:
+        self._ended = True
+
+    def _refuse(self, reason: str) -> NoReturn:
+        msg = f"Expected a {MULTIPART} body of at most {self._max_files} files, received a bad one: {reason}"
+        raise InvalidRequestError(msg)
+
+
+def _text(name: bytes) -> str:
+    try:
+        return name.decode()
+    except UnicodeDecodeError:
+        return name.decode("latin-1")

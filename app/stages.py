@@ -1,0 +1,55 @@
+"""Times the stages of an answer, for its `Server-Timing` header."""
+
+from __future__ import annotations
+
+import time
+from typing import Literal, get_args
+
+Stage = Literal["receive", "decode", "convert", "queue", "infer", "serialise"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+
+
+class Stages:
+    """A stopwatch: every moment since it was made belongs to one stage.
+
+    `queue` is all that a picture waits for: a thread to be decoded in, its batch, its turn on the event loop.
+    """
+
+    __slots__ = ("_images", "_last", "_seconds")
+
+    def __init__(self) -> None:
+        """Start the first stage."""
+        self._seconds: dict[Stage, float] = {}
+        self._images = 0
+        self._last = time.perf_counter()
+
+    def end(self, stage: Stage, at: float | None = None) -> None:
+        """Say that what ran since the last call was this stage; one that comes again is added up.
+
+        Args:
+            stage: What ran.
+            at: When it ended, by `time.perf_counter`; None for now.
+        """
+        now = time.perf_counter() if at is None else at
+        self._seconds[stage] = self._seconds.get(stage, 0.0) + now - self._last
+        self._last = now
+
+    def end_pass(self, started: float, ended: float, images: int) -> None:
+        """Say when the forward pass ran, and with how many images."""
+        self.end("queue", started)
+        self.end("infer", ended)
+        self.end("queue")
+        self._images = images
+
+    def header(self) -> str:
+        """Return the value of the header: what ran, in milliseconds.
+
+        Source:
+            W3C Server Timing, section 3.
+        """
+        batch = f';desc="batch of {self._images}"' if self._images else ""
+        return ", ".join(
+            f"{stage};dur={1000 * self._seconds[stage]:.3f}{batch if stage == 'queue' else ''}"
+            for stage in STAGES
+            if stage in self._seconds
+        )

@@ -1,0 +1,130 @@
+"""`python -m benchmarks.stages`: how much processor time does each stage of an answer take?"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+import time
+import timeit
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+from pydantic_core import to_json
+
+from app.batching import MicroBatcher, batch_sizes
+from app.classifier import Answers, SavedModelClassifier
+from app.forms import MULTIPART, Form, Upload
+from app.imaging.conversion import Mode, convert
+from app.imaging.decode import decode
+from app.model_card import IMAGE_SHAPE
+from app.predictor import Predictor
+from app.settings import Settings
+from benchmarks.photos import table
+from training.machine import machine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from app.classifier import Classifier
+    from app.model_card import ModelCard
+
+BOUNDARY = "----benchmark"
+SECONDS = 0.02
+"""How long a round repeats a stage, so that the clock's own cost does not count."""
+
+
+class NoModel:
+    """Answers at once, so that what is left is what the batcher itself takes."""
+
+    def __init__(self, card: ModelCard, answers: Answers) -> None:
+        """Take what to answer, one row for each image of the largest batch."""
+        self.card = card
+        self._answers = answers
+
+    def classify(self, images: NDArray[np.uint8]) -> Answers:
+        """Return as many rows as there are images."""
+        return Answers(*(of_all[: len(images)] for of_all in self._answers))
+
+    def seconds(self, images: int) -> float:  # noqa: ARG002  any number
+        """Return what it takes."""
+        return 0.0
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.stages", description=__doc__)
+    parser.add_argument("--model", type=Path, default=Settings().model_dir, metavar="FOLDER", help="the artifact")
+    parser.add_argument("--rounds", type=int, default=15, metavar="N", help="how often each is timed (default: 15)")
+    given = parser.parse_args()
+    sizes = batch_sizes(Settings().max_forward_images)
+    classifier = SavedModelClassifier(given.model, sizes, threads=1)
+    rows = [(name, f"{measure(stage, given.rounds):.1f}") for name, stage in stages(classifier, sizes)]
+    print(f"median of {given.rounds} rounds, {given.model}, one thread on {machine()}\n")
+    print(table(("microseconds of processor time to", "median"), rows))
+
+
+def stages(classifier: Classifier, sizes: Sequence[int]) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Yield what to time: a grey 28x28 picture on its way, by name."""
+    image = np.random.default_rng(0).integers(0, 256, IMAGE_SHAPE, np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    picture, most = buffer.getvalue(), sizes[-1]
+    body = _form(picture)
+    settings = Settings()
+    limit = settings.max_image_pixels
+    decoded = decode(picture, "", limit)
+    batch = np.stack([image] * most)
+    idle = NoModel(classifier.card, classifier.classify(batch))
+    idle_predictor = Predictor(idle, settings, 1)
+    answer = asyncio.run(_predict(Predictor(classifier, settings, 1), picture, 1))
+    yield "receive a form", lambda: _read(body)
+    yield "decode", lambda: decode(picture, "", limit)
+    yield "convert", lambda: convert(decoded.pixels, Mode.AUTO)
+    yield f"batch {most}, without the model", lambda: asyncio.run(_classify(idle, batch))
+    for size in sizes:
+        yield f"infer {size}", partial(classifier.classify, batch[:size])
+    yield "serialise", lambda: to_json(answer)
+    yield (
+        f"answer {most}, all but HTTP, without the model",
+        lambda: asyncio.run(_predict(idle_predictor, picture, most)),
+    )
+
+
+def measure(stage: Callable[[], object], rounds: int) -> float:
+    """Return the median of a stage in microseconds of processor time, which other programs change little."""
+    stage()
+    calls = max(1, round(SECONDS / max(timeit.timeit(stage, timer=time.process_time, number=1), 1e-6)))
+    times = timeit.repeat(stage, timer=time.process_time, number=calls, repeat=rounds)
+    return 1e6 / calls * float(np.median(times))
+
+
+def _form(picture: bytes) -> bytes:
+    head = 'Content-Disposition: form-data; name="file"; filename="picture.png"\r\nContent-Type: image/png'
+    return b"".join((f"--{BOUNDARY}\r\n{head}\r\n\r\n".encode(), picture, f"\r\n--{BOUNDARY}--\r\n".encode()))
+
+
+def _read(body: bytes) -> list[Upload]:
+    form = Form(f"{MULTIPART}; boundary={BOUNDARY}", "file", 1)
+    form.write(body)
+    return form.uploads()
+
+
+async def _classify(classifier: Classifier, images: NDArray[np.uint8]) -> None:
+    batcher = MicroBatcher(classifier, len(images))
+    await asyncio.gather(*map(batcher.classify, images))
+
+
+async def _predict(predictor: Predictor, picture: bytes, times: int) -> dict[str, Any]:
+    """Answer the same picture that often at a time, and return one answer."""
+    answer, *_ = await asyncio.gather(*(predictor.predict(picture, "", Mode.AUTO) for _ in range(times)))
+    return answer
+
+
+if __name__ == "__main__":
+    main()

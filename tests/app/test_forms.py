@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import pytest
+
+from app.errors import InvalidRequestError
+from app.forms import MAX_OTHER_FIELDS, Form, Upload
+
+TYPE = "multipart/form-data; boundary=frontier"
+
+
+def part(disposition: str, data: bytes = b"data", more: str = "") -> bytes:
+    return f"--frontier\r\nContent-Disposition: form-data; {disposition}\r\n{more}\r\n".encode() + data + b"\r\n"
+
+
+def read(body: bytes, piece: int = 2**16, max_files: int = 2, content_type: str = TYPE) -> list[Upload]:
+    """Read the field `file` of a body that comes in pieces of that many bytes."""
+    form = Form(content_type, "file", max_files)
+    for start in range(0, len(body), piece):
+        form.write(body[start : start + piece])
+    return form.uploads()
+
+
+END = b"--frontier--\r\n"
+BINARY = bytes(range(256)) + b"\r\n--frontie\r\n--\r\r\n"
+
+
+@pytest.mark.parametrize("piece", [1, 2, 7, 50, 2**16])
+def test_files_arrive_whole_and_in_order_in_pieces_of_any_size(piece: int) -> None:
+    body = part('name="file"; filename="a.png"', BINARY, "Content-Type: image/PNG\r\n")
+    body += part('name="other"; filename="b.png"') + part('name="file"') + part('filename="c"; name="file"', b"") + END
+    assert read(body, piece, max_files=3) == [Upload(BINARY, "image/png", "a.png"), Upload(b"", "", "c")]
+
+
+@pytest.mark.parametrize(
+    ("head", "filename"),
+    [
+        ('filename="été.png"', "été.png"),
+        ('filename=""', ""),
+        (r'filename="say \"cheese\".png"', 'say "cheese".png'),
+        (r'filename="C:\\photos\\a.png"', "a.png"),
+        ("filename=bare.png", "bare.png"),
+    ],
+)
+def test_names_are_what_browsers_mean(head: str, filename: str) -> None:
+    (upload,) = read(part(f'name="file"; {head}') + END)
+    assert upload.filename == filename
+
+
+def test_a_name_that_is_not_utf_8_is_latin_1() -> None:
+    (upload,) = read(part('name="file"; filename="?"').replace(b"?", b"\xe9") + END)
+    assert upload.filename == "é"
+
+
+def test_what_stands_before_and_after_the_parts_is_nothing() -> None:
+    assert len(read(b"\r\n" + part('name="file"; filename="a"') + END + b"epilogue")) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "It ends before its last boundary"),
+        (part('name="file"; filename="a"'), "It ends before its last boundary"),
+        (part('name="file"; filename="a"')[:-10], "It ends before its last boundary"),
+        (b"--other\r\n", "Invalid multipart data"),
+        (b"--frontier\r\nno colon\r\n\r\n" + END, "Invalid multipart data"),
+        (b"--frontier\r\n: nameless\r\n\r\n" + END, "Invalid multipart data"),
+        (b"--frontier\r\nX: " + bytes(20_000), "Invalid multipart data"),
+        (b"--frontier\r\n" + b"X: y\r\n" * 100, "Invalid multipart data"),
+        (part("nothing"), '"name" must be provided'),
+        (b"--frontier\r\n\r\n", '"name" must be provided'),
+        (part('name="file"; filename="a"') * 3 + END, "Maximum number of files is 2"),
+        (part('name="other"; filename="a"') * 3 + END, "Maximum number of files is 2"),
+        (part('name="x"') * (MAX_OTHER_FIELDS + 1) + END, "Maximum number of fields is 16"),
+    ],
+)
+def test_a_malformed_body_is_refused_with_the_reason(body: bytes, reason: str) -> None:
+    with pytest.raises(InvalidRequestError, match=reason):
+        read(body)
+
+
+@pytest.mark.parametrize("content_type", ["multipart/form-data", "multipart/form-data; boundary="])
+def test_a_body_without_a_boundary_is_refused(content_type: str) -> None:
+    with pytest.raises(InvalidRequestError, match="Missing boundary"):
+        read(END, content_type=content_type)
+
+
+def test_a_boundary_longer_than_any_is_refused() -> None:
+    with pytest.raises(InvalidRequestError, match="Invalid multipart data"):
+        read(END, content_type=TYPE + "x" * 1000)
+
+
+def test_as_many_other_fields_as_are_allowed_may_stand_beside_the_file() -> None:
+    assert len(read(part('name="x"') * MAX_OTHER_FIELDS + part('name="file"; filename="a"') + END)) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "fields"),
+    [
+        (part('name="picture"; filename="a"') + part('name="x"') * 2 + END, "`picture`, `x`"),
+        (part('name="file"', b"text") + END, "`file`"),
+        (END, "none"),
+    ],
+)
+def test_a_body_without_the_file_is_refused_with_the_fields_it_has(body: bytes, fields: str) -> None:
+    with pytest.raises(
+        InvalidRequestError, match=f"Expected a file in the field `file`, received the fields: {fields}"
+    ):
+        read(body)

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import pickle
+import socket
+import sys
+
+import pytest
+
+from app.ports import SharedPort, shared
+
+
+def bound() -> socket.socket:
+    free = socket.socket()
+    free.bind(("127.0.0.1", 0))
+    return free
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the workers accept from one socket")
+def test_a_shared_port_arrives_as_another_socket_that_gets_its_share_of_connections() -> None:
+    address = (before := bound()).getsockname()
+    with shared(before) as parent, pickle.loads(pickle.dumps(parent)) as one, pickle.loads(pickle.dumps(parent)) as two:  # noqa: S301  our own
+        assert before.fileno() == -1
+        assert {one.getsockname(), two.getsockname(), parent.getsockname()} == {address}
+        one.listen()
+        two.listen()
+        callers = [socket.create_connection(address) for _ in range(64)]
+        shares = []
+        for listener in (one, two):
+            listener.settimeout(0)
+            shares.append(0)
+            while True:
+                try:
+                    listener.accept()[0].close()
+                except BlockingIOError:
+                    break
+                shares[-1] += 1
+        for caller in callers:
+            caller.close()
+    assert sum(shares) == 64
+    assert min(shares) > 10  # a fair coin gives fewer once in a hundred million times
+
+
+def test_elsewhere_than_on_linux_the_socket_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with bound() as before:
+        assert shared(before) is before
+        assert not isinstance(before, SharedPort)

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import time
+
+from app.stages import Stages
+
+
+def test_every_moment_belongs_to_one_stage_and_what_waits_is_added_up() -> None:
+    stages = Stages()
+    started = time.perf_counter()
+    stages.end("receive", started + 1)
+    stages.end("queue", started + 1.25)
+    stages.end("decode", started + 3)
+    stages.end_pass(started + 4, started + 6, images=7)
+    stages.end("serialise", started + 6.5)
+    durations = dict(part.split(";", 1) for part in stages.header().split(", "))
+    assert list(durations) == ["receive", "decode", "queue", "infer", "serialise"]
+    assert durations["decode"] == "dur=1750.000"
+    assert durations["infer"] == "dur=2000.000"
+    assert durations["queue"].endswith(';desc="batch of 7"')
+    queue_milliseconds = float(durations["queue"].partition(";")[0].removeprefix("dur="))
+    assert queue_milliseconds < 1250  # the pass is told after the fact: what lies between then and now waited too
+
+
+def test_stages_that_were_not_reached_are_left_out() -> None:
+    stages = Stages()
+    assert stages.header() == ""
+    stages.end("receive")
+    assert stages.header().startswith("receive;dur=0.")
