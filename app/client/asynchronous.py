@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
@@ -63,9 +64,10 @@ class AsyncFashionClient:
         limits = exchange.read(await self._send("GET", "/model"), exchange.LIMITS).limits
         answer = partial(self._answer, conversion=conversion)
         work = _from_a_thread(batches(pictures, limits, at_once))
-        async for outcomes in in_tasks(answer, work, at_once, ordered=ordered):
-            for outcome in outcomes:
-                yield outcome
+        async with aclosing(in_tasks(answer, work, at_once, ordered=ordered)) as answered:
+            async for outcomes in answered:
+                for outcome in outcomes:
+                    yield outcome
 
     async def classes(self) -> tuple[ClassName, ...]:
         """Return the ten classes in the order of the probabilities."""

@@ -41,6 +41,9 @@ class FashionClient:
             timeout_seconds: How long each sending may take to be answered.
             retries: How often to send again what was refused with 503 or met no service. `Retry-After` is kept.
             http: A client of httpx to send with, for credentials or certificates; it is closed with this one.
+
+        Raises:
+            httpx.InvalidURL: The address is none.
         """
         self.url = exchange.service_url(url)
         self._timeout_seconds = timeout_seconds

@@ -73,7 +73,8 @@ KINDS: dict[str, type[ServiceError]] = {
 }
 """The exception for each problem code."""
 
-_PASSING = {httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE}  # the first comes from a proxy without a service
+# The first two come from proxies: too many calls in a time, and no service behind it yet.
+_PASSING = {httpx.codes.TOO_MANY_REQUESTS, httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE}
 _NOT_CONNECTED = (httpx.ConnectTimeout, httpx.NetworkError, httpx.RemoteProtocolError)
 _OWN_MACHINE = {"localhost", "127.0.0.1", "::1"}
 
@@ -121,9 +122,8 @@ def read(response: httpx.Response, shape: TypeAdapter[Shape]) -> Shape:
     try:
         if response.is_success:
             return shape.validate_json(response.content)
-        error = error_of(
-            Problem.model_validate_json(response.content), retry_after_seconds(response) or LEAST_WAIT_SECONDS
-        )
+        problem = Problem.model_validate_json(response.content)
+        error = error_of(problem, retry_after_seconds(response) or LEAST_WAIT_SECONDS)
     except ValidationError:
         error = None
     if error is None:

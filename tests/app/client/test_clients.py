@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import re
 import socket
 import subprocess
 import sys
 import time
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from operator import methodcaller
@@ -20,6 +22,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from app import errors
 from app.client import (
+    AsyncFashionClient,
     Conversion,
     FashionClient,
     ImageTooLargeError,
@@ -164,6 +167,18 @@ def test_pictures_are_read_only_as_outcomes_are_used(url: str) -> None:
         outcomes.close()
 
 
+def test_whoever_stops_early_leaves_no_task_behind(url: str) -> None:
+    async def stop_after_one() -> int:
+        async with AsyncFashionClient(url) as client:
+            async with aclosing(client.predict_many([BOOT] * 500)) as outcomes:
+                async for outcome in outcomes:
+                    assert outcome.prediction
+                    break
+            return len(asyncio.all_tasks())
+
+    assert asyncio.run(stop_after_one()) == 1
+
+
 def test_a_picture_that_is_refused_for_now_is_sent_again_and_the_others_are_not(ask: Ask) -> None:
     service = ScriptedService(
         JSONResponse({"limits": LIMITS | {"max_batch_files": 64}}),
@@ -262,8 +277,8 @@ def test_who_is_asked_to_come_back_in_an_hour_is_told_so_at_once(ask: Ask) -> No
     assert caught.value.retry_after_seconds == 3600
 
 
-def test_a_proxy_whose_service_starts_is_asked_again(ask: Ask, answer: Response) -> None:
-    service = ScriptedService(HTMLResponse("<h1>502 Bad Gateway</h1>", 502), answer)
+def test_a_proxy_that_counts_calls_or_whose_service_starts_is_asked_again(ask: Ask, answer: Response) -> None:
+    service = ScriptedService(HTMLResponse("<h1>Bad Gateway</h1>", 502), HTMLResponse("<h1>Slower</h1>", 429), answer)
     with listening(service) as url:
         assert ask(url, lambda client: client.predict(BOOT)).prediction.label == "Ankle boot"
 
