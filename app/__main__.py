@@ -52,7 +52,7 @@ def predict(options: argparse.Namespace, settings: Settings, parser: argparse.Ar
     Raises:
         StartError: The model cannot be loaded.
     """
-    from app import local  # noqa: PLC0415  who starts workers needs neither OpenCV nor NumPy besides
+    from app import local  # noqa: PLC0415  what starts workers needs no OpenCV
 
     names = find_pictures(options.pictures, parser)
     with Listing(options.format, names, sys.stdout, sys.stderr) as listing:

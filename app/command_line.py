@@ -41,7 +41,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     formats = parser.add_mutually_exclusive_group()
     formats.set_defaults(format=FORMATS[0])
     formats.add_argument("--json", dest="format", action="store_const", const="json", help="an object a line")
-    formats.add_argument("--csv", dest="format", action="store_const", const="csv", help="with a line of names first")
+    formats.add_argument("--csv", dest="format", action="store_const", const="csv", help="names of columns first")
 
 
 def find_pictures(arguments: Sequence[str], parser: ArgumentParser) -> list[str]:
