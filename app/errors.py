@@ -11,6 +11,7 @@ ServiceError                    500 internal
 └── RequestTimeoutError         504 timeout
 
 StartError                      no request: the service does not start
+UnreachableError                no answer: raised by the client alone
 """
 
 from __future__ import annotations
@@ -23,12 +24,20 @@ class StartError(Exception):
     """The service cannot start; its message is one line that names what was expected and what was found."""
 
 
+class UnreachableError(Exception):
+    """Nothing that is the service answers where the client asks; its message is one line that says what does."""
+
+
 class ServiceError(Exception):
-    """A request that gets a problem for an answer; its message becomes `detail`, so it says what to do next."""
+    """A request that gets a problem for an answer; its message becomes `detail`, so it says what to do next.
+
+    The client raises the very same classes.
+    """
 
     status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
     code: ClassVar[str] = "internal"
     title: ClassVar[str] = "The service failed"
+    retry_after_seconds: int | None = None
 
     @property
     def detail(self) -> str:

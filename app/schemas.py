@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.model_card import ModelCard  # noqa: TC001  pydantic reads it when the class is made
 
 Probability = Annotated[float, Field(ge=0, le=1, examples=[0.9981])]
+
+Conversion = Literal["auto", "photo", "none"]
+"""What the query may ask for: `app.imaging.conversion.Mode`, for those who are not to import OpenCV."""
 
 
 class Answer(BaseModel):

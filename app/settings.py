@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PREFIX = "FASHION_"
+OF_THE_CLIENT = PREFIX + "URL"
+"""Where `app.client` asks; no setting of the service, and no mistake beside those."""
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -69,7 +71,8 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     Raises:
         StartError: A variable with the prefix is unknown, or a value does not fit.
     """
-    given = {name.removeprefix(PREFIX).lower(): name for name in environment if name.upper().startswith(PREFIX)}
+    ours = (name for name in environment if name.upper().startswith(PREFIX) and name != OF_THE_CLIENT)
+    given = {name.removeprefix(PREFIX).lower(): name for name in ours}
     if unknown := sorted(set(given) - set(Settings.model_fields)):
         known = ", ".join(PREFIX + name.upper() for name in Settings.model_fields)
         msg = f"{given[unknown[0]]}: expected one of {known}, found an unknown setting"

@@ -5,15 +5,20 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import socket
+import threading
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import structlog
+import uvicorn
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from app.logs import configure_logging
 from app.main import create_app
 from app.settings import Settings
 from tests.fakes import FirstPixelClassifier
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+    from starlette.types import ASGIApp
 
     from training.config import TrainingConfig
 
@@ -85,12 +91,41 @@ def client(classifier: FirstPixelClassifier) -> Iterator[TestClient]:
 
 
 @pytest.fixture
+def url(classifier: FirstPixelClassifier) -> Iterator[str]:
+    """Return where the service listens."""
+    with listening(create_app(Settings(), classifier)) as url:
+        yield url
+
+
+@contextmanager
+def listening(app: ASGIApp) -> Iterator[str]:
+    """Serve an app on a free port of this machine, in a thread; with a lifespan if it has one."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        free.listen(128)
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, ws="none"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [free]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{free.getsockname()[1]}"  # it is bound: who comes too early waits
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@pytest.fixture
 def restored_logging() -> Iterator[None]:
     root = logging.getLogger()
     before = root.handlers[:], root.level
     yield
     root.handlers[:], root.level = before
     structlog.reset_defaults()
+
+
+@pytest.fixture
+def quiet(restored_logging: None) -> None:  # noqa: ARG001  undoes what this does
+    """Keep the log of a service in this process out of what a command prints."""
+    configure_logging(Settings(log_level="error"))
 
 
 def encoded(image: NDArray[np.uint8] | Image.Image, kind: str = "PNG", **options: object) -> bytes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
+    from starlette.responses import Response
+    from starlette.types import Receive, Scope, Send
 
 
 def make_card(files: dict[str, str] | None = None) -> ModelCard:
@@ -93,6 +97,33 @@ class FirstPixelClassifier:
         for place, probability in enumerate((0.91, 0.05)):
             probabilities[np.arange(len(images)), (images[:, 0, 0] + place) % len(LABELS)] = probability
         return Answers(probabilities, (images[:, 0, 1] % 101).astype(np.float32) / np.float32(100))
+
+
+class ScriptedService:
+    """Answers each call with the next response of a script, the last again and again; ASGI.
+
+    Attributes:
+        times: When each call came, in seconds.
+        most_at_once: How many calls were open at a time.
+    """
+
+    def __init__(self, *script: Response, delay_seconds: float = 0) -> None:
+        self.times: list[float] = []
+        self.most_at_once = 0
+        self._script = script
+        self._delay_seconds = delay_seconds
+        self._open = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        response = self._script[min(len(self.times), len(self._script) - 1)]
+        self.times.append(time.monotonic())
+        self._open += 1
+        self.most_at_once = max(self.most_at_once, self._open)
+        await asyncio.sleep(self._delay_seconds)
+        await response(scope, receive, send)
+        self._open -= 1
 
 
 def tagged_image(class_id: int, familiarity_percent: int = 50) -> NDArray[np.uint8]:

@@ -5,15 +5,30 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from fastapi.testclient import TestClient
+from PIL import Image
 
 from app import errors
-from app.classifier import SavedModelClassifier
+from app.classifier import Answers, SavedModelClassifier
+from app.client import FashionClient
+from app.client.__main__ import main as client_command
 from app.main import create_app
 from app.model_card import SplitMetrics, read_verified
 from app.settings import PREFIX, Settings
+from tests.conftest import encoded, listening
+from tests.fakes import FirstPixelClassifier, tagged_image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from app.schemas import Conversion
+    from training.data import Data
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -30,6 +45,74 @@ def test_the_first_request_gives_the_answer_that_stands_beside_it() -> None:
     assert answer["prediction"].pop("probability") == pytest.approx(shown["prediction"].pop("probability"), abs=2e-4)
     assert answer.pop("familiarity") == pytest.approx(shown.pop("familiarity"), abs=2e-3)
     assert answer == shown
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[str]:
+    """Return where the shipped model is served."""
+    with listening(create_app(Settings(), SavedModelClassifier(ROOT / Settings().model_dir))) as url:
+        yield url
+
+
+def python_examples() -> list[str]:
+    return re.findall(r"```python\n(.+?)```", README, re.DOTALL)
+
+
+def printed(example: str) -> list[str]:
+    """Return what an example says that it prints: the comments after its calls of `print`."""
+    return re.findall(r"^ *print\(.+\)  # (.+)$", example, re.MULTILINE)
+
+
+@pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize("example", python_examples(), ids=["client", "async client", "httpx"])
+def test_the_python_examples_print_what_stands_beside_them(
+    example: str, service: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    exec(example.replace("http://localhost:8000", service), {})  # noqa: S102  the README's own
+    assert printed(example)
+    assert capsys.readouterr().out.splitlines() == printed(example)
+
+
+@pytest.mark.usefixtures("quiet")
+def test_the_command_line_lists_what_stands_below_it(
+    service: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("FASHION_URL", service)
+    ((arguments, listing),) = re.findall(r"\$ \.venv/bin/python -m app\.client (.+)\n((?:    .+\n)+)", README)
+    shown = [line.strip().removesuffix("...") for line in listing.splitlines()]
+    assert client_command(["docs/boot.png" if one == "docs" else one for one in arguments.split()]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.startswith(start) for line, start in zip(lines, shown, strict=True)] == [True] * len(shown)
+
+
+def test_the_answer_on_why_not_everything_is_a_bag_is_measured(service: str, data: Data) -> None:
+    large = (Image.fromarray(255 - image).resize((400, 400), Image.Resampling.BICUBIC) for image in data.test.images)
+    pictures = [encoded(image, "JPEG") for image in large]
+    stated = re.findall(r"(\d+) get their label then, none of them familiar, and (\d+) with `auto`", README)[0]
+    with FashionClient(service) as client:
+        conversions: tuple[Conversion, Conversion] = ("none", "auto")
+        for conversion, right in zip(conversions, stated, strict=True):
+            answers = [one.prediction for one in client.predict_many(pictures, conversion=conversion) if one.prediction]
+            found = sum(one.prediction.class_id == int(i) for one, i in zip(answers, data.test.class_ids, strict=True))
+            assert found == pytest.approx(int(right), abs=2)
+            assert conversion == "auto" or not any(one.familiar for one in answers)
+
+
+def test_the_answer_on_own_classes_is_true() -> None:
+    class CatOrDog(FirstPixelClassifier):
+        def __init__(self) -> None:
+            super().__init__()
+            self.card = self.card.model_copy(update={"labels": ("cat", "dog")})
+
+        def classify(self, images: NDArray[np.uint8]) -> Answers:
+            return Answers(*(part[:, :2] if part.ndim > 1 else part for part in super().classify(images)))
+
+    with TestClient(create_app(Settings(), CatOrDog())) as client:
+        answer = client.post("/predict", content=encoded(tagged_image(1))).json()
+    assert [one["label"] for one in answer["probabilities"]] == ["cat", "dog"]
+    assert answer["prediction"]["label"] == "dog"
 
 
 def test_the_table_of_settings_is_the_settings() -> None:

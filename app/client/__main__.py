@@ -1,0 +1,44 @@
+"""`python -m app.client PICTURE...`: has a service classify pictures."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+import httpx
+
+from app.client.blocking import FashionClient
+from app.client.exchange import DEFAULT_URL, URL_VARIABLE
+from app.command_line import STANDARD_INPUT, add_arguments, find_pictures, run
+from app.errors import ServiceError, UnreachableError
+from app.tabulate import Listing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Classify the pictures that are named, and return 0 if every one was answered, otherwise 1."""
+    parser = argparse.ArgumentParser(prog="python -m app.client", description="Have a service classify pictures.")
+    add_arguments(parser)
+    parser.add_argument("--url", help=f"where the service is (default: {URL_VARIABLE}, or {DEFAULT_URL})")
+    options = parser.parse_args(arguments)
+    names = find_pictures(options.pictures, parser)
+    try:
+        client = FashionClient(options.url)
+    except httpx.InvalidURL as error:
+        parser.error(f"expected an address as {DEFAULT_URL}, found {options.url}: {error}")
+    pictures = (sys.stdin.buffer if name == STANDARD_INPUT else name for name in names)
+    try:
+        with client, Listing(options.format, names, sys.stdout, sys.stderr) as listing:
+            for name, outcome in zip(names, client.predict_many(pictures, conversion=options.conversion), strict=True):
+                listing.add(name, outcome)
+    except (ServiceError, UnreachableError) as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 1
+    return 1 if listing.refused else 0
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,124 @@
+"""The client for an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
+
+import httpx
+
+from app.client import exchange
+from app.client.batch import Batch, batches
+from app.client.pictures import load, name_of
+from app.concurrency import in_tasks
+from app.errors import ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+
+    from app.client.batch import Loaded
+    from app.client.pictures import P, Picture
+    from app.outcomes import Outcome
+    from app.schemas import BatchItem, ClassName, Conversion, ModelInformation, Prediction
+
+
+class AsyncFashionClient:
+    """Does what `FashionClient` does, without blocking; pictures are read in threads."""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        timeout_seconds: float = exchange.TIMEOUT_SECONDS,
+        retries: int = exchange.RETRIES,
+        http: httpx.AsyncClient | None = None,
+    ) -> None:
+        """Prepare to ask, as `FashionClient` does."""
+        self.url = exchange.service_url(url)
+        self._timeout_seconds = timeout_seconds
+        self._retries = retries
+        self._http = http or httpx.AsyncClient(trust_env=exchange.trusts_environment(self.url))
+
+    async def predict(self, picture: Picture, *, conversion: Conversion = "auto", preview: bool = False) -> Prediction:
+        """Classify one picture, as `FashionClient.predict`."""
+        params, headers = exchange.query(conversion, preview=preview), {"Content-Type": exchange.BYTES}
+        content = await asyncio.to_thread(load, picture)
+        response = await self._send("POST", "/predict", params=params, content=content, headers=headers)
+        return exchange.read(response, exchange.PREDICTION)
+
+    async def predict_batch(
+        self, pictures: Iterable[Picture], *, conversion: Conversion = "auto", preview: bool = False
+    ) -> tuple[BatchItem, ...]:
+        """Classify a few pictures in one request, as `FashionClient.predict_batch`."""
+        params = exchange.query(conversion, preview=preview)
+        files = exchange.form([(name_of(picture), await asyncio.to_thread(load, picture)) for picture in pictures])
+        response = await self._send("POST", "/predict/batch", params=params, files=files)
+        return exchange.read(response, exchange.BATCH).results
+
+    async def predict_many(
+        self, pictures: Iterable[P], *, conversion: Conversion = "auto", at_once: int = 4, ordered: bool = True
+    ) -> AsyncGenerator[Outcome[P], None]:
+        """Classify any number of pictures, as `FashionClient.predict_many`; they are iterated in a thread."""
+        limits = exchange.read(await self._send("GET", "/model"), exchange.LIMITS).limits
+        answer = partial(self._answer, conversion=conversion)
+        work = _from_a_thread(batches(pictures, limits, at_once))
+        async with aclosing(in_tasks(answer, work, at_once, ordered=ordered)) as answered:
+            async for outcomes in answered:
+                for outcome in outcomes:
+                    yield outcome
+
+    async def classes(self) -> tuple[ClassName, ...]:
+        """Return the ten classes in the order of the probabilities."""
+        return exchange.read(await self._send("GET", "/classes"), exchange.CLASSES)
+
+    async def model(self) -> ModelInformation:
+        """Return the model card, the limits in force and the version."""
+        return exchange.read(await self._send("GET", "/model"), exchange.MODEL)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close all connections."""
+        await self.close()
+
+    async def _answer(self, pictures: list[Loaded[P]], conversion: Conversion) -> list[Outcome[P]]:
+        batch = Batch(pictures, self._retries)
+        while files := batch.form():
+            await asyncio.sleep(batch.wait_seconds)
+            try:
+                response = await self._send("POST", "/predict/batch", params=exchange.query(conversion), files=files)
+                batch.take(exchange.read(response, exchange.BATCH).results)
+            except ServiceError as error:
+                batch.refuse(error)
+        return batch.outcomes
+
+    async def _send(self, method: str, path: str, **content: Any) -> httpx.Response:  # noqa: ANN401  httpx's arguments
+        request = self._http.build_request(method, self.url + path, timeout=self._timeout_seconds, **content)
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                response = await self._http.send(request)
+            except httpx.TransportError as error:
+                wait = exchange.wait_after_failure(error, tries, self._retries)
+                if wait is None:
+                    raise exchange.failure(error, self.url, self._timeout_seconds) from error
+            else:
+                wait = exchange.wait_after_answer(response, tries, self._retries)
+                if wait is None:
+                    return response
+            await asyncio.sleep(wait)
+
+
+async def _from_a_thread(batches: Iterator[list[Loaded[P]]]) -> AsyncIterator[list[Loaded[P]]]:
+    """Take each batch in a thread, where its files are read."""
+    while batch := await asyncio.to_thread(next, batches, None):
+        yield batch

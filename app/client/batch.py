@@ -1,0 +1,102 @@
+"""Puts pictures into batches, and keeps at each until every picture of it has its outcome."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, NamedTuple
+
+from app.client.exchange import LEAST_WAIT_SECONDS, backoff_seconds, error_of, form
+from app.client.pictures import P, load
+from app.errors import RetryableError, ServiceError
+from app.outcomes import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from app.client.exchange import Form
+    from app.schemas import BatchItem, Limits
+
+BATCH_FILES = 32
+"""More pictures in a request make nothing faster, and keep the first answer waiting."""
+
+BATCH_BYTES = 4 * 2**20
+"""Likewise: a few photographs."""
+
+
+class Loaded(NamedTuple, Generic[P]):
+    """A picture as it was given, with its bytes or why there are none."""
+
+    picture: P
+    data: bytes = b""
+    error: OSError | None = None
+
+
+def batches(pictures: Iterable[P], limits: Limits, at_once: int) -> Iterator[list[Loaded[P]]]:
+    """Load pictures and put them into batches that the service takes.
+
+    Args:
+        pictures: As many as one likes.
+        limits: The service's.
+        at_once: How many batches are sent at a time; together they ask for no more than half of its places.
+    """
+    most_files = max(1, min(BATCH_FILES, limits.max_batch_files, limits.max_pending_images // (2 * at_once)))
+    most_bytes = min(BATCH_BYTES, limits.max_batch_bytes // 2)  # the rest is more than boundaries and headers need
+    batch: list[Loaded[P]] = []
+    batch_bytes = 0
+    for picture in pictures:
+        try:
+            one = Loaded(picture, load(picture))
+        except OSError as error:
+            one = Loaded(picture, error=error)
+        if batch and batch_bytes + len(one.data) > most_bytes:
+            yield batch
+            batch, batch_bytes = [], 0
+        batch.append(one)
+        batch_bytes += len(one.data)
+        if len(batch) == most_files:
+            yield batch
+            batch, batch_bytes = [], 0
+    if batch:
+        yield batch
+
+
+class Batch(Generic[P]):
+    """Pictures of one request, until each has its outcome: those refused for now are sent again.
+
+    Attributes:
+        outcomes: Of every picture, in order; of those that still wait, the refusal.
+        wait_seconds: How long to wait before they are sent.
+    """
+
+    def __init__(self, pictures: Sequence[Loaded[P]], retries: int) -> None:
+        """Take the pictures; those that could not be read have their outcome already."""
+        self.outcomes = [Outcome(one.picture, error=one.error) for one in pictures]
+        self.wait_seconds = 0.0
+        self._pictures = pictures
+        self._waiting = [number for number, one in enumerate(pictures) if one.error is None]
+        self._tries = 0
+        self._retries = retries
+
+    def form(self) -> Form:
+        """Return what is to be sent, nothing once every picture has its outcome. Their order tells them apart."""
+        return form([("", self._pictures[number].data) for number in self._waiting])
+
+    def take(self, items: Sequence[BatchItem]) -> None:
+        """Take the service's answer to `form`."""
+        for number, item in zip(self._waiting, items, strict=True):
+            self.outcomes[number] = _outcome(self._pictures[number].picture, item)
+        self._tries += 1
+        self.wait_seconds = backoff_seconds(self._tries, LEAST_WAIT_SECONDS)
+        refused = [number for number in self._waiting if isinstance(self.outcomes[number].error, RetryableError)]
+        self._waiting = refused if self._tries <= self._retries else []
+
+    def refuse(self, error: ServiceError) -> None:
+        """Give all that wait the same error."""
+        for number in self._waiting:
+            self.outcomes[number] = Outcome(self._pictures[number].picture, error=error)
+        self._waiting = []
+
+
+def _outcome(picture: P, item: BatchItem) -> Outcome[P]:
+    if item.problem is None:
+        return Outcome(picture, item.result)
+    return Outcome(picture, error=error_of(item.problem, LEAST_WAIT_SECONDS) or ServiceError(item.problem.detail))

@@ -1,0 +1,153 @@
+"""The client that blocks."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
+
+import httpx
+
+from app.client import exchange
+from app.client.batch import Batch, batches
+from app.client.pictures import load, name_of
+from app.concurrency import in_threads
+from app.errors import ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable
+
+    from app.client.batch import Loaded
+    from app.client.pictures import P, Picture
+    from app.outcomes import Outcome
+    from app.schemas import BatchItem, ClassName, Conversion, ModelInformation, Prediction
+
+
+class FashionClient:
+    """Asks a Fashion-MNIST service, again where that helps; may be shared by threads."""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        timeout_seconds: float = exchange.TIMEOUT_SECONDS,
+        retries: int = exchange.RETRIES,
+        http: httpx.Client | None = None,
+    ) -> None:
+        """Prepare to ask; nothing is sent yet.
+
+        Args:
+            url: Where the service is; by default what `FASHION_URL` says, or `http://localhost:8000`.
+            timeout_seconds: How long each sending may take to be answered.
+            retries: How often to send again what was refused with 503 or met no service. `Retry-After` is kept.
+            http: A client of httpx to send with, for credentials or certificates; it is closed with this one.
+
+        Raises:
+            httpx.InvalidURL: The address is none.
+        """
+        self.url = exchange.service_url(url)
+        self._timeout_seconds = timeout_seconds
+        self._retries = retries
+        self._http = http or httpx.Client(trust_env=exchange.trusts_environment(self.url))
+
+    def predict(self, picture: Picture, *, conversion: Conversion = "auto", preview: bool = False) -> Prediction:
+        """Classify one picture.
+
+        Args:
+            picture: A path, bytes, a file opened in binary mode, or an image of Pillow.
+            conversion: How it becomes the 28x28 image that the model sees.
+            preview: Whether to answer with that image.
+
+        Raises:
+            ServiceError: The service refuses it, or did not answer in time; the class says why.
+            UnreachableError: There is no such service.
+            OSError: The picture cannot be read.
+        """
+        params, headers = exchange.query(conversion, preview=preview), {"Content-Type": exchange.BYTES}
+        response = self._send("POST", "/predict", params=params, content=load(picture), headers=headers)
+        return exchange.read(response, exchange.PREDICTION)
+
+    def predict_batch(
+        self, pictures: Iterable[Picture], *, conversion: Conversion = "auto", preview: bool = False
+    ) -> tuple[BatchItem, ...]:
+        """Classify a few pictures in one request: a result or a problem for each, in order.
+
+        Raises:
+            ServiceError: The service refuses them all.
+            UnreachableError: There is no such service.
+            OSError: A picture cannot be read.
+        """
+        params = exchange.query(conversion, preview=preview)
+        files = exchange.form((name_of(picture), load(picture)) for picture in pictures)
+        response = self._send("POST", "/predict/batch", params=params, files=files)
+        return exchange.read(response, exchange.BATCH).results
+
+    def predict_many(
+        self, pictures: Iterable[P], *, conversion: Conversion = "auto", at_once: int = 4, ordered: bool = True
+    ) -> Generator[Outcome[P], None, None]:
+        """Classify any number of pictures in requests of up to 32, reading them only as the answers are used.
+
+        Args:
+            pictures: What `predict` takes.
+            conversion: As there.
+            at_once: How many requests are under way at a time.
+            ordered: Whether outcomes come in the order of the pictures, or as soon as each is there.
+
+        Yields:
+            Each picture with its prediction, or with the error that concerns it alone.
+
+        Raises:
+            UnreachableError: There is no such service.
+        """
+        limits = exchange.read(self._send("GET", "/model"), exchange.LIMITS).limits
+        answer = partial(self._answer, conversion=conversion)
+        for outcomes in in_threads(answer, batches(pictures, limits, at_once), at_once, ordered=ordered):
+            yield from outcomes
+
+    def classes(self) -> tuple[ClassName, ...]:
+        """Return the ten classes in the order of the probabilities."""
+        return exchange.read(self._send("GET", "/classes"), exchange.CLASSES)
+
+    def model(self) -> ModelInformation:
+        """Return the model card, the limits in force and the version."""
+        return exchange.read(self._send("GET", "/model"), exchange.MODEL)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close all connections."""
+        self.close()
+
+    def _answer(self, pictures: list[Loaded[P]], conversion: Conversion) -> list[Outcome[P]]:
+        batch = Batch(pictures, self._retries)
+        while files := batch.form():
+            time.sleep(batch.wait_seconds)
+            try:
+                response = self._send("POST", "/predict/batch", params=exchange.query(conversion), files=files)
+                batch.take(exchange.read(response, exchange.BATCH).results)
+            except ServiceError as error:
+                batch.refuse(error)
+        return batch.outcomes
+
+    def _send(self, method: str, path: str, **content: Any) -> httpx.Response:  # noqa: ANN401  httpx's own arguments
+        request = self._http.build_request(method, self.url + path, timeout=self._timeout_seconds, **content)
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                response = self._http.send(request)
+            except httpx.TransportError as error:
+                wait = exchange.wait_after_failure(error, tries, self._retries)
+                if wait is None:
+                    raise exchange.failure(error, self.url, self._timeout_seconds) from error
+            else:
+                wait = exchange.wait_after_answer(response, tries, self._retries)
+                if wait is None:
+                    return response
+            time.sleep(wait)

@@ -1,0 +1,191 @@
+"""What is sent to the service, how its answers are read, and when to ask again; without any input or output.
+
+Both clients are this with a way to send and a way to wait.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from email.utils import parsedate_to_datetime
+from math import ceil
+from typing import TYPE_CHECKING, TypeVar
+
+import httpx
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from app.errors import (
+    ImageTooLargeError,
+    InvalidImageError,
+    InvalidRequestError,
+    NotReadyError,
+    OverloadedError,
+    PayloadTooLargeError,
+    RequestTimeoutError,
+    RetryableError,
+    ServiceError,
+    UnreachableError,
+    UnsupportedMediaTypeError,
+)
+from app.schemas import BatchPrediction, ClassName, Limits, ModelInformation, Prediction, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import TypeAlias
+
+    from app.schemas import Conversion
+
+    Form: TypeAlias = list[tuple[str, tuple[str, bytes, str]]]
+    """Pictures as httpx's `files`: field, and name, bytes, type."""
+
+Shape = TypeVar("Shape")
+
+URL_VARIABLE = "FASHION_URL"
+DEFAULT_URL = "http://localhost:8000"
+TIMEOUT_SECONDS = 35.0
+"""Five more than the service gives itself, so that its own word comes first."""
+
+RETRIES = 4
+FIRST_WAIT_SECONDS = 0.1
+"""Before the second try where nobody says how long to wait; doubled before each further one."""
+LEAST_WAIT_SECONDS = 1
+"""What the service asks for at least, and all that is known of one picture of a batch."""
+LONGEST_WAIT_SECONDS = 30.0
+"""Who is asked to come back later than that is told so instead."""
+
+BYTES = "application/octet-stream"
+"""Of every picture, since its bytes decide its format; 784 of them may be pixels."""
+
+KINDS: dict[str, type[ServiceError]] = {
+    kind.code: kind
+    for kind in (
+        ServiceError,
+        PayloadTooLargeError,
+        ImageTooLargeError,
+        UnsupportedMediaTypeError,
+        InvalidImageError,
+        InvalidRequestError,
+        OverloadedError,
+        NotReadyError,
+        RequestTimeoutError,
+    )
+}
+"""The exception for each problem code."""
+
+# The first two come from proxies: too many calls in a time, and no service behind it yet.
+_PASSING = {httpx.codes.TOO_MANY_REQUESTS, httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE}
+_NOT_CONNECTED = (httpx.ConnectTimeout, httpx.NetworkError, httpx.RemoteProtocolError)
+_OWN_MACHINE = {"localhost", "127.0.0.1", "::1"}
+
+
+class _OfModel(BaseModel):
+    """The part of `GET /model` that a client of any version can read."""
+
+    limits: Limits
+
+
+PREDICTION = TypeAdapter(Prediction)
+BATCH = TypeAdapter(BatchPrediction)
+CLASSES = TypeAdapter(tuple[ClassName, ...])
+MODEL = TypeAdapter(ModelInformation)
+LIMITS = TypeAdapter(_OfModel)
+
+
+def service_url(url: str | None) -> str:
+    """Return the address to ask: the one given, that of `FASHION_URL`, or the one that `make serve` listens at."""
+    return (url or os.environ.get(URL_VARIABLE) or DEFAULT_URL).rstrip("/")
+
+
+def trusts_environment(url: str) -> bool:
+    """Say whether httpx is to heed the environment: a proxy named there cannot reach the machine that asks it."""
+    return httpx.URL(url).host not in _OWN_MACHINE
+
+
+def query(conversion: Conversion, *, preview: bool = False) -> dict[str, str]:
+    """Return what is asked for beside the picture."""
+    return {"conversion": conversion} | ({"preview": "true"} if preview else {})
+
+
+def form(pictures: Iterable[tuple[str, bytes]]) -> Form:
+    """Return names and bytes as httpx's `files`."""
+    return [("files", (name or "picture", data, BYTES)) for name, data in pictures]
+
+
+def read(response: httpx.Response, shape: TypeAdapter[Shape]) -> Shape:
+    """Read an answer.
+
+    Raises:
+        ServiceError: It is a problem.
+        UnreachableError: It is not an answer of the service.
+    """
+    try:
+        if response.is_success:
+            return shape.validate_json(response.content)
+        problem = Problem.model_validate_json(response.content)
+        error = error_of(problem, retry_after_seconds(response) or LEAST_WAIT_SECONDS)
+    except ValidationError:
+        error = None
+    if error is None:
+        msg = (
+            f"Expected an answer of the Fashion-MNIST service from {response.url}, received {response.status_code} "
+            f"{response.reason_phrase} of type {response.headers.get('Content-Type', 'unknown')}."
+        )
+        raise UnreachableError(msg)
+    raise error
+
+
+def error_of(problem: Problem, wait_seconds: float) -> ServiceError | None:
+    """Return the exception that a problem stands for, or None where the code is not the service's."""
+    kind = KINDS.get(problem.code)
+    if kind is None:
+        return None
+    return kind(problem.detail, ceil(wait_seconds)) if issubclass(kind, RetryableError) else kind(problem.detail)
+
+
+def failure(error: httpx.TransportError, url: str, timeout_seconds: float) -> ServiceError | UnreachableError:
+    """Return the exception for an answer that did not come."""
+    if isinstance(error, httpx.TimeoutException) and not isinstance(error, _NOT_CONNECTED):
+        return RequestTimeoutError(f"Expected an answer from {url} within {timeout_seconds:g} seconds, received none.")
+    reason = str(error).rstrip(".") or type(error).__name__
+    msg = f"Expected the Fashion-MNIST service at {url}, received no answer: {reason}. "
+    return UnreachableError(msg + "`make serve` starts one; `python -m app predict` needs none.")
+
+
+def retry_after_seconds(response: httpx.Response) -> float | None:
+    """Read `Retry-After`, which is a number of seconds or, from some proxies, a date; None where there is none."""
+    value = response.headers.get("Retry-After", "")
+    if value.isdecimal():
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+def wait_after_answer(response: httpx.Response, tries: int, retries: int) -> float | None:
+    """Say how long to wait, in seconds, before the same is sent again, or None where the answer is final.
+
+    Sending again is safe: a prediction changes nothing.
+
+    Args:
+        response: The answer.
+        tries: How often the same was sent.
+        retries: How often it may be sent again.
+    """
+    if tries > retries or response.status_code not in _PASSING:
+        return None
+    asked = retry_after_seconds(response)
+    wait = backoff_seconds(tries) if asked is None else asked
+    return wait if wait <= LONGEST_WAIT_SECONDS else None
+
+
+def wait_after_failure(error: httpx.TransportError, tries: int, retries: int) -> float | None:
+    """Say the same where no answer came; what took too long is final, since more would make a busy service busier."""
+    return backoff_seconds(tries) if tries <= retries and isinstance(error, _NOT_CONNECTED) else None
+
+
+def backoff_seconds(tries: int, first_seconds: float = FIRST_WAIT_SECONDS) -> float:
+    """Return a wait that doubles with each try, up to a quarter longer so that clients do not return as one."""
+    longer = random.uniform(1, 1.25)  # noqa: S311  no secret
+    return min(LONGEST_WAIT_SECONDS, first_seconds * 2.0 ** (tries - 1) * longer)

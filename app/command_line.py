@@ -1,0 +1,80 @@
+"""What the commands that classify pictures have in common: their arguments, and the pictures these name."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, get_args
+
+from app.schemas import Conversion
+from app.tabulate import FORMATS
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+    from collections.abc import Callable, Sequence
+
+STANDARD_INPUT = "-"
+
+PICTURE_SUFFIXES = frozenset(
+    (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif")
+)
+"""What counts as a picture in a folder. The last three are refused with what to do, rather than left out in silence."""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the arguments that both commands take."""
+    parser.add_argument(
+        "pictures",
+        nargs="+",
+        metavar="PICTURE",
+        help="a file, a folder with all that is below, or - for standard input",
+    )
+    parser.add_argument(
+        "--conversion",
+        choices=get_args(Conversion),
+        default="auto",
+        help="how a picture becomes the 28x28 image that the model sees (default: %(default)s, by what it looks like)",
+    )
+    formats = parser.add_mutually_exclusive_group()
+    formats.set_defaults(format=FORMATS[0])
+    formats.add_argument("--json", dest="format", action="store_const", const="json", help="an object a line")
+    formats.add_argument("--csv", dest="format", action="store_const", const="csv", help="names of columns first")
+
+
+def find_pictures(arguments: Sequence[str], parser: ArgumentParser) -> list[str]:
+    """Return files as they were named, and for each folder its pictures in order of their names, without hidden ones.
+
+    Raises:
+        SystemExit: There are none, which the parser calls a usage error.
+    """
+    found: list[str] = []
+    for argument in arguments:
+        if not Path(argument).is_dir():
+            found.append(argument)
+            continue
+        for folder, folders, files in os.walk(argument):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            found += [os.path.join(folder, name) for name in sorted(files) if _is_picture(name)]  # noqa: PTH118  keeps ./
+    if not found:
+        parser.error(f"expected pictures, found none in {', '.join(arguments)}")
+    return found
+
+
+def run(command: Callable[[], int]) -> NoReturn:
+    """Run a command and end the process with what it returns."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # names of files are bytes, and come out as they went in
+    try:
+        sys.exit(command())
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    except BrokenPipeError:  # whoever reads the lines has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain while it ends
+        sys.exit(1)
+
+
+def _is_picture(name: str) -> bool:
+    return Path(name).suffix.lower() in PICTURE_SUFFIXES and not name.startswith(".")

@@ -1,0 +1,78 @@
+"""Runs many pieces of work a few at a time, however many there are."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent import futures
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterable
+
+Work = TypeVar("Work")
+Result = TypeVar("Result")
+
+AHEAD = 2
+"""Pieces taken for each that may run, so that a slow one leaves the others something to do."""
+
+
+def in_threads(
+    run: Callable[[Work], Result], work: Iterable[Work], at_once: int, *, ordered: bool = True
+) -> Generator[Result, None, None]:
+    """Yield the result of each piece of work; further pieces are taken only as results are.
+
+    Args:
+        run: Does one piece; what it raises ends the iteration.
+        work: As many pieces as one likes; iterated in the caller's thread.
+        at_once: How many run at a time.
+        ordered: Whether results come in the order of the work, or as soon as each is there.
+    """
+    running: list[futures.Future[Result]] = []
+
+    def first_result() -> Result:
+        done, _ = futures.wait(running[:1] if ordered else running, return_when=futures.FIRST_COMPLETED)
+        first = done.pop()
+        running.remove(first)
+        return first.result()
+
+    with futures.ThreadPoolExecutor(at_once) as pool:
+        try:
+            for piece in work:
+                running.append(pool.submit(run, piece))
+                if len(running) >= AHEAD * at_once:
+                    yield first_result()
+            while running:
+                yield first_result()
+        finally:  # nobody waits for the rest when the caller stops or a piece fails
+            for future in running:
+                future.cancel()
+
+
+async def in_tasks(
+    run: Callable[[Work], Awaitable[Result]], work: AsyncIterator[Work], at_once: int, *, ordered: bool = True
+) -> AsyncGenerator[Result, None]:
+    """Do on the event loop what `in_threads` does in threads."""
+    running: list[asyncio.Task[Result]] = []
+    places = asyncio.Semaphore(at_once)
+
+    async def run_in_a_place(piece: Work) -> Result:
+        async with places:
+            return await run(piece)
+
+    async def first_result() -> Result:
+        done, _ = await asyncio.wait(running[:1] if ordered else running, return_when=asyncio.FIRST_COMPLETED)
+        first = done.pop()
+        running.remove(first)
+        return first.result()
+
+    try:
+        async for piece in work:
+            running.append(asyncio.create_task(run_in_a_place(piece)))
+            if len(running) >= AHEAD * at_once:
+                yield await first_result()
+        while running:
+            yield await first_result()
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)

@@ -1,0 +1,90 @@
+"""Classifies pictures in this process, without a server: `python -m app predict`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.batching import batch_sizes
+from app.classifier import SavedModelClassifier
+from app.command_line import STANDARD_INPUT
+from app.concurrency import in_tasks
+from app.cores import available_cores
+from app.errors import ServiceError
+from app.imaging.conversion import Mode
+from app.imaging.decode import RAW_MEDIA_TYPE
+from app.outcomes import Outcome
+from app.predictor import Predictor
+from app.schemas import Prediction
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+
+    from app.schemas import Conversion
+    from app.settings import Settings
+    from app.tabulate import Listing
+
+
+def predict(names: Sequence[str], conversion: Conversion, settings: Settings, listing: Listing) -> None:
+    """List what becomes of each file, in order.
+
+    Args:
+        names: Paths, or `-` for standard input.
+        conversion: How to convert.
+        settings: Those of the service that matter here: the model and the limits.
+        listing: Where the outcomes go.
+
+    Raises:
+        StartError: The model cannot be loaded.
+    """
+    cores = available_cores()
+    sizes = batch_sizes(settings.max_forward_images)
+    with _quiet():
+        classifier = SavedModelClassifier(settings.model_dir, sizes, settings.threads or cores)
+    predictor = Predictor(classifier, settings, cores)
+    at_once = min(2 * settings.max_forward_images, settings.max_pending_images)  # enough for the next forward pass
+    try:
+        asyncio.run(predict_with(predictor, names, Mode(conversion), at_once, listing))
+    finally:
+        predictor.close()
+
+
+async def predict_with(predictor: Predictor, names: Sequence[str], mode: Mode, at_once: int, listing: Listing) -> None:
+    """Do so with what is loaded, for a number of pictures at a time."""
+    async for outcome in in_tasks(partial(_outcome, predictor, mode), _each(names), at_once):
+        listing.add(outcome.picture, outcome)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep from the terminal the lines that TensorFlow's C++ writes while it loads, whatever it was told."""
+    kept = os.dup(2)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+async def _outcome(predictor: Predictor, mode: Mode, name: str) -> Outcome[str]:
+    try:
+        data = await asyncio.to_thread(_read, name)
+        return Outcome(name, Prediction.model_validate(await predictor.predict(data, RAW_MEDIA_TYPE, mode)))
+    except (OSError, ServiceError) as error:
+        return Outcome(name, error=error)
+
+
+def _read(name: str) -> bytes:
+    return sys.stdin.buffer.read() if name == STANDARD_INPUT else Path(name).read_bytes()
+
+
+async def _each(names: Iterable[str]) -> AsyncIterator[str]:
+    for name in names:
+        yield name

@@ -1,0 +1,134 @@
+"""Lists what became of pictures: as a table, as JSON or as CSV, with a line of progress."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from typing import TYPE_CHECKING, Self, TextIO
+
+from app.errors import ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from app.outcomes import Outcome
+    from app.schemas import Prediction
+
+FORMATS = ("table", "json", "csv")
+CSV_COLUMNS = ("filename", "label", "probability", "prediction_set", "familiar", "familiarity", "error")
+
+WIDEST_NAME = 60
+"""Longer names push their row to the right."""
+MANY = 20
+"""From so many pictures on there is a line of progress."""
+SECONDS_BETWEEN_LINES = 0.2
+
+
+class Listing:
+    """Writes a line for each picture, and counts.
+
+    Attributes:
+        answered: How many have a prediction.
+        refused: How many have none.
+    """
+
+    def __init__(self, kind: str, names: Sequence[str], out: TextIO, progress: TextIO) -> None:
+        """Write nothing yet.
+
+        Args:
+            kind: One of `FORMATS`.
+            names: Of all pictures to come.
+            out: Where lines go.
+            progress: Where progress is shown, if that is a terminal.
+        """
+        self.answered = 0
+        self.refused = 0
+        self._kind = kind
+        self._out = out
+        self._csv = csv.writer(out, lineterminator="\n")
+        self._name_width = min(WIDEST_NAME, max(map(len, names), default=0))
+        self._progress = _Progress(len(names), progress, rows_are_seen=out.isatty())
+
+    def add(self, name: str, outcome: Outcome[object]) -> None:
+        """Write the line of one picture, and above the first what the columns are."""
+        if not self.answered + self.refused:
+            self._write_head()
+        if outcome.prediction is not None:
+            self.answered += 1
+            self._write_prediction(name, outcome.prediction)
+        else:
+            self.refused += 1
+            self._write_error(name, *_code_and_detail(outcome.error))
+        self._progress.show(self.answered, self.refused)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Write the last line of progress, however it ended."""
+        self._progress.finish(self.answered, self.refused)
+
+    def _write_head(self) -> None:
+        if self._kind == "csv":
+            self._csv.writerow(CSV_COLUMNS)
+        elif self._kind == "table":
+            print(self._row("PICTURE", "LABEL", "PROBABILITY", "FAMILIAR", "PREDICTION SET"), file=self._out)
+
+    def _write_prediction(self, name: str, answer: Prediction) -> None:
+        best = answer.prediction
+        if self._kind == "json":
+            print(json.dumps({"filename": name, "result": answer.model_dump(exclude_none=True)}), file=self._out)
+        elif self._kind == "csv":
+            labels = "|".join(answer.prediction_set)
+            familiar = str(answer.familiar).lower()
+            self._csv.writerow((name, best.label, best.probability, labels, familiar, answer.familiarity, ""))
+        else:
+            familiar = "yes" if answer.familiar else "no"
+            labels = ", ".join(answer.prediction_set)
+            print(self._row(name, best.label, f"{best.probability:.1%}", familiar, labels), file=self._out)
+
+    def _write_error(self, name: str, code: str, detail: str) -> None:
+        if self._kind == "json":
+            print(json.dumps({"filename": name, "problem": {"code": code, "detail": detail}}), file=self._out)
+        elif self._kind == "csv":
+            self._csv.writerow((name, *[""] * (len(CSV_COLUMNS) - 2), f"{code}: {detail}"))
+        else:
+            print(f"{name:{self._name_width}}  {code}: {detail}", file=self._out)
+
+    def _row(self, name: str, label: str, probability: str, familiar: str, labels: str) -> str:
+        return f"{name:{self._name_width}}  {label:11}  {probability:>11}  {familiar:8}  {labels}"
+
+
+class _Progress:
+    """A line on a terminal that is written over; only the last one where rows appear on the terminal as well."""
+
+    def __init__(self, total: int, out: TextIO, *, rows_are_seen: bool) -> None:
+        self._total = total
+        self._out = out
+        self._is_shown = total >= MANY and out.isatty()
+        self._rows_are_seen = rows_are_seen
+        self._started = self._shown = time.monotonic()
+
+    def show(self, answered: int, refused: int) -> None:
+        now = time.monotonic()
+        if self._is_shown and not self._rows_are_seen and now - self._shown >= SECONDS_BETWEEN_LINES:
+            self._shown = now
+            print(f"\r{self._line(answered, refused)}\x1b[K", end="", file=self._out, flush=True)
+
+    def finish(self, answered: int, refused: int) -> None:
+        if self._is_shown:
+            print(f"\r{self._line(answered, refused)}\x1b[K", file=self._out)
+
+    def _line(self, answered: int, refused: int) -> str:
+        done = answered + refused
+        rate = done / max(time.monotonic() - self._started, 1e-3)
+        without = f", {refused:,} without an answer" if refused else ""
+        return f"{done:,} of {self._total:,} pictures, {rate:,.0f} a second{without}"
+
+
+def _code_and_detail(error: Exception | None) -> tuple[str, str]:
+    if isinstance(error, ServiceError):
+        return error.code, error.detail
+    return "unreadable", getattr(error, "strerror", None) or str(error)

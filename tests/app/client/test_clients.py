@@ -1,0 +1,376 @@
+"""Both clients against the real service, and against services that behave badly."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import re
+import socket
+import subprocess
+import sys
+import time
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from operator import methodcaller
+from typing import TYPE_CHECKING, get_args
+
+import httpx
+import pytest
+from PIL import Image
+from starlette.responses import HTMLResponse, JSONResponse, Response
+
+from app import errors
+from app.client import (
+    AsyncFashionClient,
+    Conversion,
+    FashionClient,
+    ImageTooLargeError,
+    InvalidImageError,
+    NotReadyError,
+    OverloadedError,
+    PayloadTooLargeError,
+    RequestTimeoutError,
+    RetryableError,
+    ServiceError,
+    UnreachableError,
+    UnsupportedMediaTypeError,
+    exchange,
+)
+from app.imaging.conversion import Mode
+from app.main import create_app
+from app.problems import problem_of, problem_response
+from app.schemas import Limits
+from app.settings import OF_THE_CLIENT, Settings, read_settings
+from tests.conftest import encoded, listening
+from tests.fakes import FirstPixelClassifier, ScriptedService, tagged_image
+from training.data import LABELS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.app.client.conftest import Ask
+
+BOOT = encoded(tagged_image(9))
+LIMITS = {name: value for name, value in Settings().model_dump().items() if name in Limits.model_fields} | {
+    "formats": []
+}
+ONE_A_BATCH = JSONResponse({"limits": LIMITS | {"max_batch_files": 1}})
+
+
+def refusal(retry_after: str | None = "0", error: ServiceError | None = None) -> Response:
+    problem = problem_of(error or OverloadedError("Too much waits. Try again.", 1))
+    return problem_response(problem, {} if retry_after is None else {"Retry-After": retry_after})
+
+
+def items(*errors: ServiceError) -> Response:
+    results = [{"filename": "", "problem": problem_of(error).model_dump()} for error in errors]
+    return JSONResponse({"results": results})
+
+
+@pytest.fixture
+def answer(url: str) -> Response:
+    """Return what the service answers for a boot."""
+    return JSONResponse(httpx.post(f"{url}/predict", content=BOOT).json())
+
+
+# --- What is sent and what comes back ------------------------------------------------------------------------------
+
+
+def test_a_picture_may_be_a_path_bytes_a_file_or_an_image(ask: Ask, url: str, tmp_path: Path) -> None:
+    (tmp_path / "boot.png").write_bytes(BOOT)
+    image = Image.fromarray(tagged_image(9))
+    pictures = (
+        tmp_path / "boot.png",
+        str(tmp_path / "boot.png"),
+        BOOT,
+        io.BytesIO(BOOT),
+        image,
+        tagged_image(9).tobytes(),
+    )
+    for picture in pictures:
+        assert ask(url, methodcaller("predict", picture)).prediction.label == "Ankle boot"
+
+
+def test_the_answer_has_all_that_the_service_says(ask: Ask, url: str) -> None:
+    prediction = ask(url, lambda client: client.predict(BOOT, conversion="none", preview=True))
+    assert (
+        prediction.model_dump(mode="json", exclude_none=True)
+        == httpx.post(f"{url}/predict?conversion=none&preview=true", content=BOOT).json()
+    )
+    assert prediction.conversion.mode == "none"
+    assert prediction.preview.startswith("data:image/png")
+
+
+def test_a_batch_gives_a_result_or_a_problem_for_each_picture_in_order(ask: Ask, url: str, tmp_path: Path) -> None:
+    (tmp_path / "boot.png").write_bytes(BOOT)
+    items = ask(url, lambda client: client.predict_batch([tmp_path / "boot.png", b"a boot", encoded(tagged_image(3))]))
+    assert [item.filename for item in items] == ["boot.png", "picture", "picture"]
+    assert [item.result and item.result.prediction.label for item in items] == ["Ankle boot", None, "Dress"]
+    assert items[1].problem.code == "unsupported_media_type"
+
+
+def test_classes_and_the_model_are_told(ask: Ask, url: str) -> None:
+    assert [one.label for one in ask(url, lambda client: client.classes())] == list(LABELS)
+    assert ask(url, lambda client: client.model()).card.name == "fake"
+
+
+def test_each_way_to_convert_that_the_client_types_is_one_of_the_service() -> None:
+    assert get_args(Conversion) == tuple(Mode)
+
+
+# --- Many pictures -------------------------------------------------------------------------------------------------
+
+
+def test_many_pictures_come_back_in_order_each_with_its_own_answer_or_error(ask: Ask, url: str, tmp_path: Path) -> None:
+    pictures: list[bytes | Path] = [encoded(tagged_image(number % 10)) for number in range(150)]
+    pictures[7], pictures[70] = b"a boot", tmp_path / "missing.png"
+    outcomes = ask(url, lambda client: client.predict_many(pictures))
+    assert [outcome.picture for outcome in outcomes] == pictures
+    assert isinstance(outcomes[7].error, UnsupportedMediaTypeError)
+    assert isinstance(outcomes[70].error, FileNotFoundError)
+    for number, outcome in enumerate(outcomes):
+        assert (outcome.prediction is None) == (number in {7, 70}) == (outcome.error is not None)
+        assert outcome.prediction is None or outcome.prediction.prediction.class_id == number % 10
+
+
+def test_many_pictures_may_come_in_any_order_and_all_come(ask: Ask, url: str) -> None:
+    pictures = [encoded(tagged_image(number % 10)) for number in range(150)]
+    outcomes = ask(url, lambda client: client.predict_many(iter(pictures), ordered=False, at_once=2))
+    assert sorted(outcome.picture for outcome in outcomes) == sorted(pictures)
+    assert all(outcome.prediction.prediction.class_id == pictures.index(outcome.picture) for outcome in outcomes)
+
+
+def test_no_more_requests_are_open_than_asked_for(ask: Ask) -> None:
+    service = ScriptedService(ONE_A_BATCH, items(InvalidImageError("Damaged.")), delay_seconds=0.05)
+    with listening(service) as url:
+        outcomes = ask(url, lambda client: client.predict_many([BOOT] * 12, at_once=3))
+    assert [type(outcome.error) for outcome in outcomes] == [InvalidImageError] * 12
+    assert len(service.times) == 1 + 12
+    assert service.most_at_once == 3
+
+
+def test_pictures_are_read_only_as_outcomes_are_used(url: str) -> None:
+    read = 0
+
+    def pictures() -> Iterator[bytes]:
+        nonlocal read
+        while True:
+            read += 1
+            yield BOOT
+
+    with FashionClient(url) as client:
+        outcomes = client.predict_many(pictures(), at_once=1)
+        assert next(outcomes).prediction
+        assert read <= 4 * 32
+        outcomes.close()
+
+
+def test_whoever_stops_early_leaves_no_task_behind(url: str) -> None:
+    async def stop_after_one() -> int:
+        async with AsyncFashionClient(url) as client:
+            async with aclosing(client.predict_many([BOOT] * 500)) as outcomes:
+                async for outcome in outcomes:
+                    assert outcome.prediction
+                    break
+            return len(asyncio.all_tasks())
+
+    assert asyncio.run(stop_after_one()) == 1
+
+
+def test_a_picture_that_is_refused_for_now_is_sent_again_and_the_others_are_not(ask: Ask) -> None:
+    service = ScriptedService(
+        JSONResponse({"limits": LIMITS | {"max_batch_files": 64}}),
+        items(InvalidImageError("Damaged."), OverloadedError("Too much waits.", 1)),
+        items(UnsupportedMediaTypeError("Not a picture.")),
+    )
+    with listening(service) as url:
+        outcomes = ask(url, lambda client: client.predict_many([b"one", b"two"]))
+    assert [type(outcome.error) for outcome in outcomes] == [InvalidImageError, UnsupportedMediaTypeError]
+    assert service.times[2] - service.times[1] >= 1
+
+
+def test_a_batch_that_is_refused_whole_is_the_error_of_each_of_its_pictures(ask: Ask) -> None:
+    service = ScriptedService(
+        ONE_A_BATCH, refusal(error=PayloadTooLargeError("Too large.")), items(InvalidImageError("-"))
+    )
+    with listening(service) as url:
+        outcomes = ask(url, lambda client: client.predict_many([b"one", b"two"], at_once=1))
+    assert [type(outcome.error) for outcome in outcomes] == [PayloadTooLargeError, InvalidImageError]
+
+
+def test_a_service_that_goes_away_ends_many_pictures_with_one_error(ask: Ask) -> None:
+    with (
+        listening(ScriptedService(ONE_A_BATCH, HTMLResponse("moved", 404))) as url,
+        pytest.raises(UnreachableError, match="received 404 Not Found of type text/html"),
+    ):
+        ask(url, lambda client: client.predict_many([BOOT] * 20))
+
+
+# --- When it goes wrong --------------------------------------------------------------------------------------------
+
+
+def test_every_error_of_the_service_has_its_code_in_the_client() -> None:
+    listed = set(re.findall(r"(\w+Error) +\d{3} (\w+)", errors.__doc__ or ""))
+    assert {(kind.__name__, code) for code, kind in exchange.KINDS.items()} == listed
+
+
+@pytest.mark.parametrize("kind", exchange.KINDS.values(), ids=exchange.KINDS)
+def test_each_problem_raises_its_own_exception_with_all_that_is_known(ask: Ask, kind: type[ServiceError]) -> None:
+    error = kind("What to do next.", 1) if issubclass(kind, RetryableError) else kind("What to do next.")
+    service = ScriptedService(refusal("7" if issubclass(kind, RetryableError) else None, error))
+    with listening(service) as url, pytest.raises(ServiceError) as caught:
+        ask(url, lambda client: client.predict(BOOT), retries=0)
+    assert type(caught.value) is kind
+    assert (caught.value.code, caught.value.status, caught.value.detail) == (kind.code, kind.status, "What to do next.")
+    assert caught.value.retry_after_seconds == (7 if issubclass(kind, RetryableError) else None)
+    assert len(service.times) == 1
+
+
+@pytest.mark.parametrize(
+    ("limits", "picture", "kind"),
+    [
+        ({"max_body_bytes": 10}, BOOT, PayloadTooLargeError),
+        ({"max_image_pixels": 10}, BOOT, ImageTooLargeError),
+        ({}, b"a boot", UnsupportedMediaTypeError),
+        ({}, BOOT[:40], InvalidImageError),
+        ({"request_timeout_seconds": 0.01}, BOOT, RequestTimeoutError),
+    ],
+    ids=["bytes", "pixels", "format", "damage", "deadline"],
+)
+def test_what_the_real_service_refuses_is_raised(
+    ask: Ask, limits: dict[str, float], picture: bytes, kind: type[ServiceError]
+) -> None:
+    classifier = FirstPixelClassifier(lambda _: time.sleep(0.1))
+    with listening(create_app(Settings.model_validate(limits), classifier)) as url, pytest.raises(kind):
+        ask(url, lambda client: client.predict(picture))
+
+
+def test_a_service_that_refuses_twice_is_asked_a_third_time(ask: Ask, answer: Response) -> None:
+    service = ScriptedService(refusal(), refusal(error=NotReadyError("Not yet.", 1)), answer)
+    with listening(service) as url:
+        assert ask(url, lambda client: client.predict(BOOT)).prediction.label == "Ankle boot"
+    assert len(service.times) == 3
+
+
+def test_it_is_asked_again_after_the_seconds_that_it_names(ask: Ask, answer: Response) -> None:
+    service = ScriptedService(refusal("1"), answer)
+    with listening(service) as url:
+        ask(url, lambda client: client.predict(BOOT))
+    assert 1 <= service.times[1] - service.times[0] < 2
+
+
+def test_it_is_asked_no_oftener_than_was_agreed(ask: Ask) -> None:
+    service = ScriptedService(refusal())
+    with listening(service) as url, pytest.raises(OverloadedError) as caught:
+        ask(url, lambda client: client.predict(BOOT), retries=2)
+    assert len(service.times) == 3
+    assert caught.value.retry_after_seconds
+
+
+def test_who_is_asked_to_come_back_in_an_hour_is_told_so_at_once(ask: Ask) -> None:
+    service = ScriptedService(refusal("3600"))
+    with listening(service) as url, pytest.raises(OverloadedError) as caught:
+        ask(url, lambda client: client.predict(BOOT))
+    assert len(service.times) == 1
+    assert caught.value.retry_after_seconds == 3600
+
+
+def test_a_proxy_that_counts_calls_or_whose_service_starts_is_asked_again(ask: Ask, answer: Response) -> None:
+    service = ScriptedService(HTMLResponse("<h1>Bad Gateway</h1>", 502), HTMLResponse("<h1>Slower</h1>", 429), answer)
+    with listening(service) as url:
+        assert ask(url, lambda client: client.predict(BOOT)).prediction.label == "Ankle boot"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("120", 120),
+        ("", None),
+        ("soon", None),
+        ("-3", None),
+        ("Fri, 31 Dec 1999 23:59:59 GMT", 0),
+    ],
+)
+def test_the_time_to_come_back_is_read_as_seconds_or_as_a_date(value: str, expected: float | None) -> None:
+    assert exchange.retry_after_seconds(httpx.Response(503, headers={"Retry-After": value})) == expected
+
+
+def test_a_date_to_come_back_at_is_told_in_seconds_from_now() -> None:
+    date = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
+    seconds = exchange.retry_after_seconds(httpx.Response(503, headers={"Retry-After": date}))
+    assert seconds == pytest.approx(100, abs=5)
+
+
+def test_waits_double_and_stay_bounded() -> None:
+    waits = [exchange.backoff_seconds(tries) for tries in range(1, 30)]
+    assert all(0.1 * 2**number <= wait <= 0.125 * 2**number for number, wait in enumerate(waits[:6]))
+    assert max(waits) == exchange.LONGEST_WAIT_SECONDS
+
+
+def test_where_nothing_listens_it_tries_again_then_says_where(ask: Ask) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        started = time.monotonic()
+        with pytest.raises(UnreachableError, match=rf"service at {url}, received no answer"):
+            ask(url, lambda client: client.predict(BOOT), retries=1)
+    assert time.monotonic() - started >= 0.1
+
+
+def test_what_is_no_answer_of_the_service_is_called_so(ask: Ask) -> None:
+    for response in (HTMLResponse("welcome"), JSONResponse({"detail": "Not Found"}, 404), JSONResponse([1])):
+        with listening(ScriptedService(response)) as url, pytest.raises(UnreachableError, match=url):
+            ask(url, lambda client: client.predict(BOOT))
+
+
+def test_an_answer_that_takes_too_long_is_a_timeout_and_is_not_asked_for_again(ask: Ask, answer: Response) -> None:
+    service = ScriptedService(answer, delay_seconds=0.5)
+    with listening(service) as url, pytest.raises(RequestTimeoutError, match=r"within 0\.05 seconds"):
+        ask(url, lambda client: client.predict(BOOT), timeout_seconds=0.05)
+    assert len(service.times) == 1
+
+
+def test_a_picture_that_cannot_be_read_is_an_error_of_the_file(ask: Ask, url: str, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        ask(url, lambda client: client.predict(tmp_path / "missing.png"))
+
+
+# --- Where it asks, and with what ----------------------------------------------------------------------------------
+
+
+def test_the_address_is_the_one_given_or_that_of_the_environment_or_the_usual_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(OF_THE_CLIENT, raising=False)
+    assert FashionClient().url == "http://localhost:8000"
+    monkeypatch.setenv(OF_THE_CLIENT, "http://garments:80/")
+    assert FashionClient().url == "http://garments:80"
+    assert FashionClient("http://other").url == "http://other"
+    assert read_settings({OF_THE_CLIENT: "http://garments"}) == Settings()
+
+
+def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(
+    ask: Ask, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    assert ask(url, lambda client: client.predict(BOOT)).prediction.label == "Ankle boot"
+
+
+def test_a_client_of_httpx_may_bring_credentials(url: str) -> None:
+    seen: list[str] = []
+    hook = {"request": [lambda request: seen.append(request.headers["Authorization"])]}
+    with FashionClient(url, http=httpx.Client(headers={"Authorization": "Bearer it"}, event_hooks=hook)) as client:
+        client.predict(BOOT)
+    assert seen == ["Bearer it"]
+
+
+def test_importing_it_imports_neither_the_server_nor_what_that_needs() -> None:
+    code = (
+        "import sys, app.client, app.client.__main__; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "httpx" in modules
+    heavy = {"tensorflow", "cv2", "PIL", "fastapi", "starlette", "uvicorn", "structlog", "pydantic_settings"}
+    assert not heavy & set(modules)

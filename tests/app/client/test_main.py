@@ -1,0 +1,144 @@
+"""`python -m app.client` as it is called."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.client.__main__ import main
+from app.main import create_app
+from app.settings import OF_THE_CLIENT, Settings
+from tests.conftest import encoded, listening
+from tests.fakes import FirstPixelClassifier, tagged_image
+from training.data import LABELS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+pytestmark = pytest.mark.usefixtures("quiet")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder of ten pictures, one of each class, besides what is none."""
+    (tmp_path / "below").mkdir()
+    for class_id in range(10):
+        part = tmp_path if class_id < 5 else tmp_path / "below"
+        (part / f"{class_id}.{'PNG' if class_id % 2 else 'png'}").write_bytes(encoded(tagged_image(class_id)))
+    (tmp_path / "notes.txt").write_text("a boot")
+    return tmp_path
+
+
+def test_a_folder_is_listed_with_all_pictures_below(folder: Path, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(folder), "--url", url, "--csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["label"] for row in rows] == list(LABELS)
+    assert rows[9]["filename"] == str(folder / "below" / "9.PNG")
+
+
+def test_the_environment_says_where_the_service_is(
+    folder: Path, url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(OF_THE_CLIENT, url)
+    assert main([str(folder / "1.PNG")]) == 0
+    head, row = capsys.readouterr().out.splitlines()
+    assert head.split() == ["PICTURE", "LABEL", "PROBABILITY", "FAMILIAR", "PREDICTION", "SET"]
+    assert row.split() == [str(folder / "1.PNG"), "Trouser", "91.0%", "yes", "Trouser,", "Pullover"]
+
+
+def test_the_conversion_is_passed_on(folder: Path, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main([str(folder / "0.png"), "--url", url, "--json", "--conversion", "none"])
+    assert json.loads(capsys.readouterr().out)["result"]["conversion"]["mode"] == "none"
+
+
+def test_it_ends_with_1_if_one_picture_was_not_answered(
+    folder: Path, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = [str(folder / name) for name in ("0.png", "notes.txt", "gone.png", "1.PNG")]
+    assert main([*pictures, "--url", url]) == 1
+    _, *rows = capsys.readouterr().out.splitlines()
+    assert [row.startswith(picture) for row, picture in zip(rows, pictures, strict=True)] == [True] * 4
+    assert "unsupported_media_type: Expected an image as PNG," in rows[1]
+    assert "unreadable: No such file" in rows[2]
+
+
+def test_it_ends_with_1_and_one_line_where_there_is_no_service(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(folder), "--url", "http://127.0.0.1:1"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert captured.err.startswith("python -m app.client: Expected the Fashion-MNIST service at http://127.0.0.1:1,")
+
+
+def test_it_ends_with_1_where_the_service_itself_fails(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    app = create_app(Settings(), FirstPixelClassifier())
+    del app.state.settings  # so that `GET /model` fails
+    with listening(app) as url:
+        assert main([str(folder), "--url", url]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith("python -m app.client: The service failed at this")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["boot.png", "--xml"], ["boot.png", "--json", "--csv"], ["boot.png", "--url", "http://a:b"], ["EMPTY"]],
+    ids=["no picture", "unknown format", "two formats", "no address", "empty folder"],
+)
+def test_a_wrong_call_ends_with_2_and_says_how_to_call_it(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([str(tmp_path) if argument == "EMPTY" else argument for argument in arguments])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: python -m app.client")
+
+
+def run(*arguments: str, url: str, sent: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "app.client", *arguments],
+        env=os.environ | {OF_THE_CLIENT: url},
+        capture_output=True,
+        timeout=60,
+        input=sent,
+        check=False,
+    )
+
+
+def test_a_dash_is_standard_input(url: str) -> None:
+    done = run("-", "--json", url=url, sent=encoded(tagged_image(8)))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["filename"] == "-"
+    assert json.loads(done.stdout)["result"]["prediction"]["label"] == "Bag"
+
+
+def test_names_of_files_come_out_as_they_went_in(url: str, tmp_path: Path) -> None:
+    name = os.fsencode(tmp_path) + b"/b\xf6t.png"  # not UTF-8
+    with open(name, "wb") as file:  # noqa: PTH123  a Path takes no bytes
+        file.write(encoded(tagged_image(8)))
+    done = run(str(tmp_path), "--csv", url=url)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[1].startswith(name + b",Bag,")
+
+
+def test_whoever_reads_the_lines_may_stop(folder: Path, url: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "app.client", "--json", *[str(folder)] * 50],
+        env=os.environ | {OF_THE_CLIENT: url},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 1

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image
+
+from app.client.pictures import LOSSLESS_PIXELS, load, name_of
+from app.imaging.decode import decode
+
+
+def arrives(image: Image.Image) -> Image.Image:
+    """Return the pixels that the service decodes from an image."""
+    return decode(load(image), "application/octet-stream", 50_000_000).pixels
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr", "F"])
+def test_an_image_of_pillow_arrives_pixel_by_pixel_whatever_its_mode(mode: str) -> None:
+    checks = np.kron([[0, 1], [1, 0]], np.ones((20, 20))).astype(np.uint8) * 255
+    received = np.asarray(arrives(Image.fromarray(checks).convert(mode)).convert("L"))
+    assert np.abs(received.astype(int) - checks).max() <= 1
+
+
+def test_an_image_of_pillow_arrives_upright() -> None:
+    image = Image.fromarray(np.zeros((20, 30), np.uint8))
+    image.getexif()[ExifTags.Base.Orientation] = 6
+    assert arrives(image).size == (20, 30)
+
+
+def test_a_large_photograph_of_pillow_is_sent_small_enough_for_the_service() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (1500, 2000, 3), dtype=np.uint8)
+    assert noise.size // 3 > LOSSLESS_PIXELS
+    photograph = Image.fromarray(noise)
+    photograph.getexif()[ExifTags.Base.Orientation] = 6
+    data = load(photograph)
+    assert len(data) < 10 * 2**20
+    decoded = decode(data, "", 50_000_000)
+    assert (decoded.format, decoded.width, decoded.height) == ("JPEG", 2000, 1500)
+    assert "exif_transpose" in decoded.steps
+
+
+def test_an_image_that_no_format_takes_is_an_error_of_the_file() -> None:
+    with pytest.raises(OSError, match="HSV"):
+        load(Image.new("HSV", (2, 2)))
+
+
+def test_a_file_is_read_from_where_it_stands() -> None:
+    file = io.BytesIO(b"skipped, read")
+    file.seek(9)
+    assert load(file) == b"read"
+
+
+def test_a_picture_is_named_by_its_file_if_it_has_one(tmp_path: Path) -> None:
+    (tmp_path / "boot.png").touch()
+    with (tmp_path / "boot.png").open("rb") as file:
+        assert name_of(file) == "boot.png"
+    assert name_of("photos/boot.png") == name_of(Path("boot.png")) == "boot.png"
+    assert name_of(b"bytes") == name_of(io.BytesIO()) == ""
+    assert name_of("a\udcff.png") == "a?.png"  # a name that is not UTF-8

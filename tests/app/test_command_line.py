@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import argparse
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.command_line import add_arguments, find_pictures, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PARSER = argparse.ArgumentParser(prog="command")
+
+
+def test_files_stay_as_they_were_named_whatever_they_are() -> None:
+    assert find_pictures(["boot.txt", "-", "./gone.png"], PARSER) == ["boot.txt", "-", "./gone.png"]
+
+
+def test_a_folder_gives_its_pictures_and_those_below_in_order_and_nothing_hidden(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("b/2.jpg", "b/1.JPEG", "a/photo.heic", "c.webp", "c.txt", "jpg", ".hidden.png", ".hidden/1.png"):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "photos" / name).touch()
+    monkeypatch.chdir(tmp_path)
+    assert find_pictures(["./photos"], PARSER) == [
+        os.path.join("./photos", name)  # noqa: PTH118  a Path forgets the ./
+        for name in ("c.webp", "a/photo.heic", "b/1.JPEG", "b/2.jpg")
+    ]
+
+
+def test_the_conversion_is_left_to_the_service_and_the_format_is_a_table_unless_told() -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    assert vars(parser.parse_args(["a", "b"])) == {"pictures": ["a", "b"], "conversion": "auto", "format": "table"}
+    assert parser.parse_args(["a", "--json"]).format == "json"
+
+
+@pytest.mark.parametrize(("raised", "code"), [(KeyboardInterrupt, 130), (None, 7)])
+def test_a_command_ends_with_its_code_and_quietly_when_it_is_interrupted(
+    raised: type[BaseException] | None, code: int
+) -> None:
+    def command() -> int:
+        if raised:
+            raise raised
+        return 7
+
+    with pytest.raises(SystemExit) as caught:
+        run(command)
+    assert caught.value.code == code

@@ -1,0 +1,97 @@
+"""Both ways to run a few at a time behind one, since they promise the same."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+from app.concurrency import AHEAD, in_tasks, in_threads
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable
+
+
+class Run(Protocol):
+    """Runs sleeps of some seconds, a few at a time, and returns these in the order they came back."""
+
+    def __call__(
+        self, seconds: Iterable[float], at_once: int, *, ordered: bool, before: Callable[[float], None] = ...
+    ) -> list[float]: ...
+
+
+def nothing(_: float) -> None:
+    pass
+
+
+def run_in_threads(
+    seconds: Iterable[float], at_once: int, *, ordered: bool, before: Callable[[float], None] = nothing
+) -> list[float]:
+    def sleep(duration: float) -> float:
+        before(duration)
+        time.sleep(duration)
+        return duration
+
+    return list(in_threads(sleep, seconds, at_once, ordered=ordered))
+
+
+def run_in_tasks(
+    seconds: Iterable[float], at_once: int, *, ordered: bool, before: Callable[[float], None] = nothing
+) -> list[float]:
+    async def sleep(duration: float) -> float:
+        before(duration)
+        await asyncio.sleep(duration)
+        return duration
+
+    async def each() -> AsyncIterator[float]:
+        for duration in seconds:
+            yield duration
+
+    async def run() -> list[float]:
+        return [one async for one in in_tasks(sleep, each(), at_once, ordered=ordered)]
+
+    return asyncio.run(run())
+
+
+@pytest.fixture(params=[run_in_threads, run_in_tasks], ids=["threads", "tasks"])
+def run(request: pytest.FixtureRequest) -> Run:
+    run: Run = request.param
+    return run
+
+
+def test_results_come_in_order_though_the_first_takes_longest(run: Run) -> None:
+    assert run([0.3, 0, 0.1, 0], 4, ordered=True) == [0.3, 0, 0.1, 0]
+
+
+def test_results_come_as_they_are_done_where_that_is_asked_for(run: Run) -> None:
+    assert run([0.4, 0, 0], 2, ordered=False) == [0, 0, 0.4]
+
+
+def test_work_is_taken_only_as_results_are_used(run: Run) -> None:
+    taken: list[float] = []
+    begun: list[int] = []
+
+    def work() -> Iterable[float]:
+        for _ in range(20):
+            taken.append(0)
+            yield 0.01
+
+    run(work(), 2, ordered=True, before=lambda _: begun.append(len(taken)))
+    assert len(begun) == 20
+    assert all(ahead - number <= AHEAD * 2 for number, ahead in enumerate(begun))
+
+
+def test_a_piece_that_fails_ends_it_with_its_error_and_leaves_the_rest(run: Run) -> None:
+    begun: list[float] = []
+
+    def fail_at_first(duration: float) -> None:
+        begun.append(duration)
+        if len(begun) == 1:
+            msg = "no"
+            raise LookupError(msg)
+
+    with pytest.raises(LookupError):
+        run([0.05] * 50, 2, ordered=True, before=fail_at_first)
+    assert len(begun) <= AHEAD * 2

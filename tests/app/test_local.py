@@ -1,0 +1,89 @@
+"""`python -m app predict`, without a server."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.__main__ import main
+from app.imaging.conversion import Mode
+from app.local import predict_with
+from app.predictor import Predictor
+from app.settings import Settings
+from app.tabulate import Listing
+from tests.conftest import encoded
+from tests.fakes import FirstPixelClassifier, tagged_image
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from training.data import Data
+
+
+def test_files_are_answered_in_order_and_together(tmp_path: Path) -> None:
+    names = []
+    for number in range(100):
+        names.append(str(tmp_path / f"{number}.png"))
+        (tmp_path / f"{number}.png").write_bytes(encoded(tagged_image(number % 10)))
+    names[40:40] = [str(tmp_path / "gone.png"), __file__]
+    classifier, out = FirstPixelClassifier(), io.StringIO()
+    predictor = Predictor(classifier, Settings(), cores=2)
+    with Listing("json", names, out, io.StringIO()) as listing:
+        asyncio.run(predict_with(predictor, names, Mode.AUTO, 50, listing))
+    predictor.close()
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [line["filename"] for line in lines] == names
+    assert [line["problem"]["code"] for line in lines[40:42]] == ["unreadable", "unsupported_media_type"]
+    answered = [line["result"]["prediction"]["class_id"] for line in lines[:40] + lines[42:]]
+    assert answered == [number % 10 for number in range(100)]
+    assert len(classifier.seen) < 100
+
+
+def test_the_command_answers_with_the_model_that_would_be_served(
+    artifact: Path, data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "one.png").write_bytes(encoded(data.test.images[0]))
+    monkeypatch.setenv("FASHION_MODEL_DIR", str(artifact))
+    assert main(["predict", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["result"]["model"]["name"] == "sample"
+    (tmp_path / "two.png").write_bytes(b"a boot")
+    assert main(["predict", str(tmp_path)]) == 1
+    assert "unsupported_media_type: " in capsys.readouterr().out
+
+
+def test_as_a_process_it_reads_standard_input_and_says_nothing_besides(artifact: Path, data: Data) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "app", "predict", "-", "--csv"],
+        env=os.environ | {"FASHION_MODEL_DIR": str(artifact)},
+        input=data.test.images[0].tobytes(),  # 784 bytes are taken for pixels here as well
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[1].startswith(b"-,")
+    assert done.stderr == b""
+
+
+def test_a_model_that_cannot_be_loaded_is_one_line_and_the_code_that_a_start_in_vain_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "one.png").touch()
+    monkeypatch.setenv("FASHION_MODEL_DIR", "/nowhere")
+    assert main(["predict", str(tmp_path)]) == 3
+    assert capsys.readouterr().err.startswith("fashion-mnist-service: /nowhere/model_card.json: expected a model card")
+
+
+@pytest.mark.parametrize("arguments", [["predict"], ["predict", "EMPTY"], ["foretell"]])
+def test_a_wrong_call_ends_with_2(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([str(tmp_path) if argument == "EMPTY" else argument for argument in arguments])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: python -m app")

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+
+from app.errors import InvalidImageError
+from app.outcomes import Outcome
+from app.schemas import ClassProbability, ConversionFacts, ImageFacts, ModelName, Prediction
+from app.tabulate import CSV_COLUMNS, MANY, Listing
+
+BOOT = Prediction(
+    prediction=ClassProbability(class_id=9, label="Ankle boot", probability=0.75),
+    probabilities=(),
+    prediction_set=("Ankle boot", "T-shirt/top"),
+    familiar=True,
+    familiarity=0.5,
+    image=ImageFacts(format="PNG", width=28, height=28),
+    conversion=ConversionFacts(mode="native", steps=()),
+    model=ModelName(name="fake", version="7"),
+)
+STRANGE = BOOT.model_copy(update={"familiar": False})
+OUTCOMES: dict[str, Outcome[None]] = {
+    "a boot.png": Outcome(None, BOOT),
+    "strange.png": Outcome(None, STRANGE),
+    'bad, "very".png': Outcome(None, error=InvalidImageError("Damaged; send it again.")),
+    "gone.png": Outcome(None, error=FileNotFoundError(2, "No such file or directory")),
+}
+
+
+class Terminal(io.StringIO):
+    """Says that somebody is looking."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def listed(kind: str) -> str:
+    out = io.StringIO()
+    with Listing(kind, list(OUTCOMES), out, io.StringIO()) as listing:
+        for name, outcome in OUTCOMES.items():
+            listing.add(name, outcome)
+    assert (listing.answered, listing.refused) == (2, 2)
+    return out.getvalue()
+
+
+def test_a_table_says_what_a_person_wants_to_know() -> None:
+    assert listed("table").splitlines() == [
+        "PICTURE          LABEL        PROBABILITY  FAMILIAR  PREDICTION SET",
+        "a boot.png       Ankle boot         75.0%  yes       Ankle boot, T-shirt/top",
+        "strange.png      Ankle boot         75.0%  no        Ankle boot, T-shirt/top",
+        'bad, "very".png  invalid_image: Damaged; send it again.',
+        "gone.png         unreadable: No such file or directory",
+    ]
+
+
+def test_json_is_an_object_a_line_with_all_that_was_answered() -> None:
+    first, _, third, fourth = map(json.loads, listed("json").splitlines())
+    assert first == {"filename": "a boot.png", "result": BOOT.model_dump(mode="json", exclude_none=True)}
+    assert third["problem"] == {"code": "invalid_image", "detail": "Damaged; send it again."}
+    assert fourth == {"filename": "gone.png", "problem": {"code": "unreadable", "detail": "No such file or directory"}}
+
+
+def test_csv_can_be_read_back() -> None:
+    first, second, third, _ = csv.DictReader(io.StringIO(listed("csv")))
+    assert tuple(first) == CSV_COLUMNS
+    assert first["filename"] == "a boot.png"
+    assert (first["label"], first["probability"], first["prediction_set"]) == (
+        "Ankle boot",
+        "0.75",
+        "Ankle boot|T-shirt/top",
+    )
+    assert (first["familiar"], second["familiar"], first["familiarity"], first["error"]) == ("true", "false", "0.5", "")
+    assert (third["filename"], third["label"]) == ('bad, "very".png', "")
+    assert third["error"] == "invalid_image: Damaged; send it again."
+
+
+@pytest.mark.parametrize("kind", ["table", "json", "csv"])
+def test_nothing_is_written_where_nothing_came(kind: str) -> None:
+    out, progress = io.StringIO(), Terminal()
+    with Listing(kind, ["boot.png"], out, progress):
+        pass
+    assert out.getvalue() == progress.getvalue() == ""
+
+
+def progress_of(count: int, out: io.StringIO, progress: io.StringIO) -> list[str]:
+    """Return the lines of progress, each of which is written over the last."""
+    with Listing("csv", ["boot.png"] * count, out, progress) as listing:
+        for number in range(count):
+            listing.add("boot.png", OUTCOMES["gone.png" if number == 0 else "a boot.png"])
+    return progress.getvalue().replace("\x1b[K", "").split("\r")[1:]
+
+
+def test_many_pictures_show_progress_with_the_rate_on_a_terminal() -> None:
+    lines = progress_of(MANY, io.StringIO(), Terminal())
+    assert lines[-1].startswith(f"{MANY} of {MANY} pictures, ")
+    assert lines[-1].endswith(" a second, 1 without an answer\n")
+
+
+def test_there_is_no_progress_of_few_or_for_a_file() -> None:
+    assert progress_of(MANY - 1, io.StringIO(), Terminal()) == []
+    assert progress_of(MANY, io.StringIO(), io.StringIO()) == []
+
+
+def test_where_rows_are_seen_as_well_there_is_only_the_last_line_of_progress() -> None:
+    assert len(progress_of(MANY, Terminal(), Terminal())) == 1
