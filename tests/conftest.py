@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from training.config import TrainingConfig
+
+collect_ignore = [] if find_spec("playwright") else ["browser"]  # `make test-browser` installs it
 
 SAMPLE = Path(__file__).parent / "fixtures" / "fashion_mnist_sample.npz"
 """400 training and 100 test images of Fashion-MNIST (MIT License), the first of each class."""
