@@ -4,7 +4,7 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do $$p
 VENV := .venv
 RUN := $(VENV)/bin/python -m
 
-.PHONY: serve train test check lock test-container
+.PHONY: serve train test check lock test-browser test-container
 serve: $(VENV)/.serving ## serve http://localhost:8000
 	$(RUN) app
 
@@ -20,11 +20,15 @@ check: $(VENV)/.dev ## formatter, linter, types, import rules
 	$(RUN) mypy
 	$(VENV)/bin/lint-imports
 
+test-browser: $(VENV)/.browser ## the pages in Chromium; needs it, `apt-get install chromium`
+	$(RUN) pytest -m browser --no-cov $(ARGS)
+
 test-container: $(VENV)/.dev ## build, start and question the container; needs Docker
 	$(RUN) pytest -m container --no-cov
 
 lock: ## compile the hash-pinned requirement files anew; needs uv. Extras stay: older pips take `coverage` for no pin of `coverage[toml]`
-	for file in dev:"--extra training --group dev" training:"--extra training" serving:; do \
+	for file in dev:"--extra training --group dev" training:"--extra training" serving: \
+	  browser:"--extra training --group dev --group browser -c requirements/dev.txt"; do \
 	  uv pip compile -q --universal --generate-hashes --no-strip-extras --no-emit-index-url --no-header \
 	    --python-version 3.11 $${file#*:} -o requirements/$${file%%:*}.txt pyproject.toml; done
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fastapi_offline import FastAPIOffline
 from uvicorn.config import STARTUP_FAILURE
 
-from app import __version__, problems
+from app import __version__, pages, problems
 from app.batching import batch_sizes
 from app.classifier import SavedModelClassifier
 from app.cores import cores_of_a_worker
@@ -56,7 +56,9 @@ def create_app(settings: Settings, classifier: Classifier) -> FastAPI:
     app = FastAPIOffline(
         title="Fashion-MNIST service",
         version=__version__,
-        description="Send a picture of a garment; get its class with ten probabilities.",
+        description="Send a picture of a garment; get its class with ten probabilities. [Try it on a page](.), or see "
+        "[how far to trust it](model).",
+        docs_url=None,  # `app.routes` has its own, and takes what it needs from here
         redoc_url=None,
         lifespan=lifespan,
     )
@@ -64,6 +66,7 @@ def create_app(settings: Settings, classifier: Classifier) -> FastAPI:
     app.state.predictor = predictor
     app.state.ready = False
     app.include_router(router)
+    app.mount("/web", pages.WebFiles(directory=pages.WEB))
     app.add_middleware(RequestTracing)
     problems.install(app)
     app.middleware_stack = DirectPredict(app.build_middleware_stack(), predictor, settings)

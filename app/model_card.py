@@ -73,6 +73,14 @@ class ClassMetrics(CardPart):
     recall: Share
 
 
+class ReliabilityBin(CardPart):
+    """Images of alike probability: their share of all, the mean probability given, and how often it was right."""
+
+    share: Share
+    confidence: Share
+    accuracy: Share
+
+
 class SplitMetrics(CardPart):
     """What was measured on one split with the exported graph.
 
@@ -86,6 +94,8 @@ class SplitMetrics(CardPart):
             probable class's probability from the share of right answers.
         ece_equal_width: The same over 15 bins of equal width.
         classes: Precision and recall, in label order.
+        confusion: How many images of each true class (row) got each label (column); None on cards of before.
+        reliability: The bins of `ece_equal_mass`, least probable first; None likewise.
     """
 
     n: int
@@ -96,6 +106,8 @@ class SplitMetrics(CardPart):
     ece_equal_mass: Share
     ece_equal_width: Share
     classes: tuple[ClassMetrics, ...]
+    confusion: tuple[tuple[int, ...], ...] | None = None
+    reliability: tuple[ReliabilityBin, ...] | None = None
 
 
 class SharpeningFacts(CardPart):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
-from fastapi.responses import RedirectResponse
+from fastapi import APIRouter, Header, Request, Response
 from pydantic_core import to_json
 
-from app import __version__
+from app import __version__, pages
 from app.dependencies import PredictorDependency, SettingsDependency, WishesQuery
 from app.errors import (
     ImageTooLargeError,
@@ -24,6 +23,7 @@ from app.errors import (
 )
 from app.forms import MULTIPART, Upload
 from app.imaging.decode import FORMATS, RAW_MEDIA_TYPE
+from app.model_page import model_page
 from app.problems import documented, problem_of, refusal
 from app.schemas import (
     BatchItem,
@@ -142,9 +142,15 @@ async def predict_batch(
 
 
 @router.get("/", include_in_schema=False)
-async def root() -> RedirectResponse:
-    """Lead whoever opens the service in a browser to where it can be tried."""
-    return RedirectResponse("/docs")
+async def root() -> Response:
+    """Answer with the page on which the service can be tried."""
+    return pages.static("index.html")
+
+
+@router.get("/docs", include_in_schema=False)
+async def docs() -> Response:
+    """Answer with the API document, to read and to try."""
+    return pages.static("docs.html")
 
 
 @router.get("/classes", summary="The ten classes", tags=["model"])
@@ -153,11 +159,31 @@ async def classes(predictor: PredictorDependency) -> tuple[ClassName, ...]:
     return predictor.classes
 
 
-@router.get("/model", summary="The model card and the limits", tags=["model"])
-async def model(predictor: PredictorDependency, settings: SettingsDependency) -> ModelInformation:
+@router.get(
+    "/model",
+    summary="The model card and the limits",
+    tags=["model"],
+    response_model=ModelInformation,
+    responses={200: {"description": "As JSON, or as a page for browsers.", "content": {"text/html": {}}}},
+)
+async def model(
+    predictor: PredictorDependency,
+    settings: SettingsDependency,
+    response: Response,
+    accept: Annotated[str, Header(include_in_schema=False)] = "",
+) -> ModelInformation | Response:
     """Answer with what the model is, how it was trained and measured, and what the service accepts."""
     limits: dict[str, Any] = {name: getattr(settings, name) for name in Limits.model_fields if name != "formats"}
-    return ModelInformation(card=predictor.card, limits=Limits(formats=FORMATS, **limits), service_version=__version__)
+    information = ModelInformation(
+        card=predictor.card,
+        coverage=settings.coverage,
+        limits=Limits(formats=FORMATS, **limits),
+        service_version=__version__,
+    )
+    if pages.prefers_html(accept):
+        return pages.page(model_page(information))
+    response.headers["Vary"] = "Accept"
+    return information
 
 
 @router.get("/health/live", summary="Is the process alive", tags=["health"])

@@ -8,6 +8,7 @@ import logging
 import socket
 import threading
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from training.config import TrainingConfig
+
+collect_ignore = [] if find_spec("playwright") else ["browser"]  # `make test-browser` installs it
 
 SAMPLE = Path(__file__).parent / "fixtures" / "fashion_mnist_sample.npz"
 """400 training and 100 test images of Fashion-MNIST (MIT License), the first of each class."""

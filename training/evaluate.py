@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from app.classifier import Answers
-from app.model_card import ClassMetrics, SplitMetrics
+from app.model_card import ClassMetrics, ReliabilityBin, SplitMetrics
 from training.data import LABELS
-from training.reliability import brier_score, expected_calibration_error
+from training.reliability import brier_score, expected_calibration_error, reliability
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,6 +62,11 @@ class Evaluation:
             ece_equal_mass=expected_calibration_error(probabilities, right, "mass"),
             ece_equal_width=expected_calibration_error(probabilities, right, "width"),
             classes=_per_class(self.confusion),
+            confusion=tuple(map(tuple, self.confusion.tolist())),
+            reliability=tuple(
+                ReliabilityBin(share=share, confidence=confidence, accuracy=accuracy)
+                for share, confidence, accuracy in reliability(probabilities, right, "mass").tolist()
+            ),
         )
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from training.data import Data
 
-START_SECONDS = 60
+START_SECONDS = 180  # the machine may be busy
 
 
 def environment(**settings: object) -> dict[str, str]:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import base64
 import io
-import re
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -331,6 +330,7 @@ def test_model_carries_the_card_the_limits_and_the_version(client: TestClient) -
     assert body["limits"]["max_body_bytes"] == 10 * 2**20
     assert body["limits"]["formats"] == ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"]
     assert body["service_version"]
+    assert body["coverage"] == 0.95
 
 
 def test_health_is_live_always_and_ready_only_between_start_and_stop() -> None:
@@ -343,15 +343,6 @@ def test_health_is_live_always_and_ready_only_between_start_and_stop() -> None:
     with TestClient(app) as started:
         assert started.get("/health/ready").json() == {"status": "ready"}
     assert problem(client.get("/health/ready")) == (503, "not_ready")
-
-
-def test_a_browser_is_led_to_docs_that_need_no_other_host(client: TestClient) -> None:
-    page = client.get("/")
-    assert page.url.path == "/docs"
-    sources = re.findall(r'(?:src|href)="([^"]+)"', page.text)
-    assert len(sources) >= 3
-    assert all(client.get(source).status_code == 200 for source in sources if source.startswith("/"))
-    assert all(source.startswith("/") for source in sources)
 
 
 @pytest.mark.parametrize(

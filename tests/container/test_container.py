@@ -91,6 +91,14 @@ def test_a_healthy_container_classifies_a_test_image(client: httpx2.Client, data
     assert sum(one["probability"] for one in answer["probabilities"]) == pytest.approx(1, abs=1e-4)
 
 
+def test_its_page_comes_with_the_pictures_to_try(client: httpx2.Client) -> None:
+    page = client.get("/").raise_for_status()
+    sample = client.get("/web/samples/sweater.jpg").raise_for_status()
+
+    assert "web/samples/sweater.jpg" in page.text
+    assert client.post("/predict", content=sample.content).raise_for_status().json()["conversion"]["garment"]
+
+
 def test_a_bad_file_spoils_nothing_of_a_batch(client: httpx2.Client, data: Data) -> None:
     good = encoded(data.test.images[0])
     files = [("files", ("boot.png", good)), ("files", ("notes.txt", b"a boot")), ("files", ("again.png", good))]

@@ -14,6 +14,9 @@ def test_a_model_that_is_always_right_has_perfect_metrics(data: Data) -> None:
     assert (metrics.n, metrics.accuracy, metrics.negative_log_likelihood, metrics.brier_score) == (100, 1, 0, 0)
     assert metrics.ece_equal_mass == metrics.ece_equal_width == 0
     assert all((row.precision, row.recall) == (1, 1) for row in metrics.classes)
+    assert metrics.confusion == tuple(map(tuple, 10 * np.eye(10, dtype=int)))
+    assert metrics.reliability
+    assert {(one.confidence, one.accuracy) for one in metrics.reliability} == {(1, 1)}
 
 
 def test_precision_and_recall_are_read_off_the_confusion_matrix() -> None:

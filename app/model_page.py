@@ -1,0 +1,240 @@
+"""Writes the model card as a page that a user reads in two minutes."""
+
+from __future__ import annotations
+
+import math
+from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from app.model_card import (
+        FamiliarityFacts,
+        ModelCard,
+        PhotoMetrics,
+        PredictionSetFacts,
+        ReliabilityBin,
+        SplitMetrics,
+        TrainingFacts,
+    )
+    from app.schemas import Limits, ModelInformation
+
+SHADES = 8
+"""Steps from the paper to the darkest cell of a confusion matrix: `.shade-0` to `.shade-8` of the style sheet."""
+PLOT = 300
+"""Side of the reliability picture, in its own units."""
+
+
+def model_page(information: ModelInformation) -> str:
+    """Write the page; what a card does not hold is left out.
+
+    Args:
+        information: What `/model` answers to programs.
+    """
+    card = information.card
+    test = card.metrics["test"]
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+  <meta charset="utf-8">
+  <meta name="viewport" content="width=device-width, initial-scale=1">
+  <meta name="color-scheme" content="light dark">
+  <title>Model card · Fashion-MNIST</title>
+  <link rel="icon" href="web/icon.svg" type="image/svg+xml">
+  <link rel="stylesheet" href="web/style.css">
+</head>
+<body class="card">
+  <header class="top">
+    <a class="brand" href="./">Fashion-MNIST</a>
+    <nav aria-label="More"><a href="model" aria-current="page">Model card</a> <a href="docs">API</a></nav>
+  </header>
+  <main>
+    <div class="intro">
+      <h1>How far to trust this model</h1>
+      <p>{escape(card.name)}, version {escape(card.version)}: which kind of garment a picture shows.</p>
+    </div>
+    {_headlines(test, card.photos, _in_force(information))}
+    {_purpose(card)}
+    <div class="pair">{_accuracy(card)}{_classes(test)}</div>
+    {_confusion(card.labels, test.confusion) if test.confusion else ""}
+    <div class="pair">{_sets(card.prediction_sets, information.coverage)}{_calibration(test)}</div>
+    {_familiarity(card.familiarity)}
+    <div class="pair">{_training(card)}{_limits(information.limits)}</div>
+  </main>
+  <footer><p>Programs get the same as JSON: <code>curl</code> this address. Service version
+    {escape(information.service_version)}.</p></footer>
+</body>
+</html>
+"""
+
+
+def _in_force(information: ModelInformation) -> PredictionSetFacts:
+    return next(one for one in information.card.prediction_sets if one.coverage == information.coverage)
+
+
+def _headlines(test: SplitMetrics, photos: PhotoMetrics | None, sets: PredictionSetFacts) -> str:
+    tiles = [
+        (f"{test.accuracy:.2%}", f"of {test.n:,} test images are named right ({_range(test.accuracy_interval_95)})")
+    ]
+    if photos:
+        told = f"of {photos.held_out:,} photographs that it never saw ({_range(photos.accuracy_interval_95)})"
+        tiles.append((f"{photos.accuracy:.1%}", told))
+    told = f"of test images have the right label among those it names: {sets.test_mean_size:.2f} labels on average"
+    tiles.append((f"{sets.test_coverage:.1%}", told))
+    items = "".join(f"<li><strong>{figure}</strong> {words}</li>" for figure, words in tiles)
+    return f'<ul class="headlines">{items}</ul>'
+
+
+def _purpose(card: ModelCard) -> str:
+    *most, last = map(escape, card.labels)
+    return f"""<section class="halves">
+      <div><h2>What it is for</h2>
+      <p>One garment on a picture, named as one of {", ".join(most)} or {last}. To learn from, to measure other systems
+      against, to sort pictures where a mistake costs little.</p></div>
+      <div><h2>What it is not for</h2>
+      <p>Anything else: it takes whatever it is shown for one of these, two garments for one, and says so
+      only by calling a picture unfamiliar. Nothing that concerns people should be decided by it.</p></div>
+    </section>"""
+
+
+def _accuracy(card: ModelCard) -> str:
+    rows = [
+        (f"Fashion-MNIST, {name} split", f"{split.n:,}", f"{split.accuracy:.2%}", _range(split.accuracy_interval_95))
+        for name, split in card.metrics.items()
+    ]
+    if card.photos:
+        photos = card.photos
+        rows.append(
+            ("Photographs", f"{photos.held_out:,}", f"{photos.accuracy:.1%}", _range(photos.accuracy_interval_95))
+        )
+        rows += [
+            (f"… of these: {folder}", f"{one.n:,}", f"{one.right / one.n:.1%}", "")
+            for folder, one in photos.folders.items()
+        ]
+    return f"""<section><h2>How often it is right</h2>
+      <p>The interval holds the true share 95 times in 100; it covers the choice of images, not that of the training's
+      seed. {"A photograph counts as right when the label fits its folder." if card.photos else ""}</p>
+      {_table("Right first labels", ("pictures", "n", "right", "95 % interval"), rows)}</section>"""
+
+
+def _classes(test: SplitMetrics) -> str:
+    worst = min(test.classes, key=lambda one: one.recall)
+    rows = [(one.label, f"{one.precision:.1%}", f"{one.recall:.1%}") for one in test.classes]
+    return f"""<section><h2>Which it mistakes</h2>
+      <p>Worst is {escape(worst.label)}: {1 - worst.recall:.0%} of these get another label.</p>
+      {_table("Each class of the test split", ("class", "right when named", "found of all"), rows)}</section>"""
+
+
+def _confusion(labels: tuple[str, ...], counts: tuple[tuple[int, ...], ...]) -> str:
+    head = "".join(f'<th scope="col"><span>{escape(label)}</span></th>' for label in labels)
+    rows = "".join(
+        f'<tr><th scope="row">{escape(label)}</th>'
+        + "".join(f'<td class="shade-{_shade(count, sum(row))}">{count or "·"}</td>' for count in row)
+        + "</tr>"
+        for label, row in zip(labels, counts, strict=True)
+    )
+    return f"""<section><h2>What it takes for what</h2>
+      <p>A row is what the test images show, a column what they were taken for.</p>
+      <div class="wide" tabindex="0" role="region" aria-label="Confusion matrix"><table class="confusion">
+      <caption class="unseen">Test images by true class (rows) and named class (columns)</caption>
+      <thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table></div></section>"""
+
+
+def _shade(count: int, total: int) -> int:
+    """Shade by the root of the share, which makes rare mistakes visible."""
+    return round(SHADES * math.sqrt(count / max(total, 1)))
+
+
+def _calibration(test: SplitMetrics) -> str:
+    return f"""<section><h2>Whether its percentages mean what they say</h2>
+      <p>On the test split they are {100 * test.ece_equal_mass:.1f} points off on average (expected calibration error in
+      15 bins of as many images each; {100 * test.ece_equal_width:.1f} in bins of equal width). Negative log-likelihood
+      {test.negative_log_likelihood:.4f}, Brier score {test.brier_score:.4f}, n = {test.n:,}.</p>
+      {_reliability(test.reliability) if test.reliability else ""}</section>"""
+
+
+def _reliability(bins: tuple[ReliabilityBin, ...]) -> str:
+    points = [(PLOT * one.confidence, PLOT * (1 - one.accuracy)) for one in bins]
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4"/>' for x, y in points)
+    ticks = "".join(
+        f'<text x="{PLOT * share:.0f}" y="{PLOT + 20}" text-anchor="middle">{share:.0%}</text>'
+        f'<text x="-8" y="{PLOT * (1 - share) + 4:.0f}" text-anchor="end">{share:.0%}</text>'
+        for share in (0, 0.5, 1)
+    )
+    return f"""<svg class="reliability" viewBox="-52 -12 {PLOT + 76} {PLOT + 62}" role="img"
+      aria-label="Share of right answers against the probability given, in {len(bins)} bins, beside the ideal diagonal">
+      <rect width="{PLOT}" height="{PLOT}"/><path d="M0 {PLOT} {PLOT} 0"/><polyline points="{line}"/>{dots}{ticks}
+      <text x="{PLOT / 2}" y="{PLOT + 42}" text-anchor="middle">probability given</text>
+      <text x="-40" y="{PLOT / 2}" text-anchor="middle" transform="rotate(-90 -40 {PLOT / 2})">share that is
+      right</text></svg>"""
+
+
+def _sets(fitted: tuple[PredictionSetFacts, ...], in_force: float) -> str:
+    has_photos = any(one.photos_coverage is not None for one in fitted)
+    rows = [
+        (
+            f"{one.coverage:.0%}" + (", as here" if one.coverage == in_force else ""),
+            f"{one.test_coverage:.1%}",
+            f"{one.test_mean_size:.2f}",
+            f"{one.test_worst_class} {one.test_worst_class_coverage:.1%}",
+            *(() if one.photos_coverage is None else (f"{one.photos_coverage:.1%}",)),
+        )
+        for one in fitted
+    ]
+    head = ("asked for", "right label inside", "labels", "worst class", *(("photographs",) if has_photos else ()))
+    return f"""<section><h2>How often the right label is among those it names</h2>
+      <p>It names the shortest list that is to hold the right label as often as asked for. The promise is for pictures
+      like those of the data set, and for all classes together.</p>
+      {_table("Sets of labels on the test split", head, rows)}</section>"""
+
+
+def _familiarity(facts: FamiliarityFacts) -> str:
+    false_alarms = ", ".join(f"{share:.1%} of {escape(name)}" for name, share in facts.flagged.items())
+    rows = [(one.images, f"{one.n:,}", f"{one.flagged:.1%}", f"{one.auroc:.4f}") for one in facts.separations]
+    table = _table("Images of something else", ("images", "n", "called unfamiliar", "AUROC"), rows) if rows else ""
+    return f"""<section><h2>Whether it notices what it does not know</h2>
+      <p>A picture is called unfamiliar when fewer than {facts.threshold:.0%} of garments are less typical.
+      {f"False alarms: {false_alarms}." if false_alarms else ""} AUROC is the chance that, of a pair, the image of
+      something else is the less familiar.</p>{table}</section>"""
+
+
+def _training(card: ModelCard) -> str:
+    training, photos = card.training, card.photos
+    learnt = f"and {photos.learnt_from:,} photographs, " if photos else ""
+    return f"""<section><h2>What it learnt from</h2>
+      <p>The training split of <a href="https://github.com/zalandoresearch/fashion-mnist">Fashion-MNIST</a> by
+      Zalando SE {learnt}in {training.epochs} epochs, which took {training.minutes:.0f} minutes on
+      {escape(training.machine)}.
+      The test split chose nothing. {card.network.parameters:,} parameters,
+      {card.network.multiply_accumulates / 1e6:.1f} million multiply-accumulates an image.
+      {_versions(training)}</p></section>"""
+
+
+def _versions(training: TrainingFacts) -> str:
+    return ", ".join(f"{escape(name)} {escape(version)}" for name, version in training.versions.items())
+
+
+def _limits(limits: Limits) -> str:
+    return f"""<section><h2>What this service takes</h2>
+      <p>{", ".join(limits.formats)}; at most {limits.max_body_bytes / 2**20:.0f} MiB and
+      {limits.max_image_pixels / 1e6:.0f} megapixels a picture, {limits.max_batch_files} pictures a batch,
+      {limits.request_timeout_seconds:g} seconds a request.</p></section>"""
+
+
+def _table(caption: str, head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Write a table whose first column names its rows; everything is escaped."""
+    columns = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
+    body = "".join(
+        f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>'
+        for first, *cells in rows
+    )
+    return f"""<div class="wide" tabindex="0" role="region" aria-label="{escape(caption)}"><table>
+      <caption class="unseen">{escape(caption)}</caption>
+      <thead><tr>{columns}</tr></thead><tbody>{body}</tbody></table></div>"""
+
+
+def _range(interval: tuple[float, float]) -> str:
+    low, high = interval
+    return f"{100 * low:.1f} to {high:.1%}"

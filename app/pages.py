@@ -1,0 +1,78 @@
+"""Answers with pages, under headers that keep each to itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import FileResponse, HTMLResponse
+from starlette.staticfiles import StaticFiles
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+WEB = Path(__file__).parent / "web"
+"""What is served below `/web`."""
+
+_POLICY = {
+    "default-src": "'none'",
+    "script-src": "'self'",
+    "style-src": "'self'",
+    "img-src": "'self' data: blob:",  # what the model saw comes as a data URI, what was chosen as a blob
+    "connect-src": "'self'",
+    "base-uri": "'none'",
+    "form-action": "'none'",
+    "frame-ancestors": "'none'",
+}
+HEADERS = {
+    "Content-Security-Policy": "; ".join(f"{name} {sources}" for name, sources in _POLICY.items()),
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-cache",  # ask whether it has changed: no script of yesterday under the page of today
+}
+
+
+class WebFiles(StaticFiles):
+    """The files of the pages, under the same headers."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:  # noqa: ANN401  whatever Starlette passes
+        """Return a file, or 304 where the browser has it."""
+        response = super().file_response(*args, **kwargs)
+        response.headers.update(HEADERS)
+        return response
+
+
+def static(name: str) -> FileResponse:
+    """Return a page that is a file of `app/web`."""
+    return FileResponse(WEB / name, headers=HEADERS)
+
+
+def page(html: str) -> HTMLResponse:
+    """Return a page made for this request; `Vary`, since the same address has JSON for others."""
+    return HTMLResponse(html, headers=HEADERS | {"Vary": "Accept"})
+
+
+def prefers_html(accept: str) -> bool:
+    """Tell by an `Accept` header whether HTML is more welcome than JSON; when in doubt, it is not.
+
+    Source:
+        RFC 9110, section 12.5.1: the most specific range counts, with its weight.
+    """
+    weights: dict[str, float] = {}
+    for part in accept.lower().split(","):
+        media_range, *parameters = (piece.strip() for piece in part.split(";"))
+        weights[media_range] = next((_weight(one[2:]) for one in parameters if one.startswith("q=")), 1.0)
+    return _welcome("text/html", weights) > _welcome("application/json", weights)
+
+
+def _weight(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
+
+
+def _welcome(media_type: str, weights: dict[str, float]) -> float:
+    ranges = media_type, media_type.partition("/")[0] + "/*", "*/*"
+    return next((weights[one] for one in ranges if one in weights), 0.0)

@@ -1,0 +1,144 @@
+// Draws one picture with its answer: the garment's box, what the model saw, how it was made, what the model says.
+
+import { Problem } from "./service.js";
+import * as words from "./words.js";
+
+const $ = (id) => document.getElementById(id);
+
+export function element(tag, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+export function clearPicture() {
+  $("frame").replaceChildren();
+  $("caption").textContent = "";
+}
+
+export function drawPicture(picture, image) {
+  const size = words.size(picture.file.size);
+  const side = image ? [`${picture.width} × ${picture.height}`] : [];
+  $("caption").textContent = [picture.name, ...side, size].join(" · ");
+  if (!image) {
+    const sorry = "The browser cannot show this file.";
+    $("frame").replaceChildren(element("p", { className: "unshown", textContent: sorry }));
+    return;
+  }
+  const copy = element("img", { src: image.src, alt: `Your picture, ${picture.name}` });
+  copy.classList.toggle("tiny", picture.isTiny);
+  $("frame").replaceChildren(copy);
+}
+
+export function drawBox(picture, garment) {
+  $("frame").querySelector(".box")?.remove();
+  if (!garment || !$("frame").querySelector("img")) return;
+  const box = element("div", { className: "box", title: "Where it found the garment" });
+  const share = (pixels, side) => `${(100 * pixels) / side}%`;
+  Object.assign(box.style, {
+    left: share(garment.left, picture.width),
+    top: share(garment.top, picture.height),
+    width: share(garment.right - garment.left, picture.width),
+    height: share(garment.bottom - garment.top, picture.height),
+  });
+  $("frame").append(box);
+}
+
+export function drawWaiting() {
+  const pixels = element("div", { className: "pixels" });
+  $("seen").replaceChildren(pixels);
+  $("answer").replaceChildren(element("p", { className: "verdict waiting", textContent: "Looking at it …" }));
+}
+
+export function drawAnswer(answer, coverage) {
+  const steps = words.steps(answer.conversion).map((step) => element("li", { textContent: step }));
+  $("seen").replaceChildren(
+    element("img", { className: "pixels", src: answer.preview, alt: "The 28 by 28 grey pixels that the model saw" }),
+    element("p", { className: "mode", textContent: words.mode(answer.conversion) }),
+    element("ol", { className: "steps" }, ...steps),
+  );
+  $("answer").replaceChildren(...verdict(answer, coverage), bars(answer), note(answer));
+}
+
+export function drawProblem(problem, waitSeconds, tryAgain) {
+  $("seen").replaceChildren(element("p", { className: "mode", textContent: "Nothing yet." }));
+  const told = element("div", { className: "problem" });
+  told.append(
+    element("p", { className: "verdict", textContent: problem.title }),
+    element("p", { textContent: problem.detail }),
+  );
+  $("answer").replaceChildren(told);
+  if (!problem.mayPass) return;
+  const again = element("button", { type: "button", className: "button small", textContent: "Try again" });
+  again.addEventListener("click", () => {
+    tryAgain();
+    $("answer").focus(); // the button is gone
+  });
+  $("answer").append(element("p", { className: "wait", id: "wait" }), again);
+  drawWait(waitSeconds);
+}
+
+export function drawWait(seconds) {
+  if ($("wait")) $("wait").textContent = seconds ? `It is tried again in ${words.count(seconds, "second")}.` : "";
+}
+
+export function drawModes(picture, mode) {
+  for (const input of $("modes").querySelectorAll("input")) {
+    input.checked = input.value === mode;
+    const answer = picture.answers.get(input.value);
+    const label = answer && !(answer instanceof Problem) && answer.prediction;
+    input.nextElementSibling.querySelector("small").textContent = label
+      ? `${label.label}, ${words.percent(label.probability)}`
+      : "";
+  }
+}
+
+export function spoken(answer, coverage) {
+  if (answer instanceof Problem) return `${answer.title}. ${answer.detail}`;
+  const { label, probability } = answer.prediction;
+  const warning = answer.familiar ? "" : "This does not look like anything it knows. ";
+  return `${warning}${label}, ${words.percent(probability)}. ${words.sureness(answer.prediction_set, coverage)}`;
+}
+
+function verdict(answer, coverage) {
+  const { label, probability } = answer.prediction;
+  if (answer.familiar) {
+    return [
+      element("p", { className: "verdict" }, label, " ", element("span", { textContent: words.percent(probability) })),
+      element("p", { className: "sure", textContent: words.sureness(answer.prediction_set, coverage) }),
+    ];
+  }
+  return [
+    element("p", { className: "verdict", textContent: "Unlike anything it knows" }),
+    element(
+      "p",
+      { className: "sure warning" },
+      words.familiarity(answer.familiarity),
+      ` Do not believe the numbers below; the nearest kind is ${label}.`,
+    ),
+  ];
+}
+
+function bars(answer) {
+  const ranked = [...answer.probabilities].sort((one, other) => other.probability - one.probability);
+  const rows = ranked.map(({ label, probability }) => {
+    const bar = element("span", { className: "bar", ariaHidden: "true" }, element("span"));
+    bar.firstChild.style.width = `${100 * probability}%`;
+    const row = element("li", {}, element("span", { className: "label", textContent: label }), bar);
+    row.append(element("span", { className: "number", textContent: words.percent(probability) }));
+    row.classList.toggle("named", answer.familiar && answer.prediction_set.includes(label));
+    return row;
+  });
+  return element("ol", { className: "bars" }, ...rows);
+}
+
+function note({ probabilities }) {
+  return element(
+    "p",
+    { className: "note" },
+    "Of many answers given with 80 %, about 80 in 100 are right, as long as pictures are like those it learnt from. " +
+      `It takes everything for one of ${probabilities.length} kinds, and two garments for one: `,
+    element("a", { href: "model", textContent: "how well it does" }),
+    ".",
+  );
+}

@@ -1,0 +1,48 @@
+// Writes the lines that ask the same of the service, to copy.
+
+import { element } from "./answer.js";
+
+const $ = (id) => document.getElementById(id);
+
+export function draw(picture, mode) {
+  const query = mode === "auto" ? "" : `?conversion=${mode}`;
+  const url = new URL(`predict${query}`, document.baseURI).href;
+  const fetched = picture.address ? `curl -O ${new URL(picture.address, document.baseURI).href}\n` : "";
+  const name = picture.name;
+  $("snippets").replaceChildren(
+    snippet("curl", `${fetched}curl --data-binary @${quoted(name)} ${quoted(url)}`),
+    snippet(
+      "Python",
+      [
+        "import httpx",
+        "",
+        `url = ${JSON.stringify(url)}`,
+        `with open(${JSON.stringify(name)}, "rb") as picture:`,
+        "    answer = httpx.post(url, content=picture.read()).json()",
+        'print(answer["prediction"]["label"])',
+      ].join("\n"),
+    ),
+  );
+}
+
+function snippet(language, text) {
+  const copy = element("button", { type: "button", className: "button small", textContent: "Copy" });
+  copy.ariaLabel = `Copy the ${language} lines`;
+  const lines = element("pre", { tabIndex: 0, ariaLabel: `${language} lines` }, element("code", { textContent: text }));
+  lines.role = "region";
+  copy.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(text);
+      copy.textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(lines); // without https a page may not write to the clipboard
+      copy.textContent = "Selected";
+    }
+    setTimeout(() => { copy.textContent = "Copy"; }, 2000);
+  });
+  const head = element("div", { className: "snippet-head" }, element("h3", { textContent: language }), copy);
+  return element("div", { className: "snippet" }, head, lines);
+}
+
+// For a POSIX shell: plain names stay plain.
+const quoted = (text) => (/^[\w./:-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);

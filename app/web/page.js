@@ -1,0 +1,126 @@
+// The page: which pictures are in hand, which of them is shown, and what is asked about them.
+
+import * as answer from "./answer.js";
+import * as camera from "./camera.js";
+import * as code from "./code.js";
+import * as gallery from "./gallery.js";
+import * as intake from "./intake.js";
+import { Picture } from "./picture.js";
+import { Problem, information, predict } from "./service.js";
+import * as words from "./words.js";
+
+const $ = (id) => document.getElementById(id);
+const AT_A_TIME = 4; // requests; a browser opens six connections to a host
+
+const state = { pictures: [], current: null, mode: "auto", coverage: null, drawn: null, round: new AbortController() };
+
+async function take(files, address) {
+  startRound();
+  for (const picture of state.pictures) picture.forget();
+  state.pictures = files.map((file) => new Picture(file, address));
+  gallery.open(state.pictures, select);
+  document.body.classList.add("has-picture");
+  $("result").hidden = $("code").hidden = false;
+  select(state.pictures[0]);
+  if (matchMedia("(max-width: 60rem)").matches) $(files.length > 1 ? "gallery" : "result").scrollIntoView();
+  await askAll();
+}
+
+async function select(picture) {
+  state.current = picture;
+  answer.clearPicture();
+  draw();
+  const image = await picture.shown;
+  if (picture !== state.current) return;
+  answer.drawPicture(picture, image);
+  answer.drawBox(picture, picture.answers.get(state.mode)?.conversion?.garment);
+}
+
+function startRound() {
+  state.round.abort();
+  state.round = new AbortController();
+}
+
+async function askAll() {
+  const { signal } = state.round;
+  const { mode } = state;
+  const waiting = state.pictures.filter((picture) => !picture.answers.get(mode)?.prediction);
+  const worker = async () => {
+    while (waiting.length && !signal.aborted) await ask(waiting.shift(), mode, signal);
+  };
+  await Promise.all(Array.from({ length: AT_A_TIME }, worker));
+  if (!signal.aborted && state.pictures.length > 1) $("status").textContent = $("gallery-title").textContent;
+}
+
+async function ask(picture, mode, signal) {
+  for (;;) {
+    const outcome = await predict(picture.file, mode, signal).catch((error) => {
+      if (error instanceof Problem || signal.aborted) return error;
+      throw error;
+    });
+    if (signal.aborted) return;
+    picture.answers.set(mode, outcome);
+    picture.waitSeconds = outcome.retryAfterSeconds ?? 0;
+    if (state.pictures.length === 1) $("status").textContent = answer.spoken(outcome, state.coverage);
+    draw();
+    if (!picture.waitSeconds) return;
+    await countDown(picture, signal);
+    if (signal.aborted) return;
+  }
+}
+
+async function countDown(picture, signal) {
+  for (; picture.waitSeconds > 0 && !signal.aborted; picture.waitSeconds -= 1) {
+    if (picture === state.current) answer.drawWait(picture.waitSeconds);
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+  }
+  if (picture === state.current && !signal.aborted) answer.drawWait(0);
+}
+
+function tryAgain() {
+  startRound();
+  for (const picture of state.pictures) {
+    if (picture.answers.get(state.mode) instanceof Problem) picture.answers.delete(state.mode);
+  }
+  draw();
+  askAll();
+}
+
+function draw() {
+  const { current, mode, pictures } = state;
+  gallery.draw(pictures, mode, current);
+  const outcome = current.answers.get(mode);
+  // Answers to other pictures come in meanwhile: what stands there may have the focus, or be read aloud.
+  const drawn = [current, mode, outcome, state.coverage];
+  if (drawn.every((one, place) => one === state.drawn?.[place])) return;
+  state.drawn = drawn;
+  answer.drawModes(current, mode);
+  answer.drawBox(current, outcome?.conversion?.garment);
+  if (!outcome) answer.drawWaiting();
+  else if (outcome instanceof Problem) answer.drawProblem(outcome, current.waitSeconds, tryAgain);
+  else answer.drawAnswer(outcome, state.coverage);
+  code.draw(current, mode);
+}
+
+$("modes").addEventListener("change", (event) => {
+  startRound();
+  state.mode = event.target.value;
+  draw();
+  askAll();
+});
+
+addEventListener("online", () => {
+  if (state.pictures.some((picture) => picture.answers.get(state.mode)?.code === "unreachable")) tryAgain();
+});
+
+intake.listen(take);
+camera.listen(take);
+gallery.listen(() => state.pictures, () => state.mode);
+
+information().then(({ card, coverage, limits }) => {
+  state.coverage = coverage;
+  const formats = limits.formats.join(", ");
+  $("labels").textContent = words.listed(card.labels, "and");
+  $("limits").prepend(`${formats}, up to ${words.size(limits.max_body_bytes)} each. `);
+  if (state.current) draw();
+}, () => {}); // without it the sentences do without their numbers

@@ -1,0 +1,60 @@
+// Asks the service, and turns whatever goes wrong into a problem with a title and a sentence.
+
+export class Problem extends Error {
+  constructor({ title, detail, code, mayPass, retryAfterSeconds }) {
+    super(detail);
+    Object.assign(this, { title, detail, code, mayPass, retryAfterSeconds });
+  }
+}
+
+export async function predict(file, mode, signal) {
+  const type = file.type || "application/octet-stream";
+  const url = `predict?preview=true&conversion=${mode}`;
+  let response;
+  try {
+    response = await fetch(url, { method: "POST", body: file, headers: { "Content-Type": type }, signal });
+  } catch (error) {
+    if (signal.aborted) throw error;
+    throw (await isReadable(file)) ? unreachable() : unreadable();
+  }
+  const answer = await response.json().catch(() => null);
+  if (response.ok && answer) return answer;
+  throw problemOf(response, answer);
+}
+
+export async function information() {
+  const response = await fetch("model", { headers: { Accept: "application/json" } });
+  if (!response.ok) throw problemOf(response, null);
+  return response.json();
+}
+
+function problemOf(response, body) {
+  const seconds = Number.parseInt(response.headers.get("Retry-After"), 10);
+  const detail = `The status is ${response.status}.`;
+  const unknown = { title: "No answer that this page understands", detail, code: "unknown" };
+  return new Problem({
+    ...(body?.detail ? body : unknown),
+    mayPass: response.status >= 500,
+    retryAfterSeconds: seconds > 0 ? seconds : 0,
+  });
+}
+
+const unreachable = () =>
+  new Problem({
+    title: "The service cannot be reached",
+    detail: "It may have stopped, or this device may be offline. The picture is kept; try again when it is back.",
+    code: "unreachable",
+    mayPass: true,
+  });
+
+const unreadable = () =>
+  new Problem({
+    title: "The file cannot be read",
+    detail: "It may be a folder, or have been moved or changed. Choose it once more.",
+    code: "unreadable",
+    mayPass: false,
+  });
+
+async function isReadable(file) {
+  return file.slice(0, 1).arrayBuffer().then(() => true, () => false);
+}

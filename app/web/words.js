@@ -1,0 +1,59 @@
+// Says in plain words what the service answers.
+
+const STEPS = {
+  decoded_at_half: "Read at half its size, which is plenty",
+  decoded_at_quarter: "Read at a quarter of its size, which is plenty",
+  decoded_at_eighth: "Read at an eighth of its size, which is plenty",
+  exif_transpose: "Turned upright, as the camera noted",
+  composited_on_white: "Laid on white where it was transparent",
+  background_removed: "Garment separated from its ground",
+  no_garment_found: "No garment found, so the whole picture is taken",
+  trimmed: "Cut to the garment",
+  greyscale: "Colour taken away",
+  negated: "Dark and light swapped, for the model knows bright on black",
+  stretched: "Contrast stretched",
+  fitted: "Scaled to 28 × 28 pixels, in the middle of black",
+  resized: "Squeezed to 28 × 28 pixels, whatever is on it",
+};
+
+const MODES = {
+  native: "Taken as it is: grey and 28 × 28 already.",
+  bright_on_black: "Taken for a bright garment on black, as in the data set.",
+  catalogue: "Taken for a catalogue picture, on a plain light ground.",
+  photo: "Taken for a photograph.",
+  none: "Only made small.",
+};
+
+export const steps = (conversion) => conversion.steps.map((step) => STEPS[step] ?? step.replaceAll("_", " "));
+
+export const mode = (conversion) => MODES[conversion.mode] ?? conversion.mode;
+
+export function percent(probability) {
+  if (probability < 0.0005) return "< 0.1 %";
+  return probability > 0.9995 ? "> 99.9 %" : `${(100 * probability).toFixed(1)} %`;
+}
+
+export function listed(labels, word = "or") {
+  return labels.length > 1 ? `${labels.slice(0, -1).join(", ")} ${word} ${labels.at(-1)}` : labels[0];
+}
+
+export function sureness(labels, coverage) {
+  const times = coverage ? `${Number((100 * coverage).toFixed(1))} times in 100` : "Nearly always";
+  return labels.length > 1
+    ? `${listed(labels)}: ${times.toLowerCase()} it is one of these.`
+    : `It names this one alone; ${times.toLowerCase()} the right one is among those it names.`;
+}
+
+export function familiarity(share) {
+  const more = Math.round(100 * share);
+  return more < 1
+    ? "Of 100 pictures of garments, all are more typical than this one."
+    : `Of 100 pictures of garments, ${100 - more} are more typical than this one.`;
+}
+
+export function size(bytes) {
+  const kilobytes = Math.max(1, Math.round(bytes / 1024));
+  return kilobytes < 1024 ? `${kilobytes} kB` : `${Number((kilobytes / 1024).toFixed(1))} MB`;
+}
+
+export const count = (n, thing) => `${n} ${thing}${n === 1 ? "" : "s"}`;

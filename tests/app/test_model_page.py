@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from app.imaging.decode import FORMATS
+from app.model_card import FamiliarityFacts, FolderMetrics, PhotoMetrics, ReliabilityBin, SeparationFacts
+from app.model_page import model_page
+from app.schemas import Limits, ModelInformation
+from app.settings import Settings
+from tests.fakes import make_card
+
+
+def page(**changes: Any) -> str:  # noqa: ANN401  fields of a card
+    settings = Settings()
+    limits = {name: getattr(settings, name) for name in Limits.model_fields if name != "formats"}
+    return model_page(
+        ModelInformation(
+            card=make_card().model_copy(update=changes),
+            coverage=0.95,
+            limits=Limits(formats=FORMATS, **limits),
+            service_version="1.2.3",
+        )
+    )
+
+
+def text(html: str) -> str:
+    """Return what stands on a page, without its tags."""
+    return " ".join(re.sub(r"<[^>]+>", " ", html).split())
+
+
+def test_a_figure_stands_with_its_n_and_its_interval() -> None:
+    assert "50.00% of 10 test images are named right (20.0 to 80.0%)" in text(page())
+    assert "95.0% of test images have the right label among those it names: 1.00 labels on average" in text(page())
+    assert "95%, as here" in text(page())
+
+
+def test_what_a_card_does_not_hold_is_left_out() -> None:
+    plain = text(page())
+    assert "hotograph" not in plain
+    assert "What it takes for what" not in plain
+    assert "<svg" not in page()
+    assert "called unfamiliar AUROC" not in plain
+
+
+def test_photographs_are_told_by_their_kinds() -> None:
+    photos = PhotoMetrics(
+        digest="0" * 64,
+        learnt_from=1234,
+        held_out=40,
+        accuracy=0.75,
+        accuracy_interval_95=(0.6, 0.9),
+        folders={"hats & caps": FolderMetrics(n=40, right=30)},
+    )
+    told = page(photos=photos)
+    assert "75.0% of 40 photographs that it never saw (60.0 to 90.0%)" in text(told)
+    assert "… of these: hats &amp; caps 40 75.0%" in text(told)
+    assert "and 1,234 photographs" in text(told)
+
+
+def test_mistakes_are_counted_and_shaded_by_their_share() -> None:
+    counts = [[0] * 10 for _ in range(10)]
+    counts[6][6], counts[6][0] = 75, 25
+    card = make_card()
+    test = card.metrics["test"].model_copy(update={"confusion": tuple(map(tuple, counts))})
+    (row,) = re.findall(r'<tr><th scope="row">Shirt</th>(<td class="shade.+?)</tr>', page(metrics={"test": test}))
+    cells = re.findall(r'<td class="shade-(\d)">(.+?)</td>', row)
+    assert cells[0] == ("4", "25")
+    assert cells[6] == ("7", "75")
+    assert set(cells[1:6] + cells[7:]) == {("0", "·")}
+
+
+def test_reliability_is_drawn_where_the_bins_are() -> None:
+    bins = (
+        ReliabilityBin(share=0.5, confidence=0.5, accuracy=0.25),
+        ReliabilityBin(share=0.5, confidence=1, accuracy=1),
+    )
+    test = make_card().metrics["test"].model_copy(update={"reliability": bins})
+    drawn = page(metrics={"test": test})
+    assert '<polyline points="150.0,225.0 300.0,0.0"/>' in drawn
+    assert drawn.count("<circle") == 2
+
+
+def test_what_is_unfamiliar_is_told_with_its_false_alarms() -> None:
+    separation = SeparationFacts(images="<digits>", n=1797, auroc=0.9994, auroc_max_softmax=0.9, flagged=1.0)
+    facts = FamiliarityFacts(threshold=0.05, flagged={"test": 0.0584}, separations=(separation,))
+    told = page(familiarity=facts)
+    assert "False alarms: 5.8% of test." in text(told)
+    assert "&lt;digits&gt; 1,797 100.0% 0.9994" in text(told)
+    assert "<digits>" not in told
+
+
+def test_names_are_escaped() -> None:
+    assert "<b>" not in page(name="<b>", labels=("<b>", "Dress"))

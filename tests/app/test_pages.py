@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image
+
+from app.pages import WEB, prefers_html
+from tests.app.test_routes import photograph
+from tests.conftest import encoded
+from tests.fakes import tagged_image
+
+if TYPE_CHECKING:
+    from fastapi.testclient import TestClient
+
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
+PAGES = ["/", "/docs", "/model"]
+SIDEWAYS = Image.Exif()
+SIDEWAYS[ExifTags.Base.Orientation] = 6
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_needs_no_other_host_and_everything_that_it_names_is_there(client: TestClient, path: str) -> None:
+    page = client.get(path, headers={"Accept": BROWSER})
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    loaded = re.findall(r'(?:src|<link rel="\w+" href)="([^"]+)"', page.text)
+    linked = re.findall(r'<a [^>]*href="([^":]+)"', page.text)
+    assert len(loaded) >= 2
+    assert [url for url in loaded + linked if client.get(f"/{url.removeprefix('./')}").status_code != 200] == []
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/web/page.js"])
+def test_a_page_runs_nothing_but_its_own_files(client: TestClient, path: str) -> None:
+    page = client.get(path, headers={"Accept": BROWSER})
+    policy = dict(rule.split(" ", 1) for rule in page.headers["content-security-policy"].split("; "))
+    assert (policy["default-src"], policy["script-src"], policy["style-src"]) == ("'none'", "'self'", "'self'")
+    assert (policy["connect-src"], policy["img-src"]) == ("'self'", "'self' data: blob:")
+    assert page.headers["x-content-type-options"] == "nosniff"
+    assert not re.search(r"<script(?! [^>]*src=)|<style| style=| on\w+=", page.text)
+
+
+def test_the_pages_weigh_less_than_60_kilobytes_without_the_samples() -> None:
+    assert sum(path.stat().st_size for path in WEB.iterdir() if path.is_file()) < 60_000
+
+
+@pytest.mark.parametrize("path", PAGES[:2])
+def test_a_page_that_is_a_file_is_not_sent_again_unless_it_changed(client: TestClient, path: str) -> None:
+    first = client.get(path)
+    assert first.headers["cache-control"] == "no-cache"
+    assert first.headers["etag"]
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        (BROWSER, True),
+        ("text/html", True),
+        ("text/*, application/json;q=0.9", True),
+        ("*/*", False),
+        ("", False),
+        ("application/json", False),
+        ("application/json, text/html;q=0.9", False),
+        ("text/html;q=0, */*", False),
+        ("text/html;q=high", False),
+        ("application/json;q=0.5, text/html;level=1;q=0.4", False),
+    ],
+)
+def test_html_is_for_those_who_prefer_it_to_json(client: TestClient, accept: str, expected: bool) -> None:  # noqa: FBT001  a parameter of the test
+    assert prefers_html(accept) is expected
+    answer = client.get("/model", headers={"Accept": accept})
+    assert answer.headers["content-type"].startswith("text/html" if expected else "application/json")
+    assert answer.headers["vary"] == "Accept"
+
+
+def test_the_page_has_words_for_every_mode_and_every_step_of_the_conversion_and_no_others(client: TestClient) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (90, 90, 3), np.uint8)
+    pictures = {
+        "native": encoded(tagged_image(1)),
+        "catalogue": encoded(photograph()),
+        "dark": encoded(Image.eval(photograph(), lambda value: max(0, 235 - value))),
+        "transparent": encoded(Image.new("RGBA", (90, 90), (0, 0, 0, 0))),
+        "noise": encoded(noise),
+        "half": encoded(photograph(), "JPEG", exif=SIDEWAYS.tobytes()),
+        "quarter": encoded(photograph(2), "JPEG"),
+        "eighth": encoded(photograph(4), "JPEG"),
+    }
+    answers = [
+        client.post(f"/predict?conversion={mode}", content=picture).json()["conversion"]
+        for picture in pictures.values()
+        for mode in ("auto", "photo", "none")
+    ]
+    words = (WEB / "words.js").read_text()
+    steps, modes = (
+        set(re.findall(r"^  (\w+): ", body, re.MULTILINE))
+        for body in re.findall(r"^const \w+ = \{\n(.+?)^\};", words, re.MULTILINE | re.DOTALL)
+    )
+    assert {step for answer in answers for step in answer["steps"]} == steps
+    assert {answer["mode"] for answer in answers} == modes
