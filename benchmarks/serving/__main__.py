@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,11 +19,9 @@ from typing import TYPE_CHECKING
 from app.settings import Settings
 from benchmarks.serving import figures, report
 from benchmarks.serving.alone import Alone
-from benchmarks.serving.load import LoadError
 from benchmarks.serving.measure import Bench
 from benchmarks.serving.pictures import native_images
 from benchmarks.serving.results import Results
-from benchmarks.serving.servers import ServerError
 from benchmarks.serving.systems import OURS, ROOT, SERVERS
 from benchmarks.serving.targets import targets
 from training.__main__ import ARTIFACTS
@@ -71,11 +70,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers are stopped as well
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])  # servers and wrk inherit it
     servers = [server for server in SERVERS if not given.only or server.name in given.only]
-    try:
-        results = measure(servers, given.seconds, given.rounds, given.port)
-    except (ServerError, LoadError) as error:
-        print(f"benchmarks.serving: {error}", file=sys.stderr)
+    if not shutil.which("wrk"):
+        print("benchmarks.serving: expected wrk, found none; on Debian and Ubuntu, `apt install wrk`", file=sys.stderr)
         return 1
+    results = measure(servers, given.seconds, given.rounds, given.port)
     reached = targets(results)
     text = report.markdown(results, servers, reached)
     if given.only or given.quick:
@@ -86,12 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def measure(servers: Sequence[Server], seconds: int, rounds: int, port: int) -> Results:
-    """Run all rounds, each beginning with another server.
-
-    Raises:
-        ServerError: The service fails where only it is measured.
-        LoadError: wrk is missing or fails.
-    """
+    """Run all rounds, each beginning with another server; what fails once is left out of the rest."""
     images = native_images(PICTURES)
     results = Results(conditions=conditions(len(images), seconds, rounds))
     for server in servers:
@@ -114,11 +107,12 @@ def measure(servers: Sequence[Server], seconds: int, rounds: int, port: int) -> 
             print(f"round {turn + 1} of {rounds}", file=sys.stderr)
             first = turn % len(servers)
             for server in (*servers[first:], *servers[:first]):
-                bench.compare(server)
-            if OURS in servers:
+                if server.name not in results.refused:
+                    bench.compare(server)
+            if OURS in servers and OURS.name not in results.refused:
                 bench.compare_shipped()
                 bench.compare_photographs()
-        if OURS in servers:
+        if OURS in servers and OURS.name not in results.refused:
             bench.compare_sizes()
     return results
 

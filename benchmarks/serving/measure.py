@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.serving import load
-from benchmarks.serving.load import Bodies
+from benchmarks.serving.load import Bodies, LoadError
 from benchmarks.serving.pictures import photograph, png
 from benchmarks.serving.results import CONNECTIONS, Comparison
 from benchmarks.serving.servers import ServerError, memory_bytes, running, wait_until_ready
@@ -79,52 +79,56 @@ class Bench:
         self._images = images
         self._native = [png(image) for image in images]
         self._photographs = self._taken(PHOTO_SIZE, 40)
+        self._large = self._taken(LARGE_SIZE, 3)
         self._bodies: dict[str, Bodies] = {}
-        self._raw, self._multipart = OURS.systems
+        self._raw = OURS.systems[0]
 
     def compare(self, server: Server) -> None:
         """Load each of a server's systems over every number of connections; leave it out when it fails."""
-        if server.name in self._results.refused:
-            return
-        try:
-            with self._serving(server, self._baseline) as leader:
-                for system in server.systems:
-                    for connections in CONNECTIONS:
-                        outcome = self._load(system, self._native, "native", connections)
-                        self._results.add(system.name, connections, outcome)
-                        _say(f"{system.name} at {connections}", outcome)
-                self._results.memory_bytes.setdefault(server.name, []).append(memory_bytes(leader))
-        except ServerError as error:
-            self._results.refused[server.name] = str(error)
+        with self._left_out_if_it_fails(server), self._serving(server, self._baseline) as leader:
             for system in server.systems:
-                self._results.loads.pop(system.name, None)  # half a measurement compares with nothing
-            print(f"{server.name} is left out: {error}", file=sys.stderr)
+                for connections in CONNECTIONS:
+                    outcome = self._load(system, self._native, "native", connections)
+                    self._results.add(system.name, connections, outcome)
+                    _say(f"{system.name} at {connections}", outcome)
+            self._results.memory_bytes.setdefault(server.name, []).append(memory_bytes(leader))
 
     def compare_shipped(self) -> None:
         """Load ours with the shipped network, beside its SavedModel alone with the same decoding."""
         self._results.shipped.alone.append(self._alone.classify(self._shipped, self._native, self._seconds))
-        with self._serving(OURS, self._shipped):
+        with self._left_out_if_it_fails(OURS), self._serving(OURS, self._shipped):
             self._beside(self._results.shipped, self._load(self._raw, self._native, "native", 64), "shipped network")
 
     def compare_photographs(self) -> None:
         """Load ours with photographs, beside decoding and conversion alone; then mix them with small requests."""
         self._results.photographs.alone.append(self._alone.convert(self._photographs, self._seconds))
-        with self._serving(OURS, self._baseline):
+        with self._left_out_if_it_fails(OURS), self._serving(OURS, self._baseline):
             outcome = self._load(self._raw, self._photographs, "photographs", PHOTO_CONNECTIONS)
             self._beside(self._results.photographs, outcome, "photographs")
             self._mix("nothing else", [], 0)
             self._mix("400x533 photographs on 2 connections", self._photographs, 2)
-            self._mix("12-megapixel photographs on 1 connection", self._taken(LARGE_SIZE, 3), 1)
+            self._mix("12-megapixel photographs on 1 connection", self._large, 1)
 
     def compare_sizes(self) -> None:
         """Load ours with photographs of each size, beside decoding and conversion alone."""
-        with self._serving(OURS, self._baseline):
+        with self._left_out_if_it_fails(OURS), self._serving(OURS, self._baseline):
             for side in SIDES:
                 photographs = self._taken((side, side), 10)
                 comparison = self._results.sizes.setdefault(side * side, Comparison())
                 comparison.alone.append(self._alone.convert(photographs, self._seconds))
                 outcome = self._load(self._raw, photographs, f"{side} pixels", PHOTO_CONNECTIONS)
                 self._beside(comparison, outcome, f"photographs of {side}x{side}")
+
+    @contextmanager
+    def _left_out_if_it_fails(self, server: Server) -> Iterator[None]:
+        """Keep the reason, and forget what was measured: half of it compares with nothing."""
+        try:
+            yield
+        except (ServerError, LoadError) as error:
+            print(f"{server.name} is left out: {error}", file=sys.stderr)
+            self._results.refused[server.name] = str(error)
+            for system in server.systems:
+                self._results.loads.pop(system.name, None)
 
     @contextmanager
     def _serving(self, server: Server, artifact: Path) -> Iterator[int]:

@@ -30,5 +30,5 @@ class Classifier(Worker):
 
 if __name__ == "__main__":
     server = Server()
-    server.append_worker(Classifier, num=WORKERS, max_batch_size=MOST_IMAGES)
+    server.append_worker(Classifier, num=WORKERS, max_batch_size=MOST_IMAGES, max_wait_time=1)  # 10 ms unless told
     server.run()
