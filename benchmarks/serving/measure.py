@@ -6,7 +6,7 @@ import http.client
 import json
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from benchmarks.serving.pictures import photograph, png
 from benchmarks.serving.results import CONNECTIONS, Comparison
 from benchmarks.serving.servers import ServerError, memory_bytes, running, wait_until_ready
 from benchmarks.serving.systems import OURS
+from training.data import LABELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -204,7 +205,7 @@ def require_answers(system: System, port: int, pictures: Sequence[bytes], expect
         ServerError: An answer is none, or its probabilities are others.
     """
     received = np.array([_ask(system, port, picture) for picture in pictures])
-    difference = float(np.abs(received - expected).max()) if received.shape == expected.shape else float("nan")
+    difference = float(np.abs(received - expected).max())
     if not difference <= TOLERANCE:  # so written, not a number is refused too
         msg = f"{system.name}: expected the artifact's probabilities within {TOLERANCE}, found them off by {difference}"
         raise ServerError(msg)
@@ -219,9 +220,12 @@ def _ask(system: System, port: int, picture: bytes) -> list[float]:
         if response.status != http.HTTPStatus.OK:
             msg = f"{system.name}: expected status 200, found {response.status}: {body[:200]!r}"
             raise ServerError(msg)
-        answer: Any = json.loads(body)
-        return system.read(answer)
-    except (http.client.HTTPException, ValueError, KeyError, IndexError, TypeError) as error:
+        probabilities = system.read(json.loads(body))
+        if len(probabilities) != len(LABELS):
+            msg = f"{system.name}: expected {len(LABELS)} probabilities, found {len(probabilities)}"
+            raise ServerError(msg)
+        return probabilities  # noqa: TRY300  what follows are failures
+    except (OSError, http.client.HTTPException, ValueError, KeyError, IndexError, TypeError) as error:
         msg = f"{system.name}: expected ten probabilities as JSON, found {error!r}"
         raise ServerError(msg) from error
     finally:

@@ -9,12 +9,14 @@ import pytest
 
 from benchmarks.serving.measure import require_answers
 from benchmarks.serving.servers import ServerError, family, memory_bytes, processor_seconds, running, wait_until_ready
-from benchmarks.serving.systems import System, raw, tensor
+from benchmarks.serving.systems import System, named, raw, tensor
 from tests.benchmarks.serving.conftest import PROBABILITY, TINY
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+SHORT = System("short", "/", "image/png", raw, lambda answer: named(answer)[1:])
+OTHER = System("other", "/", "image/png", raw, tensor)
 EXPECTED = np.full((2, 10), PROBABILITY, np.float32)
 
 
@@ -27,8 +29,10 @@ def test_right_answers_are_accepted_and_wrong_ones_refused(port: int) -> None:
         require_answers(TINY, port, [b"one", b"two"], EXPECTED + np.float32(0.002))
     with pytest.raises(ServerError, match="tiny: expected status 200, found 500"):
         require_answers(TINY, port, [b"one", b"bad"], EXPECTED)
+    with pytest.raises(ServerError, match="short: expected 10 probabilities, found 9"):
+        require_answers(SHORT, port, [b"one"], EXPECTED[:1])
     with pytest.raises(ServerError, match="other: expected ten probabilities as JSON, found KeyError"):
-        require_answers(System("other", "/", "image/png", raw, tensor), port, [b"one"], EXPECTED[:1])
+        require_answers(OTHER, port, [b"one"], EXPECTED[:1])
 
 
 def test_all_processes_are_weighed_and_none_is_left(port: int, tmp_path: Path) -> None:
