@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
         description="Measure the service beside others. A whole run rewrites the tables of benchmarks/README.md; with "
         "--only or --quick they are printed. Ends with 1 when a target is missed or a server could not be measured.",
     )
-    made.add_argument("--seconds", type=int, default=4, metavar="N", help="length of each load (default: 4)")
+    made.add_argument("--seconds", type=int, default=3, metavar="N", help="length of each load (default: 3)")
     made.add_argument("--rounds", type=int, default=3, metavar="N", help="how often each load is run (default: 3)")
     made.add_argument("--only", nargs="+", choices=[server.name for server in SERVERS], help="measure these servers")
     made.add_argument("--quick", action="store_true", help="a smoke run: one round of one second")
