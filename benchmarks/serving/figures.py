@@ -47,7 +47,7 @@ def draw_sizes(results: Results, cores: int, path: Path) -> None:
     ):
         axes.plot(megapixels, [1000 * cores / median(rate) for rate in rates], marker="o", label=label)
     axes.set(
-        xscale="log", yscale="log", ylim=(0.1, None), xlabel="megapixels", ylabel="milliseconds of a core a photograph"
+        xscale="log", yscale="log", ylim=(1, None), xlabel="megapixels", ylabel="milliseconds of a core a photograph"
     )
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)

@@ -36,7 +36,7 @@ def write(page: Path, text: str) -> None:
 
 def markdown(results: Results, servers: Sequence[Server], targets: Sequence[Target]) -> str:
     """Return a run as tables."""
-    return "\n\n".join(_sections(results, servers, targets)) + "\n"
+    return "\n\n".join(_sections(results, servers, targets))
 
 
 def _sections(results: Results, servers: Sequence[Server], targets: Sequence[Target]) -> Iterator[str]:
@@ -102,7 +102,7 @@ def _targets(targets: Sequence[Target]) -> str:
     rows = []
     for target in targets:
         bound = f"{'at least' if target.at_least else 'at most'} {target.bound:g}"
-        measured = "not measured" if target.measured is None else f"{target.measured:.2f}"
+        measured = "not measured" if target.measured is None else f"{target.measured:.3f}"
         verdict = "" if target.measured is None else "missed" if target.missed else "kept"
         rows.append((target.promise, bound, measured, verdict))
     return table(("target", "bound", "measured", ""), rows)

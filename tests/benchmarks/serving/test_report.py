@@ -23,7 +23,7 @@ def test_every_system_stands_in_the_table_of_each_number_of_connections(results:
             row = f"| {system.name} | 100 (90 to 110) | 10.00 (10.00 to 10.00) | 20.0 (20.0 to 20.0) | 0 | 0.25 |"
             assert text.count(row) == 4
     assert "| mosec | mosec 1.2.3 | 2 | 1,024 (1,024 to 1,024) |" in text
-    assert "| raw at 64, of FastAPI-direct's rate | at least 3.5 | 1.00 | missed |" in text
+    assert "| raw at 64, of FastAPI-direct's rate | at least 3.5 | 1.000 | missed |" in text
     assert "| 400x533 photographs, 8 connections; decoding and conversion |" in text
     assert text.startswith("Date: 2026-11-24.")
 
