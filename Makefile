@@ -4,7 +4,9 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do $$p
 VENV := .venv
 RUN := $(VENV)/bin/python -m
 
-.PHONY: serve train test check lock test-browser test-container
+RIVALS := bentoml litserve mlserver mosec
+
+.PHONY: serve train test check test-browser test-container bench lock
 serve: $(VENV)/.serving ## serve http://localhost:8000
 	$(RUN) app
 
@@ -23,6 +25,9 @@ check: $(VENV)/.dev ## formatter, linter, types, import rules
 test-browser: $(VENV)/.browser ## the pages in Chromium; needs it, `apt-get install chromium`
 	$(RUN) pytest -m browser --no-cov $(ARGS)
 
+bench: $(VENV)/.dev $(RIVALS:%=.rivals/%/.installed) ## measure the service beside others; needs wrk; ARGS="--quick" to try it
+	$(RUN) benchmarks.serving $(ARGS)
+
 test-container: $(VENV)/.dev ## build, start and question the container; needs Docker
 	$(RUN) pytest -m container --no-cov
 
@@ -31,6 +36,12 @@ lock: ## compile the hash-pinned requirement files anew; needs uv. Extras stay: 
 	  browser:"--extra training --group dev --group browser -c requirements/dev.txt"; do \
 	  uv pip compile -q --universal --generate-hashes --no-strip-extras --no-emit-index-url --no-header \
 	    --python-version 3.11 $${file#*:} -o requirements/$${file%%:*}.txt pyproject.toml; done
+
+.rivals/%/.installed: benchmarks/serving/rivals/%.txt | $(VENV)/.dev
+	$(RUN) venv $(@D)
+	@echo "installing $< into $(@D): a minute or two, once"
+	@$(@D)/bin/python -m pip install -q --disable-pip-version-check -r $<
+	@touch $@
 
 $(VENV)/.%: requirements/%.txt
 	@test -n "$(PYTHON)" || { echo "needs Python 3.11, 3.12 or 3.13: make PYTHON=/path/to/one"; exit 1; }

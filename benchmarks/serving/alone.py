@@ -1,0 +1,101 @@
+"""What the parts of the service reach without it: one process for each core, nothing in between."""
+
+from __future__ import annotations
+
+import functools
+import time
+from concurrent.futures import ProcessPoolExecutor
+from itertools import cycle, islice
+from multiprocessing import get_context
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from app.classifier import SavedModelClassifier
+from app.imaging.conversion import Mode, convert
+from app.imaging.decode import decode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from multiprocessing.synchronize import Barrier
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+BATCH = 32
+MAX_IMAGE_PIXELS = 50_000_000
+
+_barrier: Barrier
+
+
+class Alone:
+    """Processes that wait, one for each core, and that have loaded a model once they were asked for it."""
+
+    def __init__(self, processes: int) -> None:
+        """Take how many."""
+        self._processes = processes
+        context = get_context("spawn")  # not forked: TensorFlow's threads do not survive a fork
+        self._pool = ProcessPoolExecutor(processes, context, _meet_at, (context.Barrier(processes),))
+
+    def __enter__(self) -> Self:
+        """Wait for work."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the processes."""
+        self._pool.shutdown()
+
+    def probabilities(self, artifact: Path, pictures: Sequence[bytes]) -> NDArray[np.float32]:
+        """Return what the artifact says of each picture, float32 `[n, 10]`."""
+        return self._pool.submit(_probabilities, artifact, pictures).result()
+
+    def classify(self, artifact: Path, pictures: Sequence[bytes], seconds: float) -> float:
+        """Return how many pictures a second all processes decode, convert and classify, in batches of 32."""
+        return self._rate(_classify, artifact, pictures, seconds)
+
+    def convert(self, pictures: Sequence[bytes], seconds: float) -> float:
+        """Return how many pictures a second all processes decode and convert."""
+        return self._rate(_convert, pictures, seconds)
+
+    def _rate(self, work: Callable[..., float], *arguments: object) -> float:
+        return sum(one.result() for one in [self._pool.submit(work, *arguments) for _ in range(self._processes)])
+
+
+def _meet_at(barrier: Barrier) -> None:
+    """Keep what the processes wait at, so that none measures while another still loads."""
+    global _barrier  # noqa: PLW0603  the pool's way to hand something to a process once
+    _barrier = barrier
+
+
+@functools.cache
+def _model(artifact: Path) -> SavedModelClassifier:
+    return SavedModelClassifier(artifact, (BATCH,), threads=1)
+
+
+def _image(picture: bytes) -> NDArray[np.uint8]:
+    return convert(decode(picture, "", MAX_IMAGE_PIXELS).pixels, Mode.AUTO).image
+
+
+def _probabilities(artifact: Path, pictures: Sequence[bytes]) -> NDArray[np.float32]:
+    return _model(artifact).classify(np.stack([_image(picture) for picture in pictures])).probabilities
+
+
+def _classify(artifact: Path, pictures: Sequence[bytes], seconds: float) -> float:
+    model, turn = _model(artifact), cycle(pictures)
+    return BATCH * _repeat(lambda: model.classify(np.stack([_image(one) for one in islice(turn, BATCH)])), seconds)
+
+
+def _convert(pictures: Sequence[bytes], seconds: float) -> float:
+    turn = cycle(pictures)
+    return _repeat(lambda: _image(next(turn)), seconds)
+
+
+def _repeat(work: Callable[[], object], seconds: float) -> float:
+    """Return how often a second something can be done, while the other processes do the same."""
+    work()  # the first may have to load
+    _barrier.wait()
+    times, started = 0, time.perf_counter()
+    while (passed := time.perf_counter() - started) < seconds:
+        work()
+        times += 1
+    return times / passed

@@ -1,0 +1,54 @@
+"""Draws what a request costs against connections and against the size of its picture."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
+
+from benchmarks.serving.results import CONNECTIONS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from benchmarks.serving.results import Results
+
+
+def draw_connections(results: Results, path: Path) -> None:
+    """Draw rates and slow answers of all systems against connections."""
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    for axes, name, label in zip(
+        figure.subplots(1, 2),
+        ("rate", "p99_milliseconds"),
+        ("requests a second", "99th percentile, milliseconds"),
+        strict=True,
+    ):
+        for system, rounds in results.loads.items():
+            values = [median(getattr(one, name) for one in rounds[connections]) for connections in CONNECTIONS]
+            width = 2.5 if system.startswith("ours") else 1
+            axes.plot(CONNECTIONS, values, marker="o", markersize=3, linewidth=width, label=system)
+        axes.set(xscale="log", yscale="log", xlabel="connections", ylabel=label, xticks=CONNECTIONS)
+        axes.set_xticklabels(CONNECTIONS)
+        axes.minorticks_off()
+        axes.grid(alpha=0.3)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right center", frameon=False)
+    figure.savefig(path, dpi=120)
+
+
+def draw_sizes(results: Results, cores: int, path: Path) -> None:
+    """Draw how long a photograph occupies a core against its number of pixels."""
+    figure = Figure(figsize=(6.5, 4.5), layout="constrained")
+    axes = figure.subplots()
+    megapixels = [pixels / 1e6 for pixels in results.sizes]
+    for label, rates in (
+        ("the service, 8 connections", [one.service for one in results.sizes.values()]),
+        ("decoding and conversion alone", [one.alone for one in results.sizes.values()]),
+    ):
+        axes.plot(megapixels, [1000 * cores / median(rate) for rate in rates], marker="o", label=label)
+    axes.set(
+        xscale="log", yscale="log", ylim=(1, None), xlabel="megapixels", ylabel="milliseconds of a core a photograph"
+    )
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=120)

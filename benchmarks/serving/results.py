@@ -1,0 +1,61 @@
+"""What a run measured: every round, from which medians and spreads are taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from statistics import median
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from benchmarks.serving.load import Outcome
+
+CONNECTIONS = (1, 16, 64, 256)
+
+
+@dataclass(slots=True)
+class Comparison:
+    """The service beside its parts without it, in pictures a second of each round."""
+
+    service: list[float] = field(default_factory=list)
+    alone: list[float] = field(default_factory=list)
+    errors: int = 0
+
+    @property
+    def ratio(self) -> float | None:
+        """The median of the service over that of its parts, or None where nothing was measured."""
+        return median(self.service) / median(self.alone) if self.service and self.alone else None
+
+
+@dataclass(slots=True)
+class Results:
+    """All that a run measured.
+
+    Attributes:
+        conditions: What it was measured under, by name.
+        versions: Of each server's package.
+        refused: Why a server was left out.
+        loads: The rounds of each system, by connections.
+        memory_bytes: Of each server after its loads, for each round.
+        shipped: The shipped network at 64 connections.
+        photographs: 400x533 photographs.
+        mixed: Small requests, by what was sent at the same time.
+        sizes: Photographs by their number of pixels.
+    """
+
+    conditions: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    loads: dict[str, dict[int, list[Outcome]]] = field(default_factory=dict)
+    memory_bytes: dict[str, list[int]] = field(default_factory=dict)
+    shipped: Comparison = field(default_factory=Comparison)
+    photographs: Comparison = field(default_factory=Comparison)
+    mixed: dict[str, list[Outcome]] = field(default_factory=dict)
+    sizes: dict[int, Comparison] = field(default_factory=dict)
+
+    def add(self, system: str, connections: int, outcome: Outcome) -> None:
+        """Keep what one load saw."""
+        self.loads.setdefault(system, {}).setdefault(connections, []).append(outcome)
+
+    def of(self, system: str, connections: int) -> list[Outcome]:
+        """Return the rounds of a system, none where it was not measured."""
+        return self.loads.get(system, {}).get(connections, [])

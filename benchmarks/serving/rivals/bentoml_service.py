@@ -1,0 +1,25 @@
+"""BentoML with adaptive batching and two workers; a batchable endpoint takes and gives lists, here of one.
+
+Source:
+    https://docs.bentoml.com/en/latest/get-started/adaptive-batching.html
+"""
+
+import bentoml
+import numpy as np
+from model import MOST_IMAGES, WORKERS, Model
+from PIL.Image import Image
+
+
+@bentoml.service(workers=WORKERS, logging={"access": {"enabled": False}}, metrics={"enabled": False})
+class Classifier:
+    """Pictures as fields of a form."""
+
+    def __init__(self) -> None:
+        """Load the model, in each worker."""
+        self.model = Model()
+
+    @bentoml.api(batchable=True, max_batch_size=MOST_IMAGES)
+    def classify(self, pictures: list[Image]) -> list[dict[str, list[float]]]:
+        """Classify a batch; BentoML has opened the pictures with Pillow."""
+        images = [np.asarray(picture.convert("L")) for picture in pictures]
+        return [{"probabilities": one} for one in self.model.classify(images)]
