@@ -1,4 +1,4 @@
-"""Answers `POST /predict` past FastAPI's middleware, router and dependencies, which take as long as all the rest."""
+"""Answers `POST /predict` past FastAPI's middleware, router and dependencies, which cost more than a small picture's decoding."""
 
 from __future__ import annotations
 
