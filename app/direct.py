@@ -1,4 +1,4 @@
-"""Answers `POST /predict` past FastAPI's middleware, router and dependencies, which cost more than a small picture's decoding."""
+"""Answers `POST /predict` past FastAPI's machinery, which costs more than decoding and converting a small picture."""
 
 from __future__ import annotations
 
