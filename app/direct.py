@@ -1,4 +1,4 @@
-"""Answers `POST /predict` past FastAPI's middleware, router and dependencies, which take as long as all the rest."""
+"""Answers `POST /predict` past FastAPI's machinery, which costs more than decoding and converting a small picture."""
 
 from __future__ import annotations
 

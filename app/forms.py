@@ -27,7 +27,7 @@ class Upload:
 class Form:
     """Is given a body piece by piece and keeps the files of one field in memory; the rest it only counts.
 
-    Starlette's own parser writes every piece to a temporary file and awaits each: that takes longer than the model.
+    Starlette's own parser writes each piece to a temporary file and awaits it.
     """
 
     def __init__(self, content_type: str, field: str, max_files: int) -> None:

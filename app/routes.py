@@ -66,8 +66,8 @@ _STAGES = {
     "Server-Timing": {
         "description": "How long each stage took, in milliseconds; `queue` names the size of the batch.",
         "schema": {"type": "string"},
-        "example": 'receive;dur=0.012, decode;dur=0.031, convert;dur=0.008, queue;dur=0.210;desc="batch of 8", '
-        "infer;dur=0.164, serialise;dur=0.006",
+        "example": 'receive;dur=0.008, decode;dur=0.040, convert;dur=0.011, queue;dur=9.235;desc="batch of 22", '
+        "infer;dur=1.005, serialise;dur=0.015",
     }
 }
 
