@@ -197,6 +197,11 @@ class TrainingFacts(CardPart):
     versions: dict[str, str]
     data_digests: dict[str, Digest]
 
+    @property
+    def teachers(self) -> int:
+        """How many earlier models it learnt from."""
+        return len((self.config.get("distillation") or {"teachers": ()})["teachers"])
+
 
 class GoldenExample(CardPart):
     """One image with the answer that the exported graph gave to it.

@@ -203,6 +203,8 @@ def _familiarity(facts: FamiliarityFacts) -> str:
 def _training(card: ModelCard) -> str:
     training, photos = card.training, card.photos
     learnt = f"and {photos.learnt_from:,} photographs, " if photos else ""
+    if training.teachers:
+        learnt += f"with the answers of {training.teachers} earlier models to them, "
     return f"""<section><h2>What it learnt from</h2>
       <p>The training split of <a href="https://github.com/zalandoresearch/fashion-mnist">Fashion-MNIST</a> by
       Zalando SE {learnt}in {training.epochs} epochs, which took {training.minutes:.0f} minutes on

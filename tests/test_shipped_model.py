@@ -14,7 +14,7 @@ from app.main import create_app
 from app.model_card import read_verified
 from app.settings import Settings
 from tests.conftest import encoded
-from training.config import DEFAULTS, Distortion, PhotoConfig, TrainingConfig
+from training.config import DEFAULTS, DistillationConfig, Distortion, PhotoConfig, TrainingConfig
 from training.data import DIGESTS, LABELS, Data
 from training.unfamiliar import handwritten_digits
 
@@ -37,8 +37,14 @@ def test_it_was_trained_by_the_documented_config_on_the_published_files_and_phot
     training = read_verified(SHIPPED).training
     given = training.config["photos"]
     photos = PhotoConfig(**given | {"distortion": Distortion(**given["distortion"])})
-    config = TrainingConfig(**training.config | {"photos": photos})
-    documented = DEFAULTS["cnn"].override(photos=PhotoConfig())
+    taught = DistillationConfig(**training.config["distillation"])
+    config = TrainingConfig(**training.config | {"photos": photos, "distillation": taught})
+    documented = DEFAULTS["cnn"].override(
+        epochs=64,
+        label_smoothing=0.0,
+        photos=PhotoConfig(),
+        distillation=DistillationConfig(taught.teachers),
+    )
     assert config.override(precision="float32") == documented
     assert training.data_digests == DIGESTS
 

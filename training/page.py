@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         PredictionSetFacts,
         SharpeningFacts,
         SplitMetrics,
+        TrainingFacts,
     )
 
 
@@ -33,7 +34,7 @@ false where the picture is not like what it has learnt, and the probabilities ar
 
 - Network: `{network.name}`, {network.parameters:,} parameters
 - Cost: {network.multiply_accumulates:,} multiply-accumulates an image
-- Training: {training.epochs} epochs in {training.minutes:.0f} minutes, seed {training.config["seed"]}
+- Training: {_training(training)}
 - Machine: {training.machine}
 
 ## How often it is right
@@ -90,6 +91,11 @@ def _table(header: str, rows: Iterable[str]) -> str:
     names = header.split(" | ")
     rule = " | ".join(["---", *["---:"] * (len(names) - 1)])
     return "\n".join(f"| {row} |" for row in (header, rule, *rows))
+
+
+def _training(training: TrainingFacts) -> str:
+    taught = f", taught by {training.teachers} earlier models" if training.teachers else ""
+    return f"{training.epochs} epochs in {training.minutes:.0f} minutes, seed {training.config['seed']}{taught}"
 
 
 def _splits(metrics: dict[str, SplitMetrics]) -> str:

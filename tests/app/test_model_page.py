@@ -58,6 +58,13 @@ def test_photographs_are_told_by_their_kinds() -> None:
     assert "and 1,234 photographs" in text(told)
 
 
+def test_teachers_are_told() -> None:
+    training = make_card().training
+    taught = training.model_copy(update={"config": {"distillation": {"teachers": ["one", "other"]}}})
+    assert "with the answers of 2 earlier models to them" in text(page(training=taught))
+    assert "earlier models" not in text(page())
+
+
 def test_mistakes_are_counted_and_shaded_by_their_share() -> None:
     counts = [[0] * 10 for _ in range(10)]
     counts[6][6], counts[6][0] = 75, 25
