@@ -78,7 +78,7 @@ def serve(settings: Settings) -> int:
         server_header=False,
         timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=settings.shutdown_seconds,
-        timeout_worker_healthcheck=10,  # loading TensorFlow holds the interpreter for seconds
+        timeout_worker_healthcheck=30,  # loading TensorFlow can hold the interpreter for so long
     )
     if config.workers == 1:
         uvicorn.Server(config).run()
