@@ -111,17 +111,19 @@ class SplitMetrics(CardPart):
 
 
 class SharpeningFacts(CardPart):
-    """How logits become probabilities: the label smoothing of the training is undone, or a temperature applied.
+    """How logits become probabilities: label smoothing is undone, or a temperature and a bend applied.
 
     Attributes:
         label_smoothing: Share of the training targets that was spread evenly over all labels.
         kept: How much of the smoothed answer is kept, so that no label is impossible.
         temperature: What the logarithms are divided by; 1 where label smoothing was undone.
+        bend: What their squares are multiplied by before they are taken away.
     """
 
     label_smoothing: Share
     kept: float
     temperature: float
+    bend: float = 0.0
 
 
 class PredictionSetFacts(CardPart):

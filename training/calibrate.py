@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 from scipy.special import softmax
 
 from training.conformal import COVERAGES, fit_threshold
@@ -27,12 +27,14 @@ class Sharpening:
     """Turns logits into probabilities that are right as often as they say.
 
     A network that was trained with label smoothing gives every label its share of it, even where it is sure. A
-    temperature cannot take that back, so the share itself is taken away.
+    temperature cannot take that back, so the share itself is taken away. One that was taught with softened targets
+    leaves too much to what is unlikely, the more the less likely it is: its logarithms are bent as well as divided.
 
     Attributes:
         label_smoothing: Share of the training targets that was spread evenly over all labels.
         kept: How much of the smoothed answer is kept, so that no label is impossible.
         temperature: What the logarithms are divided by; 1 where label smoothing was undone.
+        bend: What their squares are multiplied by before they are taken away; 0 where label smoothing was undone.
 
     Source:
         Szegedy et al., "Rethinking the Inception Architecture" (arXiv 1512.00567), section 7, for what is undone;
@@ -40,15 +42,18 @@ class Sharpening:
     """
 
     label_smoothing: float
-    kept: float
-    temperature: float
+    kept: float = 1.0
+    temperature: float = 1.0
+    bend: float = 0.0
 
     def __call__(self, logits: keras.KerasTensor) -> keras.KerasTensor:
         """Return the probabilities, float32 `[n, 10]`, for logits of that shape."""
         smoothed = keras.ops.softmax(logits)
         sharp = keras.ops.maximum(smoothed - self.label_smoothing / len(LABELS), 0) + self.kept * smoothed
+        logarithms = keras.ops.log(sharp / keras.ops.sum(sharp, axis=-1, keepdims=True))
+        bent = logarithms / self.temperature - self.bend * logarithms**2
         # oneDNN may round a share to just above 1.
-        return keras.ops.minimum(keras.ops.softmax(keras.ops.log(sharp) / self.temperature), 1)
+        return keras.ops.minimum(keras.ops.softmax(bent), 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +96,8 @@ def calibrate(network: keras.Model, label_smoothing: float, validation: Split, s
 def fit_sharpening(logits: NDArray[np.float32], label_smoothing: float, class_ids: NDArray[np.uint8]) -> Sharpening:
     """Find the sharpening with the lowest negative log-likelihood.
 
-    One number is fitted: what is kept of the smoothing where there was any, else the temperature. Both together fit no
-    better and calibrate worse (training/README.md).
+    What is kept of the smoothing is fitted where there was any, else the temperature and the bend. What else was tried
+    fits no better or calibrates worse (training/README.md).
 
     Args:
         logits: float32 `[n, 10]` of images that the network has not learnt from.
@@ -100,14 +105,19 @@ def fit_sharpening(logits: NDArray[np.float32], label_smoothing: float, class_id
         class_ids: uint8 `[n]`, the true classes.
     """
 
-    def made(logarithm: float) -> Sharpening:
-        fitted = float(np.exp(logarithm))
-        return Sharpening(label_smoothing, fitted, 1.0) if label_smoothing else Sharpening(0.0, 1.0, fitted)
+    def loss(sharpening: Sharpening) -> float:
+        return negative_log_likelihood(keras.ops.convert_to_numpy(sharpening(logits)), class_ids)
 
-    def loss(logarithm: float) -> float:
-        return negative_log_likelihood(keras.ops.convert_to_numpy(made(logarithm)(logits)), class_ids)
+    def undone(logarithm: float) -> Sharpening:
+        return Sharpening(label_smoothing, kept=float(np.exp(logarithm)))
 
-    return made(minimize_scalar(loss, bounds=np.log([1e-4, 20]), method="bounded").x)
+    def bent(numbers: NDArray[np.float64]) -> Sharpening:
+        return Sharpening(0.0, temperature=float(np.exp(numbers[0])), bend=float(numbers[1]))
+
+    if label_smoothing:
+        return undone(minimize_scalar(lambda one: loss(undone(one)), bounds=np.log([1e-4, 20]), method="bounded").x)
+    bounds = [np.log([0.05, 20]), (0, 5)]  # a bend of less than 0 could put the likely below the unlikely
+    return bent(minimize(lambda both: loss(bent(both)), [0, 0.1], bounds=bounds, method="Nelder-Mead").x)
 
 
 def uncalibrated(network: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -139,7 +139,7 @@ def _calibration(metrics: dict[str, SplitMetrics]) -> str:
 def _sharpening(facts: SharpeningFacts) -> str:
     if facts.label_smoothing:
         return f"The label smoothing of the training is undone; what is kept of it is {facts.kept:.3f}"
-    return f"The temperature is {facts.temperature:.3f}"
+    return f"Logarithms are divided by {facts.temperature:.3f}, less {facts.bend:.3f} of their squares"
 
 
 def _sets(fitted: tuple[PredictionSetFacts, ...]) -> str:
