@@ -86,6 +86,7 @@ def test_the_report_lies_beside_the_artifact_with_pictures_that_are_pictures(art
             assert len(np.unique(np.asarray(picture.convert("L")))) > 10
 
 
+@pytest.mark.usefixtures("restored_logging")
 def test_the_command_refuses_a_folder_without_data_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

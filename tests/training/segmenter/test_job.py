@@ -46,6 +46,7 @@ def test_photographs_without_a_garment_teach_nothing(data: Data, photo_folder: P
         train_and_write(config, data.train.images, list_photos(photo_folder)[:3], tmp_path / "run", tmp_path / "x.onnx")
 
 
+@pytest.mark.usefixtures("restored_logging")
 def test_the_command_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--photos", str(tmp_path), "--data", str(tmp_path), "--runs", str(tmp_path)]) == 1
     assert str(tmp_path) in capsys.readouterr().err
