@@ -50,7 +50,8 @@ class Sharpening:
         """Return the probabilities, float32 `[n, 10]`, for logits of that shape."""
         smoothed = keras.ops.softmax(logits)
         sharp = keras.ops.maximum(smoothed - self.label_smoothing / len(LABELS), 0) + self.kept * smoothed
-        logarithms = keras.ops.log(sharp / keras.ops.sum(sharp, axis=-1, keepdims=True))
+        share = sharp / keras.ops.sum(sharp, axis=-1, keepdims=True)
+        logarithms = keras.ops.log(keras.ops.maximum(share, 1e-30))  # that of 0 times a bend of 0 is not a number
         bent = logarithms / self.temperature - self.bend * logarithms**2
         # oneDNN may round a share to just above 1.
         return keras.ops.minimum(keras.ops.softmax(bent), 1)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from training.calibrate import calibrate, fit_sharpening
+from training.calibrate import Sharpening, calibrate, fit_sharpening
 from training.conformal import COVERAGES, prediction_sets
 from training.data import Split
 
@@ -47,6 +47,14 @@ def test_the_bend_that_softened_targets_leave_is_undone() -> None:
     assert np.abs(np.asarray(fitted(spoilt)) - softmax(logits, axis=1)).mean() < 0.005
     only_divided = np.asarray(replace(fitted, bend=0.0)(spoilt))
     assert np.abs(only_divided - softmax(logits, axis=1)).mean() > 0.01
+
+
+@pytest.mark.parametrize(
+    "sharpening", [Sharpening(0.0, temperature=0.5), Sharpening(0.1, kept=0.01), Sharpening(0.0, bend=0.5)]
+)
+def test_labels_that_are_out_of_the_question_get_nothing(sharpening: Sharpening) -> None:
+    logits = np.array([[500.0] + [-500.0] * 9], np.float32)
+    assert np.asarray(sharpening(logits)) == pytest.approx(np.eye(1, 10), abs=1e-6)
 
 
 def test_what_is_likelier_before_is_likelier_after() -> None:
