@@ -8,12 +8,11 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-import uvicorn
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
 
 from app.command_line import add_arguments, find_pictures, run
 from app.cores import worker_count
+from app.drain import Config, DrainingServer, Supervisor
 from app.errors import StartError
 from app.logs import configure_logging
 from app.model_card import read_verified
@@ -67,7 +66,7 @@ def serve(settings: Settings) -> int:
     configure_logging(settings)
     # uvicorn raises the signal that stopped it once more, when all is done: a clean stop is no failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    config = uvicorn.Config(
+    config = Config(
         "app.main:app_from_environment",
         factory=True,
         host=settings.host,
@@ -77,13 +76,14 @@ def serve(settings: Settings) -> int:
         access_log=False,  # app.tracing writes a line with the request's id
         server_header=False,
         timeout_keep_alive=settings.keep_alive_seconds,
+        drain_seconds=settings.drain_seconds,
         timeout_graceful_shutdown=settings.shutdown_seconds,
         timeout_worker_healthcheck=30,  # loading TensorFlow can hold the interpreter for so long
     )
     if config.workers == 1:
-        uvicorn.Server(config).run()
+        DrainingServer(config).run(sockets=[config.bind_socket()])
         return 0
-    supervisor = Multiprocess(config, sockets=[shared(config.bind_socket())])
+    supervisor = Supervisor(config, sockets=[shared(config.bind_socket())])
     supervisor.run()
     # `uvicorn.run` would end with 0 even so.
     return STARTUP_FAILURE if any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes) else 0

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 from urllib.parse import parse_qsl
 
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Header, Query, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from app.imaging.conversion import Mode
 from app.predictor import Predictor
@@ -46,9 +46,45 @@ def wishes_of(query_string: bytes) -> Wishes:
     try:
         return Wishes.model_validate(dict(parse_qsl(query_string.decode("latin-1"), keep_blank_values=True)))
     except ValidationError as error:
-        raise RequestValidationError([one | {"loc": ("query", *one["loc"])} for one in error.errors()]) from error
+        raise _in_request(error, "query") from error
+
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+TIMEOUT_HEADER = "x-request-timeout"
+
+_seconds = TypeAdapter(Seconds)
+
+
+def seconds_of(header: str | None) -> float | None:
+    """Read `X-Request-Timeout` as FastAPI does.
+
+    Raises:
+        RequestValidationError: It is no number of seconds.
+    """
+    if header is None:
+        return None
+    try:
+        return _seconds.validate_python(header)
+    except ValidationError as error:
+        raise _in_request(error, "header", TIMEOUT_HEADER) from error
+
+
+def _in_request(error: ValidationError, *where: str) -> RequestValidationError:
+    """Say of each mistake in which part of a request it stands."""
+    return RequestValidationError(
+        [cast("dict[str, Any]", one) | {"loc": (*where, *one["loc"])} for one in error.errors()]
+    )
 
 
 PredictorDependency = Annotated[Predictor, Depends(_predictor)]
 SettingsDependency = Annotated[Settings, Depends(_settings)]
 WishesQuery = Annotated[Wishes, Query()]
+TimeoutHeader = Annotated[
+    Seconds | None,
+    Header(
+        alias=TIMEOUT_HEADER,
+        description="Seconds after which the answer is of no use any more, counted from the arrival of the request; "
+        "more than the service's own limit counts as that. What is not done by then is dropped and answered with 504.",
+        examples=[2.5],
+    ),
+]

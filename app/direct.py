@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from app.dependencies import wishes_of
+from app.dependencies import TIMEOUT_HEADER, seconds_of, wishes_of
 from app.problems import invalid_request
 from app.routes import predict
 from app.tracing import RequestTracing
@@ -44,7 +44,9 @@ class DirectPredict:
     async def _predict(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         try:
-            response = await predict(request, self._predictor, self._settings, wishes_of(scope["query_string"]))
+            wishes = wishes_of(scope["query_string"])
+            seconds = seconds_of(request.headers.get(TIMEOUT_HEADER))
+            response = await predict(request, self._predictor, self._settings, wishes, seconds)
         except RequestValidationError as error:
             response = invalid_request(error)
         except ClientDisconnect:  # nobody hears it, and it is no failure of ours

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import sys
 from contextlib import contextmanager
@@ -46,7 +47,8 @@ def predict(names: Sequence[str], conversion: Conversion, settings: Settings, li
     sizes = batch_sizes(settings.max_forward_images)
     with _quiet():
         classifier = SavedModelClassifier(settings.model_dir, sizes, settings.threads or cores)
-    predictor = Predictor(classifier, settings, cores)
+    # Nobody else waits, so no picture is refused because of those before it.
+    predictor = Predictor(classifier, settings.model_copy(update={"max_queue_seconds": math.inf}), cores)
     at_once = min(2 * settings.max_forward_images, settings.max_pending_images)  # enough for the next forward pass
     try:
         asyncio.run(predict_with(predictor, names, Mode(conversion), at_once, listing))

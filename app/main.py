@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from fastapi import FastAPI
+    from starlette.datastructures import State
 
     from app.classifier import Classifier
     from app.settings import Settings
@@ -44,12 +45,12 @@ def create_app(settings: Settings, classifier: Classifier) -> FastAPI:
     predictor = Predictor(classifier, settings, cores_of_a_worker(settings))
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, State]]:
         # TensorFlow leaves so many objects that a full collection would stop the event loop for 0.1 to 0.2 seconds.
         gc.collect()
         gc.freeze()
         app.state.ready = True
-        yield
+        yield {"service": app.state}  # to `app.drain`, which ends the readiness before the service
         app.state.ready = False
         predictor.close()
 

@@ -5,26 +5,22 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
-import math
-import time
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from anyio import CapacityLimiter, to_thread
 from PIL import Image
 
+from app.admission import SMALL, Admission, work_of
 from app.batching import MicroBatcher
-from app.errors import OverloadedError, RequestTimeoutError, StartError
+from app.errors import StartError
 from app.imaging.conversion import Mode, convert
 from app.imaging.decode import decode, is_tiny
 from app.schemas import ClassName
 from app.stages import Stages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -32,50 +28,6 @@ if TYPE_CHECKING:
     from app.imaging.decode import Decoded
     from app.model_card import ModelCard
     from app.settings import Settings
-
-RATE_MEMORY = 0.9
-"""Share of the old estimate that stays when another picture has been timed."""
-
-
-class Admission:
-    """Counts the pictures taken on, and refuses more than a limit with an honest time to come back."""
-
-    def __init__(self, limit: int) -> None:
-        """Take the most pictures at a time."""
-        self._limit = limit
-        self._pending = 0
-        self._last_finished = 0.0
-        self._seconds_between = 0.0
-
-    @contextmanager
-    def permit(self) -> Iterator[None]:
-        """Hold a place for one picture; taken before anything is awaited, so a burst admits exactly the limit.
-
-        Raises:
-            OverloadedError: All places are taken.
-        """
-        if self._pending >= self._limit:
-            msg = f"Expected at most {self._limit} pictures at a time, received one more. Try again later."
-            raise OverloadedError(msg, self.retry_after_seconds)
-        self._pending += 1
-        try:
-            yield
-        finally:
-            self._pending -= 1
-            self._time_one()
-
-    @property
-    def retry_after_seconds(self) -> int:
-        """Seconds until what waits now is done at the rate measured last, at least one."""
-        return max(1, math.ceil(self._pending * self._seconds_between))
-
-    def _time_one(self) -> None:
-        """Estimate the time between two finished pictures, leaving out times when nothing waited."""
-        now = time.monotonic()
-        if self._pending and self._last_finished:
-            since = now - self._last_finished
-            self._seconds_between += (1 - RATE_MEMORY) * (since - self._seconds_between)
-        self._last_finished = now
 
 
 @dataclass(slots=True)
@@ -102,8 +54,8 @@ class Predictor:
         """
         self._batcher = MicroBatcher(classifier, settings.max_forward_images)
         self._settings = settings
-        self._admission = Admission(settings.max_pending_images)
-        self._decoders = CapacityLimiter(cores)
+        self._admission = Admission(settings.max_pending_images, settings.max_queue_seconds)
+        self._decoders = ThreadPoolExecutor(cores, "decode")
         self.card = classifier.card
         self._least_probability = _least_probability(self.card, settings.coverage)
         self._model = {"name": self.card.name, "version": self.card.version}
@@ -112,7 +64,7 @@ class Predictor:
     async def predict(
         self, data: bytes, media_type: str, mode: Mode, *, preview: bool = False, stages: Stages | None = None
     ) -> dict[str, Any]:
-        """Answer for one picture.
+        """Answer for one picture; cancelling drops it wherever it waits.
 
         Args:
             data: The encoded bytes.
@@ -125,31 +77,36 @@ class Predictor:
             A `schemas.Prediction` in plain types, which is made and written five times as fast.
 
         Raises:
-            ServiceError: The picture is refused, the deadline passed, or too much waits already.
+            ServiceError: The picture is refused, or too much waits already.
         """
         stages = stages or Stages()
-        limit = self._settings.request_timeout_seconds
-        with self._admission.permit():
-            try:
-                async with asyncio.timeout(limit):
-                    if is_tiny(data) and mode is not Mode.PHOTO:
-                        prepared = self._prepare(data, media_type, mode, preview, stages)
-                    else:
-                        prepared = await to_thread.run_sync(
-                            self._prepare, data, media_type, mode, preview, stages, limiter=self._decoders
-                        )
-                    classified = await self._batcher.classify(prepared.image)
-            except TimeoutError as error:
-                msg = f"Expected an answer within {limit:g} seconds, which have passed. Try again later."
-                raise RequestTimeoutError(msg) from error
+        is_small = is_tiny(data) and mode is not Mode.PHOTO
+        with self._admission.permit(SMALL if is_small else work_of(len(data))):
+            if is_small:
+                prepared = self._prepare(data, media_type, mode, preview, stages)
+            else:
+                # Cancelled while it waits for a thread, it is never decoded; later, only the answer is let go.
+                prepared = await asyncio.get_running_loop().run_in_executor(
+                    self._decoders, self._prepare, data, media_type, mode, preview, stages
+                )
+            classified = await self._batcher.classify(prepared.image)
         stages.end_pass(classified.started, classified.ended, classified.images)
         return self._judge(classified.answer) | prepared.facts
 
+    def require_place(self) -> None:
+        """Refuse before a picture is even read, where none can be taken on.
+
+        Raises:
+            OverloadedError: Too much waits already.
+        """
+        self._admission.require_place()
+
     def close(self) -> None:
-        """Release the thread of the forward pass."""
+        """Release the threads."""
+        self._decoders.shutdown(wait=False, cancel_futures=True)
         self._batcher.close()
 
-    def _prepare(self, data: bytes, media_type: str, mode: Mode, preview: bool, stages: Stages) -> Prepared:  # noqa: FBT001  anyio's `run_sync` passes no keywords
+    def _prepare(self, data: bytes, media_type: str, mode: Mode, preview: bool, stages: Stages) -> Prepared:  # noqa: FBT001  `run_in_executor` passes no keywords
         """Decode and convert, in a thread unless it takes no time."""
         stages.end("queue")
         decoded = decode(data, media_type, self._settings.max_image_pixels)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Request, Response
 from pydantic_core import to_json
 
 from app import __version__, pages
-from app.dependencies import PredictorDependency, SettingsDependency, WishesQuery
+from app.dependencies import PredictorDependency, SettingsDependency, TimeoutHeader, WishesQuery
 from app.errors import (
     ImageTooLargeError,
     InvalidImageError,
@@ -24,6 +24,7 @@ from app.errors import (
 from app.forms import MULTIPART, Upload
 from app.imaging.decode import FORMATS, RAW_MEDIA_TYPE
 from app.model_page import model_page
+from app.patience import NEVER, Deadline, Patience
 from app.problems import documented, problem_of, refusal
 from app.schemas import (
     BatchItem,
@@ -91,7 +92,11 @@ _STAGES = {
     openapi_extra={"requestBody": _ONE_PICTURE},
 )
 async def predict(
-    request: Request, predictor: PredictorDependency, settings: SettingsDependency, wishes: WishesQuery
+    request: Request,
+    predictor: PredictorDependency,
+    settings: SettingsDependency,
+    wishes: WishesQuery,
+    timeout_seconds: TimeoutHeader = None,
 ) -> Response:
     """Answer with the most probable class and all ten probabilities.
 
@@ -100,11 +105,14 @@ async def predict(
     """
     stages = Stages()
     try:
-        upload = await read_upload(request, settings.max_body_bytes)
-        stages.end("receive")
-        answer = await predictor.predict(
-            upload.data, upload.media_type, wishes.conversion, preview=wishes.preview, stages=stages
-        )
+        predictor.require_place()
+        with Patience(Deadline.after(settings.request_timeout_seconds, timeout_seconds)) as patience:
+            upload = await read_upload(request, settings.max_body_bytes)
+            stages.end("receive")
+            patience.listen(request.receive)
+            answer = await predictor.predict(
+                upload.data, upload.media_type, wishes.conversion, preview=wishes.preview, stages=stages
+            )
         response = Response(to_json(answer), media_type="application/json")
         stages.end("serialise")
     except ServiceError as error:
@@ -118,7 +126,7 @@ async def predict(
     summary="Classify many pictures",
     tags=["predict"],
     response_model_exclude_none=True,
-    responses=documented(PayloadTooLargeError, InvalidRequestError, ServiceError),
+    responses=documented(PayloadTooLargeError, InvalidRequestError, RequestTimeoutError, ServiceError),
     openapi_extra={"requestBody": _MANY_PICTURES},
 )
 async def predict_batch(
@@ -126,19 +134,30 @@ async def predict_batch(
     predictor: PredictorDependency,
     settings: SettingsDependency,
     wishes: WishesQuery,
+    timeout_seconds: TimeoutHeader = None,
 ) -> BatchPrediction:
-    """Answer with a result or a problem for each file, in the order sent; a bad file spoils nothing."""
+    """Answer with a result or a problem for each file, in the order sent; a bad file spoils nothing.
+
+    So does too little time or too much work: what is not done by then, or finds no place, gets its problem.
+    """
+    deadline = Deadline.after(settings.request_timeout_seconds, timeout_seconds)
 
     async def item(upload: Upload) -> BatchItem:
         try:
             require_size(upload, settings.max_body_bytes)
-            answer = await predictor.predict(upload.data, upload.media_type, wishes.conversion, preview=wishes.preview)
+            with Patience(deadline):
+                answer = await predictor.predict(
+                    upload.data, upload.media_type, wishes.conversion, preview=wishes.preview
+                )
         except ServiceError as error:
             return BatchItem(filename=upload.filename, problem=problem_of(error))
         return BatchItem(filename=upload.filename, result=Prediction.model_validate(answer))
 
-    uploads = await read_uploads(request, settings.max_batch_files, settings.max_batch_bytes)
-    return BatchPrediction(results=tuple(await asyncio.gather(*map(item, uploads))))
+    with Patience(deadline):
+        uploads = await read_uploads(request, settings.max_batch_files, settings.max_batch_bytes)
+    with Patience(NEVER) as patience:  # the deadline is that of each picture
+        patience.listen(request.receive)
+        return BatchPrediction(results=tuple(await asyncio.gather(*map(item, uploads))))
 
 
 @router.get("/", include_in_schema=False)

@@ -49,11 +49,19 @@ class Settings(BaseSettings):
         default=256, description="Pictures taken on at a time, over which answers are 503."
     )
     max_forward_images: Count = Field(default=32, description="Most pictures in one forward pass.")
-    request_timeout_seconds: float = Field(default=30.0, gt=0, description="Deadline of a request.")
+    max_queue_seconds: float = Field(
+        default=5.0, gt=0, description="Work that may wait before a picture, over which answers are 503."
+    )
+    request_timeout_seconds: float = Field(
+        default=30.0, gt=0, description="Deadline of a request, its arrival included."
+    )
     keep_alive_seconds: Count = Field(
         default=75, description="How long an idle connection is kept; proxies keep theirs 60."
     )
-    shutdown_seconds: Count = Field(default=20, description="How long requests in flight may take after SIGTERM.")
+    drain_seconds: float = Field(
+        default=5.0, ge=0, description="How long it serves on after SIGTERM, not ready, until proxies have noticed."
+    )
+    shutdown_seconds: Count = Field(default=20, description="How long requests in flight may take after that.")
     log_format: Literal["console", "json"] = Field(
         default="console", description="One line an event, for people or machines."
     )

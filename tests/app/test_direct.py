@@ -46,6 +46,15 @@ REQUESTS: dict[str, tuple[str, dict[str, Any]]] = {
     "too large": ("", {"content": bytes(20_001)}),
     "too many pixels": ("", {"content": encoded(photograph(2), "PNG")}),
     "no such field": ("", {"files": {"picture": BOOT}}),
+    "a deadline": ("", {"content": BOOT, "headers": {"X-Request-Timeout": "2.5"}}),
+    "a deadline too far": ("", {"content": BOOT, "headers": {"X-Request-Timeout": "1e6"}}),
+    "a deadline that has passed": ("", {"content": BOOT, "headers": {"X-Request-Timeout": "1e-9"}}),
+    "no deadline": ("", {"content": BOOT, "headers": {"X-Request-Timeout": ""}}),
+    "a negative deadline": ("", {"content": BOOT, "headers": {"X-Request-Timeout": "-1"}}),
+    "a deadline of no time": ("", {"content": BOOT, "headers": {"X-Request-Timeout": "0"}}),
+    "an endless deadline": ("", {"content": BOOT, "headers": {"X-Request-Timeout": "inf"}}),
+    "a deadline in words": ("?conversion=none", {"content": BOOT, "headers": {"X-Request-Timeout": "soon"}}),
+    "two mistakes": ("?conversion=magic", {"content": BOOT, "headers": {"X-Request-Timeout": "nan"}}),
 }
 
 
@@ -58,7 +67,8 @@ def both_ways(name: str) -> tuple[Response, Response]:
         if not direct:
             app.middleware_stack = app.build_middleware_stack()
         with TestClient(app) as client:
-            answers.append(client.post(f"/predict{query}", headers={"X-Request-ID": "same"}, **sent))
+            headers = {"X-Request-ID": "same", **sent.get("headers", {})}
+            answers.append(client.post(f"/predict{query}", **{**sent, "headers": headers}))
     return answers[0], answers[1]
 
 
@@ -106,7 +116,7 @@ def test_thousands_of_requests_get_their_own_answers_under_cancels_disconnects_a
             raise RuntimeError(msg)
 
     async def run() -> list[str]:
-        settings = Settings(max_pending_images=4000)
+        settings = Settings(max_pending_images=4000, max_queue_seconds=60)
         app = create_app(settings, FirstPixelClassifier(fail_sometimes, lambda _: seconds))
         return await asyncio.gather(*(outcome(app, number, chance) for number in range(3000)))
 
@@ -127,7 +137,7 @@ async def outcome(app: FastAPI, number: int, chance: random.Random) -> str:
 
     async def receive() -> Message:
         await asyncio.sleep(0)
-        return messages.pop(0)
+        return messages.pop(0) if messages else await asyncio.Future()  # connected, and silent
 
     async def send(message: Message) -> None:
         sent.append(message)

@@ -1,21 +1,29 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import threading
+from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
 
-from app.errors import OverloadedError, RequestTimeoutError, StartError
+from app.errors import OverloadedError, StartError
 from app.imaging.conversion import Mode
-from app.predictor import Admission, Predictor
+from app.predictor import Predictor
 from app.settings import Settings
+from app.stages import Stages
 from tests.conftest import encoded
 from tests.fakes import FirstPixelClassifier, tagged_image
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-def predictor(classifier: FirstPixelClassifier, **settings: float) -> Predictor:
-    return Predictor(classifier, Settings.model_validate(settings), cores=2)
+    from app.stages import Stage
+
+
+def predictor(classifier: FirstPixelClassifier, *, cores: int = 2, **settings: float) -> Predictor:
+    return Predictor(classifier, Settings.model_validate(settings), cores)
 
 
 def test_the_answer_ranks_all_classes_and_says_what_was_done() -> None:
@@ -73,25 +81,61 @@ def test_a_burst_admits_exactly_the_limit_and_the_places_come_back() -> None:
     assert outcomes[12] == "answered"
 
 
-def test_a_passed_deadline_is_a_timeout_that_names_it() -> None:
-    service = predictor(FirstPixelClassifier(lambda _: time.sleep(0.3)), request_timeout_seconds=0.05)
-    with pytest.raises(RequestTimeoutError, match=r"within 0\.05 seconds"):
-        asyncio.run(service.predict(encoded(tagged_image(1)), "image/png", Mode.AUTO))
+def test_a_picture_that_is_given_up_while_it_waits_for_a_thread_is_never_decoded_and_gives_its_place_back() -> None:
+    photographs = [encoded(Image.new("RGB", (2000 + number, 1500), "red")) for number in range(5)]
+    service = predictor(FirstPixelClassifier(), max_pending_images=5, cores=1)
+    decoded: list[Stages] = []
+
+    class Noted(Stages):
+        """Notes whose turn came: the first stage that ends is the wait for a thread."""
+
+        def end(self, stage: Stage, at: float | None = None) -> None:
+            decoded.append(self)
+            super().end(stage, at)
+
+    async def run() -> int:
+        stages = [Noted() for _ in photographs]
+        tasks = [
+            asyncio.create_task(service.predict(picture, "image/png", Mode.AUTO, stages=one))
+            for picture, one in zip(photographs, stages, strict=True)
+        ]
+        await asyncio.sleep(0)
+        for task in tasks[2:]:
+            task.cancel()
+        await asyncio.gather(*tasks[:2])
+        await service.predict(encoded(tagged_image(1)), "image/png", Mode.AUTO)
+        with pytest.raises(OverloadedError):
+            await asyncio.gather(*(service.predict(photographs[0], "image/png", Mode.AUTO) for _ in range(6)))
+        return sum(one in decoded for one in stages)
+
+    assert asyncio.run(run()) == 2
 
 
-def test_retry_after_is_what_waits_at_the_rate_measured_last() -> None:
-    admission = Admission(limit=100)
-    held = [admission.permit() for _ in range(100)]
-    for permit in held:
-        permit.__enter__()
-    assert admission.retry_after_seconds == 1  # nothing is measured yet
-    started = time.monotonic()
-    for permit in held[:40]:
-        time.sleep(0.05)
-        permit.__exit__(None, None, None)
-    # An estimate that starts at zero and moves a tenth at a time is at 98 % of the true rate after 40 pictures.
-    expected = 60 * (time.monotonic() - started) / 40
-    assert 0.5 * expected < admission.retry_after_seconds < 2 * expected + 1
+def test_of_a_picture_that_is_given_up_while_it_waits_for_its_batch_nothing_is_computed() -> None:
+    release = threading.Event()
+
+    def hold(_: NDArray[np.uint8]) -> None:
+        release.wait(5)
+
+    classifier = FirstPixelClassifier(hold)
+
+    async def run() -> None:
+        service = predictor(classifier)
+        tasks = [
+            asyncio.create_task(service.predict(encoded(tagged_image(tag)), "image/png", Mode.AUTO)) for tag in range(2)
+        ]
+        await asyncio.sleep(0.1)  # both go, since one turn of the loop brought them
+        later = [
+            asyncio.create_task(service.predict(encoded(tagged_image(tag)), "image/png", Mode.AUTO)) for tag in (5, 6)
+        ]
+        await asyncio.sleep(0.1)
+        later[0].cancel()
+        await asyncio.sleep(0)
+        release.set()
+        await asyncio.gather(*tasks, later[1])
+
+    asyncio.run(run())
+    assert [images[:, 0, 0].tolist() for images in classifier.seen] == [[0, 1], [6]]
 
 
 def test_large_pictures_never_stall_small_ones_that_come_after() -> None:

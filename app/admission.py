@@ -1,0 +1,139 @@
+"""Decides which pictures are taken on: so many at a time, and no more than can be done soon."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from typing import TYPE_CHECKING
+
+from app.errors import OverloadedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+SMALL = 1.0
+"""The work of a picture that is decoded on the event loop, by which any other is counted."""
+
+RATE_SECONDS = 4.0
+"""After so many seconds of work, what was measured before counts half."""
+
+FIRST_SECONDS = 0.5
+"""So many seconds of work have to be measured before they say anything: a burst that finds the service idle would take
+the wait for its first forward pass for the time of each picture."""
+
+
+def work_of(encoded_bytes: int) -> float:
+    """Return how many small pictures one takes as long as that a thread decodes.
+
+    Nothing is known of it yet but its length. A photograph of 40 kB takes about 5 times as long as a small picture, one
+    of 3 MB about 20 times (the README's table of time, a forward pass added). What it misses, the measured rate mends.
+    """
+    return 5 + encoded_bytes / 200_000
+
+
+class Admission:
+    """Counts the work taken on, and refuses more than its limits with an honest time to come back.
+
+    It measures what it promises: the time in which anything was pending, over the work that was finished in it. A rate
+    that no longer holds refuses nobody for long, because where nothing is pending the next picture is always taken on.
+    """
+
+    def __init__(self, max_pictures: int, max_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """Take the limits.
+
+        Args:
+            max_pictures: The most at a time.
+            max_seconds: The most that a picture may have to wait for those before it.
+            clock: Tells seconds.
+        """
+        self._clock = clock
+        self._max_pictures = max_pictures
+        self._max_seconds = max_seconds
+        self._pictures = 0
+        self._work = 0.0
+        self._counted_until = 0.0
+        self._busy_seconds = 0.0
+        self._finished_work = 0.0
+
+    def require_place(self) -> None:
+        """Refuse where nothing can be taken on.
+
+        Raises:
+            OverloadedError: All places are taken, or the work before it would take too long.
+        """
+        if self._pictures >= self._max_pictures:
+            msg = f"Expected at most {self._max_pictures} pictures at a time, received one more. Try again later."
+            raise OverloadedError(msg, self.retry_after_seconds)
+        if self.expected_seconds > self._max_seconds:
+            msg = f"Expected at most {self._max_seconds:g} seconds of work before a picture, found "
+            msg += f"{self.expected_seconds:.1f}. Try again later."
+            raise OverloadedError(msg, self.retry_after_seconds)
+
+    def permit(self, work: float) -> Permit:
+        """Take a place for one picture; nothing is awaited, so a burst admits exactly the limit.
+
+        Args:
+            work: `SMALL`, or as `work_of` says.
+
+        Returns:
+            What gives the place back at the end of a `with`.
+
+        Raises:
+            OverloadedError: As `require_place`.
+        """
+        self.require_place()
+        if not self._pictures:
+            self._counted_until = self._clock()
+        self._pictures += 1
+        self._work += work
+        return Permit(self, work)
+
+    @property
+    def expected_seconds(self) -> float:
+        """Seconds until what is pending is done, at the rate measured last; 0 before enough is measured."""
+        if not self._pictures or not self._finished_work or self._busy_seconds < FIRST_SECONDS:
+            return 0.0
+        return self._work * self._busy_seconds / self._finished_work
+
+    @property
+    def retry_after_seconds(self) -> int:
+        """The same in whole seconds, at least one."""
+        return max(1, math.ceil(self.expected_seconds))
+
+    def give_back(self, work: float, *, finished: bool) -> None:
+        """End what `permit` began.
+
+        Args:
+            work: As it was taken.
+            finished: Whether it was done, and so says something of the rate; False where it was dropped.
+        """
+        now = self._clock()
+        self._pictures -= 1
+        self._work = self._work - work if self._pictures else 0.0  # so that no rounding adds up
+        self._busy_seconds += now - self._counted_until
+        self._counted_until = now
+        if finished:
+            self._finished_work += work
+        if self._busy_seconds > RATE_SECONDS:
+            self._busy_seconds /= 2
+            self._finished_work /= 2
+
+
+class Permit:
+    """A place, for the length of a `with`."""
+
+    __slots__ = ("_admission", "_work")
+
+    def __init__(self, admission: Admission, work: float) -> None:
+        """Take where the place is given back to."""
+        self._admission = admission
+        self._work = work
+
+    def __enter__(self) -> None:
+        """Hold it."""
+
+    def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
+        """Give it back."""
+        self._admission.give_back(self._work, finished=kind is not asyncio.CancelledError)

@@ -1,0 +1,163 @@
+"""Stops serving in steps, so that no request that was accepted is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import signal
+import time
+from typing import TYPE_CHECKING, Any, cast
+
+import uvicorn
+from uvicorn.supervisors import multiprocess
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Sequence
+    from types import FrameType
+
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+LOOK_SECONDS = 0.05
+LAST_LOOKS = 20
+"""How often, in these steps, open connections are looked at before those without a request are closed."""
+
+SAME_INTERRUPT_SECONDS = 1.0
+"""A terminal interrupts all processes at once, and the supervisor its workers besides: one wish, not two."""
+
+_CLOSE = (b"connection", b"close")
+
+
+class Config(uvicorn.Config):
+    """What uvicorn is told, and how long to serve on after SIGTERM."""
+
+    def __init__(self, app: str, *, drain_seconds: float, **options: Any) -> None:  # noqa: ANN401  uvicorn's own
+        """Take it all."""
+        super().__init__(app, **options)
+        self.drain_seconds = drain_seconds
+
+
+class DrainingServer(uvicorn.Server):
+    """Answers SIGTERM in four steps.
+
+    1. It is no longer ready, so that whoever deals out requests sends no more. It serves on until they have noticed,
+       and each answer asks to close its connection.
+    2. It accepts the connections that wait for it, and listens no more.
+    3. It reads what was sent on open connections, and closes those on which nothing was.
+    4. It waits for the requests in flight, no longer than `timeout_graceful_shutdown`, and ends.
+
+    SIGINT, a second SIGTERM and a drain of no seconds leave out the first.
+    """
+
+    def __init__(self, config: Config) -> None:
+        """Take what it is told."""
+        super().__init__(config)
+        self._drain_seconds = config.drain_seconds
+        self._drained_at: float | None = None
+        self._interrupted_at = 0.0
+        self._listening: Sequence[socket.socket] = ()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop."""
+        now = time.monotonic()
+        if sig == signal.SIGTERM and self.started and self._drained_at is None and not self.should_exit:
+            self._drained_at = now + self._drain_seconds
+            self._announce()
+            return
+        if sig == signal.SIGINT:
+            if now - self._interrupted_at < SAME_INTERRUPT_SECONDS:
+                return
+            self._interrupted_at = now
+        super().handle_exit(sig, frame)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Look, ten times a second, whether to stop."""
+        if self._drained_at is not None and time.monotonic() >= self._drained_at:
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, on sockets that are bound."""
+        self._listening = sockets or ()
+        await super().startup(sockets)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen no more, answer what was sent, and end."""
+        self._announce()
+        await self._listen_no_more()
+        for _ in range(LAST_LOOKS):
+            await asyncio.sleep(LOOK_SECONDS)
+            if not self._somebody_speaks():
+                break
+        await super().shutdown(sockets)
+
+    def _announce(self) -> None:
+        """Be no longer ready, and let each answer be the last on its connection."""
+        self.lifespan.state["service"].ready = False
+        if _CLOSE not in self.config.encoded_headers:  # of which uvicorn makes its default headers once a second
+            self.config.encoded_headers.append(_CLOSE)
+            self.server_state.default_headers = [*self.server_state.default_headers, _CLOSE]
+
+    async def _listen_no_more(self) -> None:
+        """Accept by hand what waits, since the kernel resets that once nobody listens."""
+        waiting = [connection for listener in self._listening for connection in _accept_all(listener)]
+        for server in self.servers:
+            server.close()
+        loop = asyncio.get_running_loop()
+        for connection in waiting:
+            await loop.connect_accepted_socket(
+                lambda: self.config.http_protocol_class(  # type: ignore[call-arg]  # as uvicorn calls it
+                    config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+                ),
+                connection,
+            )
+
+    def _somebody_speaks(self) -> bool:
+        """Tell whether a connection is new, or has sent what nobody has read yet; closing it would lose that."""
+        poll = select.poll()
+        for connection in cast("set[HttpToolsProtocol]", self.server_state.connections):
+            if connection.cycle is None:
+                return True
+            if connection.cycle.response_complete and not connection.transport.is_closing():
+                poll.register(connection.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+
+
+class Worker(multiprocess.Process):
+    """A process of the supervisor that serves as `DrainingServer` does."""
+
+    @property
+    def server(self) -> uvicorn.Server:
+        """The server, made where it is first asked for: in the process."""
+        if self._server is None:
+            self._server = DrainingServer(cast("Config", self.config))
+        return self._server
+
+
+class Supervisor(multiprocess.Multiprocess):
+    """Keeps several workers; hands SIGTERM on to them, and SIGINT as what it is."""
+
+    def __init__(self, config: Config, sockets: list[socket.socket]) -> None:
+        """Take what each worker is told, and what all listen on."""
+        multiprocess.Process = Worker  # type: ignore[misc]  # uvicorn names the class where it starts a worker
+        super().__init__(config, sockets)
+
+    def handle_int(self) -> None:
+        """Let the workers stop without a drain, which the SIGTERM that follows would begin."""
+        for process in self.processes:
+            if process.pid is not None and process.exitcode is None:
+                os.kill(process.pid, signal.SIGINT)
+        super().handle_int()
+
+
+def _accept_all(listener: socket.socket) -> list[socket.socket]:
+    """Accept the clients that are connected as far as they know, and may have sent a request."""
+    accepted: list[socket.socket] = []
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:  # none is left
+            return accepted
+        connection.settimeout(0)
+        accepted.append(connection)

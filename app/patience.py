@@ -1,0 +1,110 @@
+"""Ends a request whose deadline has passed or whose client is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from starlette.requests import ClientDisconnect
+
+from app.errors import RequestTimeoutError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from starlette.types import Receive
+
+UNWATCHED_SECONDS = 0.1
+"""What takes no longer is not worth a task that waits for the client to leave."""
+
+
+class Deadline(NamedTuple):
+    """When a request has to be answered.
+
+    Attributes:
+        at: By the clock of the event loop.
+        seconds: Counted from its arrival.
+    """
+
+    at: float
+    seconds: float
+
+    @classmethod
+    def after(cls, most_seconds: float, wished_seconds: float | None) -> Deadline:
+        """Count from now, as long as the client wishes, up to the limit."""
+        seconds = most_seconds if wished_seconds is None else min(wished_seconds, most_seconds)
+        return cls(asyncio.get_running_loop().time() + seconds, seconds)
+
+
+NEVER = Deadline(math.inf, math.inf)
+
+
+class Patience:
+    """Inside its `with`, a task is cancelled once its answer is too late or for no one.
+
+    It costs a timer; a task besides, where it takes long enough for a client to leave.
+
+    Raises:
+        RequestTimeoutError: The deadline passed.
+        ClientDisconnect: The client is gone.
+    """
+
+    __slots__ = ("_cancels_before", "_deadline", "_end", "_loop", "_receive", "_task", "_timer", "_watch")
+
+    _task: asyncio.Task[object]
+    _timer: asyncio.TimerHandle
+
+    def __init__(self, deadline: Deadline) -> None:
+        """Take the deadline."""
+        self._deadline = deadline
+        self._loop = asyncio.get_running_loop()
+        self._end: Exception | None = None
+        self._receive: Receive | None = None
+        self._watch: asyncio.Task[None] | None = None
+
+    def listen(self, receive: Receive) -> None:
+        """Listen for the client's leaving as well; what else is received is lost, so the body has to be read before."""
+        self._receive = receive
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  for mypy: a `with` in a coroutine
+        self._task = task
+        self._cancels_before = task.cancelling()
+        self._look_later()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        """End, and tell our own cancellation from any other as `asyncio.timeout` does."""
+        self._timer.cancel()
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._end is not None and self._task.uncancel() <= self._cancels_before and kind is asyncio.CancelledError:
+            raise self._end from error
+
+    def _look_later(self) -> None:
+        soon = math.inf if self._watch else self._loop.time() + UNWATCHED_SECONDS
+        if (at := min(self._deadline.at, soon)) < math.inf:
+            self._timer = self._loop.call_at(at, self._look)
+
+    def _look(self) -> None:
+        if self._loop.time() >= self._deadline.at:
+            msg = f"Expected an answer within {self._deadline.seconds:g} seconds, which have passed. Try again later."
+            self._stop(RequestTimeoutError(msg))
+            return
+        if self._receive and not self._watch:
+            self._watch = self._loop.create_task(self._wait_until_gone(self._receive))
+        self._look_later()
+
+    async def _wait_until_gone(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self._stop(ClientDisconnect())
+
+    def _stop(self, end: Exception) -> None:
+        """Cancel once: a second cancellation would be left over."""
+        if self._end is None:
+            self._end = end
+            self._task.cancel()

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import asyncio
+import math
+
+import pytest
+
+from app.admission import RATE_SECONDS, SMALL, Admission, Permit, work_of
+from app.errors import OverloadedError
+
+
+class Clock:
+    """Stands still until it is set forward."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def end(permit: Permit, error: type[BaseException] | None = None) -> None:
+    permit.__exit__(error, None, None)
+
+
+def measured(seconds_each: float, max_pictures: int = 100, max_seconds: float = 5) -> tuple[Admission, Clock]:
+    """Return an admission that has just seen small pictures for a second at least, one at a time."""
+    clock = Clock()
+    admission = Admission(max_pictures, max_seconds, clock)
+    for _ in range(math.ceil(1.001 / seconds_each)):
+        with admission.permit(SMALL):
+            clock.seconds += seconds_each
+    return admission, clock
+
+
+def admitted(admission: Admission, work: float = SMALL) -> list[Permit]:
+    """Take pictures on until one is refused."""
+    permits = []
+    for _ in range(1000):
+        try:
+            permits.append(admission.permit(work))
+        except OverloadedError:
+            break
+    return permits
+
+
+def test_a_burst_gets_exactly_the_places_there_are_and_each_comes_back() -> None:
+    admission = Admission(max_pictures=7, max_seconds=5)
+    permits = admitted(admission)
+    assert len(permits) == 7
+    end(permits[0])
+    end(permits[1], ValueError)
+    assert len(admitted(admission)) == 2
+
+
+def test_before_enough_is_measured_only_the_places_count_and_a_second_is_asked_for() -> None:
+    admission = Admission(max_pictures=7, max_seconds=0.001)
+    permits = admitted(admission, work_of(10**7))
+    assert len(permits) == 7
+    assert admission.retry_after_seconds == 1
+    end(permits[0])  # after no time
+    assert len(admitted(admission)) == 1
+
+
+@pytest.mark.parametrize("seconds_each", [0.001, 0.25, 3.0])
+def test_retry_after_is_what_waits_at_the_measured_rate_rounded_up(seconds_each: float) -> None:
+    admission, _ = measured(seconds_each, max_seconds=1000)
+    assert len(admitted(admission)) == 100
+    with pytest.raises(OverloadedError) as refused:
+        admission.require_place()
+    assert refused.value.retry_after_seconds == max(1, round(100 * seconds_each))
+
+
+def test_no_more_work_is_taken_on_than_can_be_done_in_the_seconds_that_are_set() -> None:
+    admission, _ = measured(seconds_each=0.5, max_seconds=5)
+    permits = admitted(admission)
+    assert len(permits) == 11  # the last has ten before it, which take five seconds
+    with pytest.raises(OverloadedError, match=r"at most 5 seconds of work before a picture, found 5\.5") as refused:
+        admission.require_place()
+    assert refused.value.retry_after_seconds == 6
+
+
+def test_large_pictures_count_by_their_bytes() -> None:
+    admission, _ = measured(seconds_each=0.01, max_seconds=5)
+    small, photograph, huge = (
+        len(admitted(measured(0.01, 1000)[0], work)) for work in (1, work_of(40_000), work_of(10**7))
+    )
+    assert (small, photograph, huge) == (501, 97, 10)
+    assert admission.expected_seconds == 0
+
+
+def test_a_rate_is_measured_over_the_time_in_which_something_is_pending_alone() -> None:
+    admission, clock = measured(seconds_each=0.1)
+    clock.seconds += 3600  # nobody comes
+    first, second = admission.permit(SMALL), admission.permit(SMALL)
+    clock.seconds += 0.2
+    end(first)
+    end(second)
+    permit = admission.permit(SMALL)
+    assert admission.expected_seconds == pytest.approx(0.1)
+    end(permit)
+    assert admission.expected_seconds == 0
+
+
+def test_pictures_that_are_done_at_once_as_those_of_a_batch_count_by_all_of_their_time() -> None:
+    clock = Clock()
+    admission = Admission(100, 5, clock)
+    for _ in range(5):
+        permits = [admission.permit(SMALL) for _ in range(32)]
+        clock.seconds += 0.32
+        for permit in permits[:-1]:
+            end(permit)
+            rate = admission.expected_seconds
+        end(permits[-1])
+    assert rate == pytest.approx(0.01, rel=0.1)
+
+
+def test_what_is_dropped_says_nothing_of_the_rate_and_what_fails_does() -> None:
+    admission, clock = measured(seconds_each=0.1)
+    for _ in range(50):
+        end(admission.permit(SMALL), asyncio.CancelledError)  # in no time
+    admission.permit(SMALL)
+    assert admission.expected_seconds == pytest.approx(0.1)
+    clock.seconds += 0.01
+    for _ in range(50):
+        permit = admission.permit(SMALL)
+        clock.seconds += 0.01
+        end(permit, ValueError)
+    assert admission.expected_seconds < 0.05
+
+
+def test_a_rate_that_no_longer_holds_refuses_nobody_for_long() -> None:
+    admission, clock = measured(seconds_each=60)
+    clock.seconds += 3600
+    turns = 0
+    while len(permits := admitted(admission)) < 100:
+        assert permits, "an empty queue takes a picture on"
+        for permit in permits:
+            clock.seconds += 0.001
+            end(permit)
+        turns += 1
+    assert turns < 10
+
+
+def test_a_rate_follows_when_pictures_begin_to_take_longer() -> None:
+    admission, clock = measured(seconds_each=0.01)
+    started = clock.seconds
+    while clock.seconds < started + 4 * RATE_SECONDS:
+        with admission.permit(SMALL):
+            clock.seconds += 0.1
+    admission.permit(SMALL)
+    assert admission.expected_seconds == pytest.approx(0.1, rel=0.2)

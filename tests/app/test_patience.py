@@ -1,0 +1,325 @@
+"""Deadlines and clients that leave, for both ways of `POST /predict` and for batches, below HTTP: as ASGI messages."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from app.main import create_app
+from app.patience import UNWATCHED_SECONDS
+from app.settings import Settings
+from tests.app.test_routes import BOOT, problem
+from tests.conftest import encoded
+from tests.fakes import FirstPixelClassifier, tagged_image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from fastapi import FastAPI
+    from numpy.typing import NDArray
+    from starlette.types import Message
+
+LARGE = encoded(Image.new("RGB", (6000, 5000), "red"))
+"""Takes a thread a good part of a second."""
+
+FOREVER = 3600.0
+
+
+class Caller:
+    """Sends one request, piece by piece, and may leave."""
+
+    def __init__(self, app: FastAPI, path: str = "/predict", **headers: str) -> None:
+        self.answer: list[Message] = []
+        self._to_come: asyncio.Queue[Message] = asyncio.Queue()
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": path,
+            "raw_path": path.encode(),
+            "root_path": "",
+            "query_string": b"",
+            "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()],
+        }
+        self.request = asyncio.create_task(app(scope, self._to_come.get, self._send))
+
+    def say(self, body: bytes, *, more: bool = False) -> None:
+        self._to_come.put_nowait({"type": "http.request", "body": body, "more_body": more})
+
+    def is_heard(self) -> bool:
+        return self._to_come.empty()
+
+    def leave(self) -> None:
+        self._to_come.put_nowait({"type": "http.disconnect"})
+
+    async def _send(self, message: Message) -> None:
+        self.answer.append(message)
+
+    async def hear(self) -> tuple[int, Any]:
+        """Wait for the end of the answer."""
+        await self.request
+        body = b"".join(message.get("body", b"") for message in self.answer)
+        return self.answer[0]["status"], json.loads(body) if body else None
+
+
+class Held:
+    """A classifier that waits in its first forward pass until it is let go."""
+
+    def __init__(self) -> None:
+        self.entered, self.release = threading.Event(), threading.Event()
+        self.classifier = FirstPixelClassifier(self._hold)
+
+    def _hold(self, _: NDArray[np.uint8]) -> None:
+        self.entered.set()
+        self.release.wait(10)
+
+    async def begins(self) -> None:
+        await until(self.entered.is_set)
+
+    @property
+    def seen(self) -> list[list[int]]:
+        return [images[:, 0, 0].tolist() for images in self.classifier.seen]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+def form(*pictures: bytes) -> tuple[bytes, str]:
+    parts = (
+        b'--b\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n' + picture + b"\r\n"
+        for picture in pictures
+    )
+    return b"".join(parts) + b"--b--\r\n", "multipart/form-data; boundary=b"
+
+
+@pytest.fixture(params=["direct", "FastAPI"])
+def make_app(request: pytest.FixtureRequest) -> Callable[..., FastAPI]:
+    def make(classifier: FirstPixelClassifier, **settings: float) -> FastAPI:
+        app = create_app(Settings.model_validate(settings), classifier)
+        if request.param == "FastAPI":
+            app.middleware_stack = app.build_middleware_stack()
+        return app
+
+    return make
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
+def test_the_deadline_counts_from_the_arrival_while_the_body_is_received(
+    make_app: Callable[..., FastAPI], path: str
+) -> None:
+    async def run() -> tuple[int, Any]:
+        body, content_type = form(BOOT)
+        caller = Caller(make_app(FirstPixelClassifier(), request_timeout_seconds=0.2), path, content_type=content_type)
+        for place in range(10):
+            caller.say(body[place : place + 1], more=True)
+            await asyncio.sleep(0.05)
+        return await caller.hear()
+
+    status, answer = asyncio.run(run())
+    assert (status, answer["code"]) == (504, "timeout")
+    assert answer["detail"].startswith("Expected an answer within 0.2 seconds")
+
+
+@pytest.mark.parametrize(
+    ("wish", "limit", "kept"), [("0.2", FOREVER, "0.2"), ("1e9", 0.2, "0.2"), ("0.3", 0.2, "0.2"), ("0.1", 0.2, "0.1")]
+)
+def test_a_client_may_wish_for_less_time_than_the_limit(
+    make_app: Callable[..., FastAPI], wish: str, limit: float, kept: str
+) -> None:
+    held = Held()
+
+    async def run() -> tuple[int, Any]:
+        caller = Caller(make_app(held.classifier, request_timeout_seconds=limit), x_request_timeout=wish)
+        caller.say(BOOT)
+        answer = await caller.hear()
+        held.release.set()
+        return answer
+
+    started = time.monotonic()
+    status, answer = asyncio.run(run())
+    assert float(kept) <= time.monotonic() - started < 5
+    assert (status, answer["code"]) == (504, "timeout")
+    assert f"within {kept} seconds" in answer["detail"]
+
+
+@pytest.mark.parametrize("wish", ["0", "-1", "nan", "inf", "soon", ""])
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
+def test_a_wish_that_is_no_time_is_refused(client: TestClient, path: str, wish: str) -> None:
+    response = client.post(path, headers={"X-Request-Timeout": wish}, files={"files": BOOT})
+    assert problem(response) == (422, "invalid_request")
+    assert response.json()["detail"].startswith("header x-request-timeout: ")
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
+def test_the_api_document_tells_of_the_wish_and_of_the_timeout(client: TestClient, path: str) -> None:
+    operation = client.get("/openapi.json").json()["paths"][path]["post"]
+    (header,) = (one for one in operation["parameters"] if one["in"] == "header")
+    assert (header["name"], header["required"]) == ("x-request-timeout", False)
+    assert "504" in header["description"]
+    assert "timeout" in operation["responses"]["504"]["content"]["application/problem+json"]["examples"]
+
+
+def test_an_answer_that_is_too_late_comes_on_time_though_a_thread_still_decodes(
+    make_app: Callable[..., FastAPI],
+) -> None:
+    async def run() -> list[float]:
+        app = make_app(FirstPixelClassifier(), request_timeout_seconds=0.05)
+        lateness = []
+        for _ in range(3):  # busy as the machine may be, one of them is on time
+            caller = Caller(app)
+            caller.say(LARGE)
+            started = time.monotonic()
+            assert (await caller.hear())[0] == 504
+            lateness.append(time.monotonic() - started - 0.05)
+        return lateness
+
+    started = time.perf_counter()
+    Image.open(io.BytesIO(LARGE)).load()
+    assert min(asyncio.run(run())) < (time.perf_counter() - started) / 2
+
+
+@pytest.mark.parametrize("ends", ["leaves", "deadline"])
+def test_what_waits_for_its_batch_is_dropped_when_its_client_leaves_or_its_time_is_over(
+    make_app: Callable[..., FastAPI], ends: str
+) -> None:
+    held = Held()
+
+    async def run() -> tuple[tuple[int, Any], tuple[int, Any]]:
+        app = make_app(held.classifier)
+        first = Caller(app)
+        first.say(encoded(tagged_image(1)))
+        await held.begins()
+        dropped = Caller(app, **({"x_request_timeout": "0.2"} if ends == "deadline" else {}))
+        dropped.say(encoded(tagged_image(2)))
+        await until(dropped.is_heard)
+        await asyncio.sleep(UNWATCHED_SECONDS * 1.5)
+        if ends == "leaves":
+            dropped.leave()
+        answer = await dropped.hear()  # at once, though the first still waits
+        assert not first.request.done()
+        last = Caller(app)
+        last.say(encoded(tagged_image(3)))
+        await until(last.is_heard)
+        held.release.set()
+        await first.hear()
+        return answer, await last.hear()
+
+    dropped, last = asyncio.run(run())
+    assert dropped[0] == {"leaves": 400, "deadline": 504}[ends]
+    assert last[1]["prediction"]["class_id"] == 3
+    assert held.seen == [[1], [3]]
+
+
+@pytest.mark.parametrize("leaves_after", [0.0, UNWATCHED_SECONDS * 1.5], ids=["at once", "watched"])
+def test_a_picture_whose_client_left_while_it_waited_for_a_thread_frees_its_place(
+    make_app: Callable[..., FastAPI], leaves_after: float
+) -> None:
+    async def run() -> tuple[int, float, float]:
+        app = make_app(FirstPixelClassifier(), max_pending_images=6)
+        first = [Caller(app) for _ in range(4)]
+        for caller in first:
+            caller.say(LARGE)
+            await until(caller.is_heard)
+        impatient = [Caller(app) for _ in range(2)]
+        for caller in impatient:
+            caller.say(LARGE)
+            await until(caller.is_heard)
+        await asyncio.sleep(leaves_after)
+        started = time.monotonic()
+        for caller in impatient:
+            caller.leave()
+        left = [await caller.hear() for caller in impatient]
+        assert [status for status, _ in left] == [400, 400]
+        freed = time.monotonic() - started
+        late = Caller(app)  # there is a place
+        late.say(BOOT)
+        status, _ = await late.hear()
+        await asyncio.gather(*(caller.hear() for caller in first))
+        return status, freed, time.monotonic() - started
+
+    status, freed, whole = asyncio.run(run())
+    assert status == 200
+    assert freed < whole / 2
+
+
+def test_each_picture_of_a_batch_that_is_not_done_in_time_gets_its_problem_and_the_others_their_answers() -> None:
+    def hold_zeros(images: NDArray[np.uint8]) -> None:
+        time.sleep(0.5 if (images[:, 0, 0] == 9).any() else 0)
+
+    settings = Settings.model_validate({"request_timeout_seconds": 0.25, "max_forward_images": 1})
+    with TestClient(create_app(settings, FirstPixelClassifier(hold_zeros))) as client:
+        files = [("files", encoded(tagged_image(tag))) for tag in (1, 2, 9, 3)]
+        response = client.post("/predict/batch", files=files)
+    results = response.json()["results"]
+    assert response.status_code == 200
+    assert [item.get("problem", {}).get("code") for item in results] == [None, None, "timeout", "timeout"]
+
+
+def test_each_picture_of_a_batch_that_finds_no_place_gets_its_problem() -> None:
+    settings = Settings.model_validate({"max_pending_images": 3})
+    with TestClient(create_app(settings, FirstPixelClassifier())) as client:
+        results = client.post("/predict/batch", files=[("files", BOOT)] * 5).json()["results"]
+    assert [item.get("problem", {}).get("code") for item in results] == [None] * 3 + ["overloaded"] * 2
+
+
+def test_a_batch_whose_client_leaves_is_dropped_whole() -> None:
+    held = Held()
+
+    async def run() -> int:
+        app = create_app(Settings(max_forward_images=1), held.classifier)
+        body, content_type = form(*(encoded(tagged_image(tag)) for tag in range(4)))
+        caller = Caller(app, "/predict/batch", content_type=content_type)
+        caller.say(body)
+        await held.begins()
+        caller.leave()
+        status, _ = await caller.hear()
+        held.release.set()
+        after = Caller(app)
+        after.say(encoded(tagged_image(8)))
+        assert (await after.hear())[0] == 200
+        return status
+
+    assert asyncio.run(run()) == 400
+    assert held.seen == [[0], [8]]
+
+
+def test_without_a_place_nothing_of_the_body_is_read(make_app: Callable[..., FastAPI]) -> None:
+    held = Held()
+
+    async def run() -> tuple[int, Any]:
+        app = make_app(held.classifier, max_pending_images=1)
+        first = Caller(app)
+        first.say(BOOT)
+        await held.begins()
+        refused = await Caller(app).hear()  # of which no byte has come
+        held.release.set()
+        await first.hear()
+        return refused
+
+    status, answer = asyncio.run(run())
+    assert (status, answer["code"]) == (503, "overloaded")
+
+
+def test_a_slow_sender_holds_no_place(make_app: Callable[..., FastAPI]) -> None:
+    async def run() -> list[int]:
+        app = make_app(FirstPixelClassifier(), max_pending_images=1)
+        slow, quick = Caller(app), Caller(app)
+        slow.say(BOOT[:10], more=True)
+        await until(slow.is_heard)
+        quick.say(BOOT)
+        first = await quick.hear()
+        slow.say(BOOT[10:])
+        return [first[0], (await slow.hear())[0]]
+
+    assert asyncio.run(run()) == [200, 200]
