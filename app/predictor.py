@@ -17,6 +17,8 @@ from app.batching import MicroBatcher
 from app.errors import StartError
 from app.imaging.conversion import Mode, convert
 from app.imaging.decode import decode, is_tiny
+from app.imaging.native import read_native
+from app.model_card import IMAGE_SHAPE
 from app.schemas import ClassName
 from app.stages import Stages
 
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from app.imaging.decode import Decoded
     from app.model_card import ModelCard
     from app.settings import Settings
+
+
+_NATIVE_PNG = {"format": "PNG", "width": IMAGE_SHAPE[1], "height": IMAGE_SHAPE[0]}
 
 
 @dataclass(slots=True)
@@ -83,7 +88,9 @@ class Predictor:
         is_small = is_tiny(data) and mode is not Mode.PHOTO
         with self._admission.permit(SMALL if is_small else work_of(len(data))):
             if is_small:
-                prepared = self._prepare(data, media_type, mode, preview, stages)
+                prepared = self._prepare_native(data, mode, stages, preview=preview) or self._prepare(
+                    data, media_type, mode, preview, stages
+                )
             else:
                 # Cancelled while it waits for a thread, it is never decoded; later, only the answer is let go.
                 prepared = await asyncio.get_running_loop().run_in_executor(
@@ -115,15 +122,28 @@ class Predictor:
         conversion: dict[str, Any] = {"mode": converted.mode, "steps": decoded.steps + converted.steps}
         if converted.box:
             conversion["garment"] = _in_upright_file(converted.box, decoded)
-        facts: dict[str, Any] = {
-            "image": {"format": decoded.format, "width": decoded.width, "height": decoded.height},
-            "conversion": conversion,
-            "model": self._model,
-        }
-        if preview:
-            facts["preview"] = _data_uri(converted.image)
+        file = {"format": decoded.format, "width": decoded.width, "height": decoded.height}
+        prepared = self._prepared(converted.image, file, conversion, preview=preview)
         stages.end("convert")
-        return Prepared(converted.image, facts)
+        return prepared
+
+    def _prepare_native(self, data: bytes, mode: Mode, stages: Stages, *, preview: bool) -> Prepared | None:
+        """Return what `_prepare` would, in half the time, of a picture that the model takes as it is, else None."""
+        stages.end("queue")
+        image = read_native(data)
+        if image is None:
+            return None
+        stages.end("decode")
+        file, conversion = _NATIVE_PNG, {"mode": "native" if mode is Mode.AUTO else "none", "steps": ()}
+        prepared = self._prepared(image, file, conversion, preview=preview)
+        stages.end("convert")
+        return prepared
+
+    def _prepared(
+        self, image: NDArray[np.uint8], file: dict[str, Any], conversion: dict[str, Any], *, preview: bool
+    ) -> Prepared:
+        facts = {"image": file, "conversion": conversion, "model": self._model}
+        return Prepared(image, facts | {"preview": _data_uri(image)} if preview else facts)
 
     def _judge(self, answer: Answers) -> dict[str, Any]:
         """Name, rank and weigh what the model says of one image."""

@@ -20,6 +20,7 @@ from app.classifier import Answers, SavedModelClassifier
 from app.forms import MULTIPART, Form, Upload
 from app.imaging.conversion import Mode, convert
 from app.imaging.decode import decode
+from app.imaging.native import read_native
 from app.model_card import IMAGE_SHAPE
 from app.predictor import Predictor
 from app.settings import Settings
@@ -84,8 +85,9 @@ def stages(classifier: Classifier, sizes: Sequence[int]) -> Iterator[tuple[str, 
     idle_predictor = Predictor(idle, settings, 1)
     answer = asyncio.run(_predict(Predictor(classifier, settings, 1), picture, 1))
     yield "receive a form", lambda: _read(body)
-    yield "decode", lambda: decode(picture, "", limit)
-    yield "convert", lambda: convert(decoded.pixels, Mode.AUTO)
+    yield "read what is native", lambda: read_native(picture)
+    yield "decode it like any other", lambda: decode(picture, "", limit)
+    yield "convert it likewise", lambda: convert(decoded.pixels, Mode.AUTO)
     yield f"batch {most}, without the model", lambda: asyncio.run(_classify(idle, batch))
     for size in sizes:
         yield f"infer {size}", partial(classifier.classify, batch[:size])
