@@ -57,9 +57,11 @@ class Pass(NamedTuple):
 
 
 def batch_sizes(most: int) -> tuple[int, ...]:
-    """Return the sizes that batches are padded to: powers of two, and the largest itself."""
-    powers = [2**exponent for exponent in range(most.bit_length()) if 2**exponent < most]
-    return (*powers, most)
+    """Return the sizes that batches are padded to, so close that at most a ninth of a batch is padding."""
+    sizes = [1]
+    while sizes[-1] < most:
+        sizes.append(min(most, max(sizes[-1] + 1, sizes[-1] * 9 // 8)))
+    return tuple(sizes)
 
 
 class MicroBatcher:

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 GOLDEN_TOLERANCE = 1e-3
 """Largest difference of an answer from the card's: far above what another processor's float32 changes."""
 
-TIMED_PASSES = 5
+TIMED_PASSES = 3
 """The least of them counts, in processor time: whatever else runs on the machine can only make one longer."""
 
 

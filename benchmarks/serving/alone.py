@@ -14,6 +14,7 @@ import numpy as np
 from app.classifier import SavedModelClassifier
 from app.imaging.conversion import Mode, convert
 from app.imaging.decode import decode
+from app.imaging.native import read_native
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -73,7 +74,8 @@ def _model(artifact: Path) -> SavedModelClassifier:
 
 
 def _image(picture: bytes) -> NDArray[np.uint8]:
-    return convert(decode(picture, "", MAX_IMAGE_PIXELS).pixels, Mode.AUTO).image
+    native = read_native(picture)
+    return convert(decode(picture, "", MAX_IMAGE_PIXELS).pixels, Mode.AUTO).image if native is None else native
 
 
 def _probabilities(artifact: Path, pictures: Sequence[bytes]) -> NDArray[np.float32]:

@@ -33,10 +33,19 @@ def tag_of(classified: Classified) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize(
-    ("most", "sizes"), [(1, (1,)), (2, (1, 2)), (6, (1, 2, 4, 6)), (8, (1, 2, 4, 8)), (32, (1, 2, 4, 8, 16, 32))]
+    ("most", "sizes"),
+    [(1, (1,)), (3, (1, 2, 3)), (16, tuple(range(1, 17))), (32, (*range(1, 17), 18, 20, 22, 24, 27, 30, 32))],
 )
-def test_batch_sizes_are_powers_of_two_up_to_the_largest(most: int, sizes: tuple[int, ...]) -> None:
+def test_batch_sizes_end_with_the_largest(most: int, sizes: tuple[int, ...]) -> None:
     assert batch_sizes(most) == sizes
+
+
+def test_at_most_a_ninth_of_a_batch_is_padding() -> None:
+    sizes = batch_sizes(1000)
+    assert len(sizes) < 60
+    for images in range(1, 1001):
+        size = next(size for size in sizes if size >= images)
+        assert (size - images) / size <= 1 / 9
 
 
 @everywhere
@@ -54,12 +63,12 @@ def test_what_arrives_together_goes_together_padded_to_a_warm_size(seconds: Call
     classifier = FirstPixelClassifier(seconds=seconds)
 
     async def run() -> list[tuple[tuple[int, int], int]]:
-        batcher = MicroBatcher(classifier, 8)
-        answers = await asyncio.gather(*(batcher.classify(tagged_image(tag % 10, tag)) for tag in range(11)))
+        batcher = MicroBatcher(classifier, 32)
+        answers = await asyncio.gather(*(batcher.classify(tagged_image(tag % 10, tag)) for tag in range(49)))
         return [(tag_of(one), one.images) for one in answers]
 
-    assert asyncio.run(run()) == [((tag % 10, tag), 8 if tag < 8 else 3) for tag in range(11)]
-    assert [len(images) for images in classifier.seen] == [8, 4]
+    assert asyncio.run(run()) == [((tag % 10, tag), 32 if tag < 32 else 17) for tag in range(49)]
+    assert [len(images) for images in classifier.seen] == [32, 18]
 
 
 @pytest.mark.parametrize(("seconds", "on_loop"), [(LOOP_SECONDS / 2, True), (LOOP_SECONDS, False), (math.inf, False)])
@@ -106,7 +115,7 @@ def test_what_arrives_during_a_pass_is_gathered_for_the_next_and_passes_never_ov
         await asyncio.gather(first, *later)
 
     asyncio.run(run())
-    assert [len(images) for images in classifier.seen] == [1, 8]
+    assert [len(images) for images in classifier.seen] == [1, 5]
 
 
 @everywhere

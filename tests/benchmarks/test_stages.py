@@ -9,7 +9,7 @@ from tests.fakes import FirstPixelClassifier
 def test_every_stage_of_an_answer_runs_and_is_named_once() -> None:
     named = list(stages(FirstPixelClassifier(), (1, 4)))
     names = [name.split()[0] for name, _ in named]
-    assert names == ["receive", "decode", "convert", "batch", "infer", "infer", "serialise", "answer"]
+    assert names == ["receive", "read", "decode", "convert", "batch", "infer", "infer", "serialise", "answer"]
     for _, stage in named:
         stage()
 
