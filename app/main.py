@@ -61,6 +61,7 @@ def create_app(settings: Settings, classifier: Classifier) -> FastAPI:
         "[how far to trust it](model).",
         docs_url=None,  # `app.routes` has its own, and takes what it needs from here
         redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # FastAPI's looks for providers at each request
         lifespan=lifespan,
     )
     app.state.settings = settings

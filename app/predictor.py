@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from operator import itemgetter
@@ -130,7 +131,7 @@ class Predictor:
     def _prepare_native(self, data: bytes, mode: Mode, stages: Stages, *, preview: bool) -> Prepared | None:
         """Return what `_prepare` would, in half the time, of a picture that the model takes as it is, else None."""
         stages.end("queue")
-        image = read_native(data)
+        image = read_native(data) if math.prod(IMAGE_SHAPE) <= self._settings.max_image_pixels else None
         if image is None:
             return None
         stages.end("decode")
