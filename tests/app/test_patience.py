@@ -91,7 +91,7 @@ class Held:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not condition():
+        while not condition():  # noqa: ASYNC110  nobody could set an event
             await asyncio.sleep(0.005)
 
 
