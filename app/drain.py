@@ -142,13 +142,14 @@ class Supervisor(multiprocess.Multiprocess):
         """Take what each worker is told, and what all listen on."""
         multiprocess.Process = Worker  # type: ignore[misc]  # uvicorn names the class where it starts a worker
         super().__init__(config, sockets)
+        signal.signal(signal.SIGINT, self._interrupt)
 
-    def handle_int(self) -> None:
-        """Let the workers stop without a drain, which the SIGTERM that follows would begin."""
+    def _interrupt(self, sig: int, _: FrameType | None) -> None:
+        """Let the workers stop without a drain, even while the supervisor waits for the end of one."""
         for process in self.processes:
             if process.pid is not None and process.exitcode is None:
-                os.kill(process.pid, signal.SIGINT)
-        super().handle_int()
+                os.kill(process.pid, sig)
+        self.signal_queue.append(sig)
 
 
 def _accept_all(listener: socket.socket) -> list[socket.socket]:

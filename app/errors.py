@@ -94,6 +94,7 @@ class RetryableError(ServiceError):
     """
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
+    retry_after_seconds: int
 
     def __init__(self, detail: str, retry_after_seconds: int) -> None:
         """Keep the message and the delay."""

@@ -15,15 +15,18 @@ from PIL import Image
 
 from app.admission import SMALL, Admission, work_of
 from app.batching import MicroBatcher
-from app.errors import StartError
+from app.errors import OverloadedError, StartError
 from app.imaging.conversion import Mode, convert
 from app.imaging.decode import decode, is_tiny
 from app.imaging.native import read_native
 from app.model_card import IMAGE_SHAPE
+from app.pacing import Pacing
 from app.schemas import ClassName
 from app.stages import Stages
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -61,6 +64,7 @@ class Predictor:
         self._batcher = MicroBatcher(classifier, settings.max_forward_images)
         self._settings = settings
         self._admission = Admission(settings.max_pending_images, settings.max_queue_seconds)
+        self._pacing = Pacing()
         self._decoders = ThreadPoolExecutor(cores, "decode")
         self.card = classifier.card
         self._least_probability = _least_probability(self.card, settings.coverage)
@@ -101,13 +105,24 @@ class Predictor:
         stages.end_pass(classified.started, classified.ended, classified.images)
         return self._judge(classified.answer) | prepared.facts
 
-    def require_place(self) -> None:
+    async def require_place(self, asker: Hashable) -> None:
         """Refuse before a picture is even read, where none can be taken on.
+
+        Args:
+            asker: Who was refused, so that it is held back when it asks again too soon; None where nobody knows.
 
         Raises:
             OverloadedError: Too much waits already.
         """
-        self._admission.require_place()
+        while True:
+            try:
+                return self._admission.require_place()
+            except OverloadedError as error:
+                if not (wait := self._pacing.seconds_too_soon(asker)):
+                    if asker is not None:
+                        self._pacing.refuse(asker, error.retry_after_seconds)
+                    raise
+            await asyncio.sleep(wait)
 
     def close(self) -> None:
         """Release the threads."""

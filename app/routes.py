@@ -105,8 +105,8 @@ async def predict(
     """
     stages = Stages()
     try:
-        predictor.require_place()
         with Patience(Deadline.after(settings.request_timeout_seconds, timeout_seconds)) as patience:
+            await predictor.require_place(request.scope.get("client"))
             upload = await read_upload(request, settings.max_body_bytes)
             stages.end("receive")
             patience.listen(request.receive)

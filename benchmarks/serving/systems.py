@@ -140,6 +140,8 @@ OURS = Server(
         "FASHION_PORT": str(port),
         "FASHION_WORKERS": str(WORKERS),
         "FASHION_LOG_LEVEL": "warning",  # like the rivals: no line for each request
+        "FASHION_MAX_PENDING_IMAGES": "512",  # likewise: none of them refuses
+        "FASHION_DRAIN_SECONDS": "0",
     },
     systems=(
         System("ours, raw", "/predict", "image/png", raw, ranked),

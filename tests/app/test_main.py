@@ -40,7 +40,7 @@ def service(**settings: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
         port = free.getsockname()[1]
     process = subprocess.Popen(
         [sys.executable, "-m", "app"],
-        env=environment(PORT=port, **settings),
+        env=environment(PORT=port, **{"DRAIN_SECONDS": 0} | settings),
         stderr=subprocess.PIPE,
         text=True,
     )

@@ -37,7 +37,7 @@ FOREVER = 3600.0
 class Caller:
     """Sends one request, piece by piece, and may leave."""
 
-    def __init__(self, app: FastAPI, path: str = "/predict", **headers: str) -> None:
+    def __init__(self, app: FastAPI, path: str = "/predict", *, port: int | None = None, **headers: str) -> None:
         self.answer: list[Message] = []
         self._to_come: asyncio.Queue[Message] = asyncio.Queue()
         scope = {
@@ -47,6 +47,7 @@ class Caller:
             "raw_path": path.encode(),
             "root_path": "",
             "query_string": b"",
+            "client": port and ("127.0.0.1", port),
             "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()],
         }
         self.request = asyncio.create_task(app(scope, self._to_come.get, self._send))
@@ -91,7 +92,7 @@ class Held:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not condition():
+        while not condition():  # noqa: ASYNC110  nobody could set an event
             await asyncio.sleep(0.005)
 
 
@@ -200,7 +201,7 @@ def test_what_waits_for_its_batch_is_dropped_when_its_client_leaves_or_its_time_
         first = Caller(app)
         first.say(encoded(tagged_image(1)))
         await held.begins()
-        dropped = Caller(app, **({"x_request_timeout": "0.2"} if ends == "deadline" else {}))
+        dropped = Caller(app, x_request_timeout="0.2" if ends == "deadline" else "30")
         dropped.say(encoded(tagged_image(2)))
         await until(dropped.is_heard)
         await asyncio.sleep(UNWATCHED_SECONDS * 1.5)
@@ -323,3 +324,33 @@ def test_a_slow_sender_holds_no_place(make_app: Callable[..., FastAPI]) -> None:
         return [first[0], (await slow.hear())[0]]
 
     assert asyncio.run(run()) == [200, 200]
+
+
+@pytest.mark.parametrize("is_freed", [True, False])
+def test_who_asks_again_at_once_waits_until_it_was_told_to_come_back(
+    make_app: Callable[..., FastAPI], *, is_freed: bool
+) -> None:
+    held = Held()
+
+    async def run() -> tuple[list[int], float]:
+        app = make_app(held.classifier, max_pending_images=1)
+        first = Caller(app)
+        first.say(BOOT)
+        await held.begins()
+        statuses = [(await Caller(app, port=port).hear())[0] for port in (1, 2)]  # at once
+        started = time.monotonic()
+        again = Caller(app, port=1)
+        again.say(BOOT)
+        await asyncio.sleep(0.1)
+        assert not again.request.done()
+        if is_freed:
+            held.release.set()
+        statuses.append((await again.hear())[0])
+        waited = time.monotonic() - started
+        held.release.set()
+        await first.hear()
+        return statuses, waited
+
+    statuses, waited = asyncio.run(run())
+    assert statuses == [503, 503, 200 if is_freed else 503]
+    assert waited > 0.5

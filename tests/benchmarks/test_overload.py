@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from starlette.responses import Response
+
+from benchmarks import overload
+from benchmarks.serving.callers import Load, Seen
+from tests.conftest import listening
+from tests.fakes import ScriptedService
+
+if TYPE_CHECKING:
+    from benchmarks.serving.callers import Picture
+
+ANSWER = '{"probabilities": [' + ", ".join('{"probability": 0.1}' for _ in range(10)) + "]}"
+
+
+def answer(body: str = ANSWER) -> Response:
+    return Response(body, media_type="application/json")
+
+
+def refusal(status: int = 503, **headers: str) -> Response:
+    return Response("no", status, {name.replace("_", "-"): value for name, value in headers.items()})
+
+
+def seen_of(url: str, pictures: list[Picture], *, connections: int = 1, patient: bool = True) -> Seen:
+    host, _, port = url.removeprefix("http://").partition(":")
+
+    async def run() -> Seen:
+        return await Load((host, int(port)), pictures, patient=patient).run(connections, 0.05, 0.5)
+
+    return asyncio.run(run())
+
+
+@pytest.fixture
+def pictures() -> list[Picture]:
+    with listening(ScriptedService(answer())) as url:
+        return overload.ask_at_rest(url, 3)
+
+
+def test_every_client_asks_again_once_it_is_answered(pictures: list[Picture]) -> None:
+    service = ScriptedService(answer(), delay_seconds=0.01)
+    with listening(service) as url:
+        seen = seen_of(url, pictures, connections=4)
+    assert service.most_at_once == 4
+    assert 20 < seen.rate < 4 / 0.01
+    assert seen.percentile(50) >= 10
+    assert (seen.refusals.total(), seen.failures.total(), seen.wrong) == (0, 0, 0)
+    assert seen.checked == len(seen.milliseconds) // 20
+
+
+def test_a_patient_client_waits_as_it_is_told_and_an_impatient_one_does_not(pictures: list[Picture]) -> None:
+    service = ScriptedService(refusal(retry_after="7"))
+    with listening(service) as url:
+        seen_of(url, pictures)
+        assert len(service.times) == 1
+        assert seen_of(url, pictures, patient=False).refusals.keys() == {(503, 7)}
+        assert len(service.times) > 10
+
+
+def test_answers_that_are_others_than_at_rest_and_connections_that_break_are_seen(pictures: list[Picture]) -> None:
+    with listening(ScriptedService(answer(ANSWER.replace("0.1", "0.2", 1)))) as url:
+        seen = seen_of(url, pictures)
+    assert seen.wrong == seen.checked > 0
+    assert seen_of("http://127.0.0.1:9", pictures).failures  # nobody listens
+
+
+def test_a_connection_that_an_answer_closes_is_opened_again(pictures: list[Picture]) -> None:
+    closing = answer()
+    closing.headers["connection"] = "close"
+    with listening(ScriptedService(closing)) as url:
+        seen = seen_of(url, pictures)
+    assert len(seen.milliseconds) > 5
+    assert not seen.failures
+
+
+def test_the_run_ends_with_1_where_nothing_is_refused_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    with listening(ScriptedService(answer())) as url:
+        assert overload.main(["--url", url, "--connections", "2", "--seconds", "0.1", "--rounds", "1"]) == 1
+    rows = capsys.readouterr().out.splitlines()[2:]
+    assert [row.endswith("| **no** |") for row in rows if row.startswith("| every refusal")] == [True]
+    assert "| no request without an answer | 0 | yes |" in rows
+
+
+@pytest.mark.parametrize(("over", "kept"), [((95.0, 20.0), [True, True]), ((80.0, 40.0), [False, False])])
+def test_pace_is_held_against_the_best_throughput_and_the_waits_at_full_load(
+    over: tuple[float, float], kept: list[bool]
+) -> None:
+    def seen(rate: float, milliseconds: float) -> Seen:
+        return Seen(seconds=1.0, milliseconds=[milliseconds] * int(rate))
+
+    assert [one.kept for one in overload.pace(100.0, [seen(98, 10)], [seen(*over)])] == kept
+
+
+def test_without_a_service_it_says_so_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert overload.main(["--url", "http://127.0.0.1:9", "--quick"]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
