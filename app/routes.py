@@ -11,20 +11,23 @@ from pydantic_core import to_json
 from app import __version__, pages
 from app.dependencies import PredictorDependency, SettingsDependency, WishesQuery
 from app.errors import (
+    HeaderTooLargeError,
     ImageTooLargeError,
     InvalidImageError,
     InvalidRequestError,
+    MalformedRequestError,
     NotReadyError,
     OverloadedError,
     PayloadTooLargeError,
     RequestTimeoutError,
+    RequestTooSlowError,
     ServiceError,
     UnsupportedMediaTypeError,
 )
 from app.forms import MULTIPART, Upload
 from app.imaging.decode import FORMATS, RAW_MEDIA_TYPE
 from app.model_page import model_page
-from app.problems import documented, problem_of, refusal
+from app.problems import NOT_STORED, documented, problem_of, refusal
 from app.schemas import (
     BatchItem,
     BatchPrediction,
@@ -35,10 +38,19 @@ from app.schemas import (
     Prediction,
 )
 from app.stages import Stages
-from app.uploads import FILE_FIELD, FILES_FIELD, read_upload, read_uploads, require_size
+from app.uploads import FILE_FIELD, FILES_FIELD, Held, read_upload, read_uploads, require_size
 
 router = APIRouter()
 
+_OF_ANY_BODY = (
+    MalformedRequestError,
+    RequestTooSlowError,
+    PayloadTooLargeError,
+    InvalidRequestError,
+    HeaderTooLargeError,
+    OverloadedError,
+    ServiceError,
+)
 _BINARY = {"type": "string", "format": "binary"}
 _ONE_PICTURE = {
     "required": True,
@@ -78,14 +90,7 @@ _STAGES = {
     tags=["predict"],
     response_model=Prediction,
     responses=documented(
-        PayloadTooLargeError,
-        ImageTooLargeError,
-        UnsupportedMediaTypeError,
-        InvalidImageError,
-        InvalidRequestError,
-        OverloadedError,
-        RequestTimeoutError,
-        ServiceError,
+        *_OF_ANY_BODY, ImageTooLargeError, UnsupportedMediaTypeError, InvalidImageError, RequestTimeoutError
     )
     | {200: {"headers": _STAGES}},
     openapi_extra={"requestBody": _ONE_PICTURE},
@@ -99,16 +104,20 @@ async def predict(
     `application/octet-stream` are taken for a 28x28 grey image, row by row.
     """
     stages = Stages()
+    held = Held(request.app.state.body_budget)
     try:
-        upload = await read_upload(request, settings.max_body_bytes)
+        upload = await read_upload(request, settings.max_body_bytes, held)
         stages.end("receive")
         answer = await predictor.predict(
             upload.data, upload.media_type, wishes.conversion, preview=wishes.preview, stages=stages
         )
         response = Response(to_json(answer), media_type="application/json")
+        response.raw_headers.append(NOT_STORED)
         stages.end("serialise")
     except ServiceError as error:
         response = refusal(error)
+    finally:
+        held.release()
     response.raw_headers.append((b"server-timing", stages.header().encode()))
     return response
 
@@ -118,11 +127,12 @@ async def predict(
     summary="Classify many pictures",
     tags=["predict"],
     response_model_exclude_none=True,
-    responses=documented(PayloadTooLargeError, InvalidRequestError, ServiceError),
+    responses=documented(*_OF_ANY_BODY),
     openapi_extra={"requestBody": _MANY_PICTURES},
 )
 async def predict_batch(
     request: Request,
+    response: Response,
     predictor: PredictorDependency,
     settings: SettingsDependency,
     wishes: WishesQuery,
@@ -137,8 +147,13 @@ async def predict_batch(
             return BatchItem(filename=upload.filename, problem=problem_of(error))
         return BatchItem(filename=upload.filename, result=Prediction.model_validate(answer))
 
-    uploads = await read_uploads(request, settings.max_batch_files, settings.max_batch_bytes)
-    return BatchPrediction(results=tuple(await asyncio.gather(*map(item, uploads))))
+    response.raw_headers.append(NOT_STORED)
+    held = Held(request.app.state.body_budget)
+    try:
+        uploads = await read_uploads(request, settings.max_batch_files, settings.max_batch_bytes, held)
+        return BatchPrediction(results=tuple(await asyncio.gather(*map(item, uploads))))
+    finally:
+        held.release()
 
 
 @router.get("/", include_in_schema=False)
