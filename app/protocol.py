@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -17,12 +16,8 @@ if TYPE_CHECKING:
     from app.settings import Settings
 
 
-class _Awaited(Enum):
-    """What a connection has to send next."""
-
-    HEADER = auto()
-    BODY = auto()
-    NOTHING = auto()  # a request is complete; how long the next may take to begin is uvicorn's keep-alive
+# What a connection has to send next. After NOTHING, when a request is complete, uvicorn's keep-alive waits for another.
+HEADER, BODY, NOTHING = range(3)  # members of an Enum take longer to look up
 
 
 class Protocol(HttpToolsProtocol):
@@ -41,7 +36,7 @@ class Protocol(HttpToolsProtocol):
         """Take what uvicorn passes."""
         super().__init__(app_state=app_state, **options)
         self._settings: Settings = app_state["settings"]
-        self._awaited = _Awaited.HEADER
+        self._awaited = HEADER
         self._timer: asyncio.TimerHandle | None = None
         self._framing_bytes = 0
         self._malformed: ServiceError | None = None
@@ -63,18 +58,16 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; wait for the rest, if there is to be any, only for so long."""
-        if self.transport.is_closing():
-            return
-        if self._awaited is _Awaited.NOTHING:
-            self._awaited = _Awaited.HEADER
+        if self._awaited == NOTHING:
+            self._awaited = HEADER
         self._framing_bytes += len(data)
         super().data_received(data)
-        if self._awaited is _Awaited.NOTHING or self.transport.is_closing():
+        if self._awaited == NOTHING or self.transport.is_closing():
             return
         if self._framing_bytes > self.max_header_bytes:
             self._cut_off(self._header_too_large())
         elif self._timer is None:
-            is_body = self._awaited is _Awaited.BODY
+            is_body = self._awaited == BODY
             seconds = self._settings.receive_seconds if is_body else self.header_seconds
             self._timer = self.loop.call_later(seconds, self._too_slow)
 
@@ -88,9 +81,10 @@ class Protocol(HttpToolsProtocol):
             self._malformed = self._header_too_large()
             raise self._malformed
         super().on_headers_complete()
-        self._stop_timer()
+        if self._timer is not None:
+            self._stop_timer()
         self._framing_bytes = 0
-        self._awaited = _Awaited.BODY
+        self._awaited = BODY
 
     def on_body(self, body: bytes) -> None:
         """Keep a piece of the body."""
@@ -99,9 +93,10 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Stop waiting: all of the request is there."""
-        self._stop_timer()
+        if self._timer is not None:
+            self._stop_timer()
         self._framing_bytes = 0
-        self._awaited = _Awaited.NOTHING
+        self._awaited = NOTHING
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
@@ -117,7 +112,7 @@ class Protocol(HttpToolsProtocol):
         return HeaderTooLargeError(msg)
 
     def _too_slow(self) -> None:
-        if self._awaited is _Awaited.BODY:
+        if self._awaited == BODY:
             msg = f"Expected the whole body within {self._settings.receive_seconds:g} seconds, received a part of it. "
             msg += "Send a smaller picture; the model looks at 28 x 28."
         else:
@@ -142,7 +137,7 @@ class Protocol(HttpToolsProtocol):
 
     def _owes_an_answer(self) -> bool:
         """Tell it from a connection that a browser opened in advance, and from one that still gets another answer."""
-        if self._awaited is _Awaited.HEADER:
+        if self._awaited == HEADER:
             began = self._framing_bytes > 0 or len(self.connections) > self._settings.max_connections
             return began and (self.cycle is None or self.cycle.response_complete)
         return not self.pipeline and self.cycle is not None and not self.cycle.response_started
