@@ -14,6 +14,7 @@ from app.command_line import add_arguments, find_pictures, run
 from app.cores import worker_count
 from app.drain import Config, DrainingServer, Supervisor
 from app.errors import StartError
+from app.keys import digest, new_key, read_keys
 from app.logs import configure_logging
 from app.model_card import read_verified
 from app.ports import shared
@@ -25,6 +26,14 @@ if TYPE_CHECKING:
 
     from app.settings import Settings
 
+SECURITY_HEADERS = [
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),  # `FASHION_CORS_ORIGINS` lets others in nevertheless
+]
+"""Of every answer, those of uvicorn itself included, which writes them; pages have a policy of their own besides."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve, or do what the arguments ask for instead."""
@@ -34,17 +43,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     predict_parser = commands.add_parser("predict", help="classify pictures without a server")
     add_arguments(predict_parser)
+    key_parser = commands.add_parser("key", help="make a key for FASHION_API_KEYS_FILE")
+    key_parser.add_argument("name", nargs="?", default="", help="whose it is, for the log")
     options = parser.parse_args(arguments)
+    if options.command == "key":
+        return make_key(options.name)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read by TensorFlow when it is first imported
     try:
         settings = read_settings()
         if options.command == "predict":
             return predict(options, settings, predict_parser)
+        if settings.api_keys_file:
+            read_keys(settings.api_keys_file)
         read_verified(settings.model_dir)  # each worker looks again; here it stops the start before there are any
     except StartError as error:
         print(f"fashion-mnist-service: {error}", file=sys.stderr)
         return STARTUP_FAILURE
     return serve(settings)
+
+
+def make_key(name: str) -> int:
+    """Make a key: the line for the file on standard output, the key itself beside it, on standard error."""
+    key = new_key()
+    print(digest(key), *name.split())
+    print(f"Send it as `Authorization: Bearer {key}`; it is not shown again.", file=sys.stderr)
+    return 0
 
 
 def predict(options: argparse.Namespace, settings: Settings, parser: argparse.ArgumentParser) -> int:
@@ -74,6 +97,9 @@ def serve(settings: Settings) -> int:
         workers=worker_count(settings),
         log_config=None,
         access_log=False,  # app.tracing writes a line with the request's id
+        http="app.protocol:Protocol",
+        ws="none",
+        headers=SECURITY_HEADERS,
         server_header=False,
         timeout_keep_alive=settings.keep_alive_seconds,
         drain_seconds=settings.drain_seconds,

@@ -1,11 +1,15 @@
 """Everything that can go wrong, with its HTTP status and machine-readable code.
 
 ServiceError                    500 internal
+├── MalformedRequestError       400 malformed_request
+├── UnauthorizedError           401 unauthorized            WWW-Authenticate
+├── RequestTooSlowError         408 too_slow
 ├── PayloadTooLargeError        413 payload_too_large
 ├── ImageTooLargeError          413 image_too_large
 ├── UnsupportedMediaTypeError   415 unsupported_media_type
 ├── InvalidImageError           422 invalid_image
 ├── InvalidRequestError         422 invalid_request
+├── HeaderTooLargeError         431 header_too_large
 ├── OverloadedError             503 overloaded              Retry-After
 ├── NotReadyError               503 not_ready               Retry-After
 └── RequestTimeoutError         504 timeout
@@ -43,6 +47,30 @@ class ServiceError(Exception):
     def detail(self) -> str:
         """What was expected, what was received, and what to do next."""
         return str(self)
+
+
+class MalformedRequestError(ServiceError):
+    """What came is not HTTP."""
+
+    status = HTTPStatus.BAD_REQUEST
+    code = "malformed_request"
+    title = "Not a request of HTTP"
+
+
+class UnauthorizedError(ServiceError):
+    """The service asks for a key, and none that it knows was sent."""
+
+    status = HTTPStatus.UNAUTHORIZED
+    code = "unauthorized"
+    title = "A key is needed"
+
+
+class RequestTooSlowError(ServiceError):
+    """The header or the body took longer to arrive than is waited for."""
+
+    status = HTTPStatus.REQUEST_TIMEOUT
+    code = "too_slow"
+    title = "The request came too slowly"
 
 
 class PayloadTooLargeError(ServiceError):
@@ -85,6 +113,14 @@ class InvalidRequestError(ServiceError):
     title = "The request does not fit the schema"
 
 
+class HeaderTooLargeError(ServiceError):
+    """The request line, the headers or the trailers have more bytes than any client needs."""
+
+    status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+    code = "header_too_large"
+    title = "The header is too large"
+
+
 class RetryableError(ServiceError):
     """A refusal that may pass.
 
@@ -103,7 +139,7 @@ class RetryableError(ServiceError):
 
 
 class OverloadedError(RetryableError):
-    """More images wait already than the limit."""
+    """More images, bytes or connections are there already than the limit."""
 
     code = "overloaded"
     title = "Too much is waiting already"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -10,7 +11,11 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from app.errors import InvalidRequestError
 
+logging.getLogger("python_multipart").setLevel(logging.ERROR)  # its warnings tell what stands in the body
+
 MULTIPART = "multipart/form-data"
+SHOWN_NAME = 40
+"""Letters of a field's name that an answer repeats."""
 MAX_OTHER_FIELDS = 16
 """Most fields beside the files: whoever sends more means another service."""
 
@@ -87,7 +92,7 @@ class Form:
         if not self._ended:
             self._refuse("It ends before its last boundary.")
         if not self._uploads:
-            fields = ", ".join(f"`{name}`" for name in dict.fromkeys(self._fields)) or "none"
+            fields = ", ".join(f"`{name[:SHOWN_NAME]}`" for name in dict.fromkeys(self._fields)) or "none"
             msg = f"Expected a file in the field `{self._field}`, received the fields: {fields}."
             raise InvalidRequestError(msg)
         return self._uploads

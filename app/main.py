@@ -7,6 +7,7 @@ import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 from uvicorn.config import STARTUP_FAILURE
 
@@ -16,17 +17,20 @@ from app.classifier import SavedModelClassifier
 from app.cores import cores_of_a_worker
 from app.direct import DirectPredict
 from app.errors import StartError
+from app.key_guard import KeyGuard, document
+from app.keys import read_keys
 from app.logs import configure_logging
 from app.predictor import Predictor
 from app.routes import router
 from app.settings import read_settings
-from app.tracing import RequestTracing
+from app.tracing import HEADER, RequestTracing
+from app.uploads import BodyBudget
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from fastapi import FastAPI
-    from starlette.datastructures import State
+    from starlette.types import ASGIApp
 
     from app.classifier import Classifier
     from app.settings import Settings
@@ -40,17 +44,20 @@ def create_app(settings: Settings, classifier: Classifier) -> FastAPI:
         classifier: What computes; loaded, so that nothing can fail once the service listens.
 
     Raises:
-        StartError: The settings do not fit the model.
+        StartError: The settings do not fit the model, or there are no keys where there should be.
     """
     predictor = Predictor(classifier, settings, cores_of_a_worker(settings))
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, State]]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
         # TensorFlow leaves so many objects that a full collection would stop the event loop for 0.1 to 0.2 seconds.
         gc.collect()
         gc.freeze()
         app.state.ready = True
-        yield {"service": app.state}  # to `app.drain`, which ends the readiness before the service
+        yield {
+            "service": app.state,
+            "settings": settings,
+        }  # for `app.drain`, which ends readiness first, and `app.protocol`
         app.state.ready = False
         predictor.close()
 
@@ -66,12 +73,34 @@ def create_app(settings: Settings, classifier: Classifier) -> FastAPI:
     )
     app.state.settings = settings
     app.state.predictor = predictor
+    app.state.body_budget = BodyBudget(settings.max_pending_bytes)
     app.state.ready = False
     app.include_router(router)
     app.mount("/web", pages.WebFiles(directory=pages.WEB))
     app.add_middleware(RequestTracing)
     problems.install(app)
-    app.middleware_stack = DirectPredict(app.build_middleware_stack(), predictor, settings)
+    app.middleware_stack = _guarded(DirectPredict(app.build_middleware_stack(), predictor, settings), settings)
+    if settings.api_keys_file:
+        document(app)
+    return app
+
+
+def _guarded(app: ASGIApp, settings: Settings) -> ASGIApp:
+    """Put around an app what the settings ask for: keys, and before these the leave for pages of other sites to call.
+
+    Raises:
+        StartError: There are no keys where there should be.
+    """
+    if settings.api_keys_file:
+        app = KeyGuard(app, read_keys(settings.api_keys_file))
+    if settings.cors_origins:
+        app = CORSMiddleware(
+            app,
+            allow_origins=[origin.strip() for origin in settings.cors_origins.split(",")],
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key", HEADER.decode(), "X-Request-Timeout"],
+            expose_headers=["Retry-After", "Server-Timing", HEADER.decode()],
+        )
     return app
 
 

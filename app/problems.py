@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from app.errors import InvalidRequestError, RetryableError, ServiceError
+from app.errors import InvalidRequestError, RetryableError, ServiceError, UnauthorizedError
 from app.schemas import Problem
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 MEDIA_TYPE = "application/problem+json"
+NOT_STORED = (b"cache-control", b"no-store")
+"""What is said of one picture, or to one client, is nobody else's."""
 
 
 def problem_of(error: ServiceError) -> Problem:
@@ -29,12 +31,18 @@ def problem_of(error: ServiceError) -> Problem:
 
 def problem_response(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
     """Return a problem as an HTTP response."""
-    return Response(problem.model_dump_json(), problem.status, headers, MEDIA_TYPE)
+    response = Response(problem.model_dump_json(), problem.status, headers, MEDIA_TYPE)
+    response.raw_headers.append(NOT_STORED)
+    return response
 
 
 def refusal(error: ServiceError) -> Response:
     """Return the answer to a request that gets an error."""
-    headers = {"Retry-After": str(error.retry_after_seconds)} if isinstance(error, RetryableError) else None
+    headers: dict[str, str] | None = None
+    if isinstance(error, RetryableError):
+        headers = {"Retry-After": str(error.retry_after_seconds)}
+    elif isinstance(error, UnauthorizedError):
+        headers = {"WWW-Authenticate": 'Bearer realm="fashion-mnist"'}
     return problem_response(problem_of(error), headers)
 
 

@@ -11,13 +11,16 @@ from pydantic_core import to_json
 from app import __version__, pages
 from app.dependencies import PredictorDependency, SettingsDependency, TimeoutHeader, WishesQuery
 from app.errors import (
+    HeaderTooLargeError,
     ImageTooLargeError,
     InvalidImageError,
     InvalidRequestError,
+    MalformedRequestError,
     NotReadyError,
     OverloadedError,
     PayloadTooLargeError,
     RequestTimeoutError,
+    RequestTooSlowError,
     ServiceError,
     UnsupportedMediaTypeError,
 )
@@ -25,7 +28,7 @@ from app.forms import MULTIPART, Upload
 from app.imaging.decode import FORMATS, RAW_MEDIA_TYPE
 from app.model_page import model_page
 from app.patience import NEVER, Deadline, Patience
-from app.problems import documented, problem_of, refusal
+from app.problems import NOT_STORED, documented, problem_of, refusal
 from app.schemas import (
     BatchItem,
     BatchPrediction,
@@ -36,10 +39,19 @@ from app.schemas import (
     Prediction,
 )
 from app.stages import Stages
-from app.uploads import FILE_FIELD, FILES_FIELD, read_upload, read_uploads, require_size
+from app.uploads import FILE_FIELD, FILES_FIELD, Held, read_upload, read_uploads, require_size
 
 router = APIRouter()
 
+_OF_ANY_BODY = (
+    MalformedRequestError,
+    RequestTooSlowError,
+    PayloadTooLargeError,
+    InvalidRequestError,
+    HeaderTooLargeError,
+    OverloadedError,
+    ServiceError,
+)
 _BINARY = {"type": "string", "format": "binary"}
 _ONE_PICTURE = {
     "required": True,
@@ -79,14 +91,7 @@ _STAGES = {
     tags=["predict"],
     response_model=Prediction,
     responses=documented(
-        PayloadTooLargeError,
-        ImageTooLargeError,
-        UnsupportedMediaTypeError,
-        InvalidImageError,
-        InvalidRequestError,
-        OverloadedError,
-        RequestTimeoutError,
-        ServiceError,
+        *_OF_ANY_BODY, ImageTooLargeError, UnsupportedMediaTypeError, InvalidImageError, RequestTimeoutError
     )
     | {200: {"headers": _STAGES}},
     openapi_extra={"requestBody": _ONE_PICTURE},
@@ -104,19 +109,23 @@ async def predict(
     `application/octet-stream` are taken for a 28x28 grey image, row by row.
     """
     stages = Stages()
+    held = Held(request.app.state.body_budget)
     try:
         with Patience(Deadline.after(settings.request_timeout_seconds, timeout_seconds)) as patience:
             await predictor.require_place(request.scope.get("client"))
-            upload = await read_upload(request, settings.max_body_bytes)
+            upload = await read_upload(request, settings.max_body_bytes, held)
             stages.end("receive")
             patience.listen(request.receive)
             answer = await predictor.predict(
                 upload.data, upload.media_type, wishes.conversion, preview=wishes.preview, stages=stages
             )
         response = Response(to_json(answer), media_type="application/json")
+        response.raw_headers.append(NOT_STORED)
         stages.end("serialise")
     except ServiceError as error:
         response = refusal(error)
+    finally:
+        held.release()
     response.raw_headers.append((b"server-timing", stages.header().encode()))
     return response
 
@@ -126,11 +135,12 @@ async def predict(
     summary="Classify many pictures",
     tags=["predict"],
     response_model_exclude_none=True,
-    responses=documented(PayloadTooLargeError, InvalidRequestError, RequestTimeoutError, ServiceError),
+    responses=documented(*_OF_ANY_BODY, RequestTimeoutError),
     openapi_extra={"requestBody": _MANY_PICTURES},
 )
-async def predict_batch(
+async def predict_batch(  # noqa: PLR0913, PLR0917  what FastAPI injects
     request: Request,
+    response: Response,
     predictor: PredictorDependency,
     settings: SettingsDependency,
     wishes: WishesQuery,
@@ -153,11 +163,16 @@ async def predict_batch(
             return BatchItem(filename=upload.filename, problem=problem_of(error))
         return BatchItem(filename=upload.filename, result=Prediction.model_validate(answer))
 
-    with Patience(deadline):
-        uploads = await read_uploads(request, settings.max_batch_files, settings.max_batch_bytes)
-    with Patience(NEVER) as patience:  # the deadline is that of each picture
-        patience.listen(request.receive)
-        return BatchPrediction(results=tuple(await asyncio.gather(*map(item, uploads))))
+    response.raw_headers.append(NOT_STORED)
+    held = Held(request.app.state.body_budget)
+    try:
+        with Patience(deadline):
+            uploads = await read_uploads(request, settings.max_batch_files, settings.max_batch_bytes, held)
+        with Patience(NEVER) as patience:  # the deadline is that of each picture
+            patience.listen(request.receive)
+            return BatchPrediction(results=tuple(await asyncio.gather(*map(item, uploads))))
+    finally:
+        held.release()
 
 
 @router.get("/", include_in_schema=False)

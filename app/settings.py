@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PREFIX = "FASHION_"
-OF_THE_CLIENT = PREFIX + "URL"
-"""Where `app.client` asks; no setting of the service, and no mistake beside those."""
+OF_THE_CLIENT = {PREFIX + "URL", PREFIX + "API_KEY"}
+"""Where and as whom `app.client` asks; no settings of the service, and no mistake beside those."""
 
+_ORIGIN = r"https?://[^/?#,\s]+"
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -52,6 +53,13 @@ class Settings(BaseSettings):
     max_queue_seconds: float = Field(
         default=5.0, gt=0, description="Work that may wait before a picture, over which answers are 503."
     )
+    max_pending_bytes: Count = Field(
+        default=256 * 2**20, description="Bytes of bodies held at a time by a worker, over which answers are 503."
+    )
+    max_connections: Count = Field(default=1000, description="Connections open at a time to a worker.")
+    receive_seconds: float = Field(
+        default=20.0, gt=0, description="How long a body may take to arrive, after which the answer is 408."
+    )
     request_timeout_seconds: float = Field(
         default=30.0, gt=0, description="Deadline of a request, its arrival included."
     )
@@ -62,6 +70,14 @@ class Settings(BaseSettings):
         default=5.0, ge=0, description="How long it serves on after SIGTERM, not ready, until proxies have noticed."
     )
     shutdown_seconds: Count = Field(default=20, description="How long requests in flight may take after that.")
+    api_keys_file: Path | None = Field(
+        default=None, description="File of hashed keys, of which a call then needs one; `python -m app key` makes them."
+    )
+    cors_origins: str = Field(
+        default="",
+        pattern=rf"^(\*|{_ORIGIN}(\s*,\s*{_ORIGIN})*)?$",
+        description="Other sites whose pages may call, `https://a.example, https://b.example`, or `*` for all.",
+    )
     log_format: Literal["console", "json"] = Field(
         default="console", description="One line an event, for people or machines."
     )
@@ -79,7 +95,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     Raises:
         StartError: A variable with the prefix is unknown, or a value does not fit.
     """
-    ours = (name for name in environment if name.upper().startswith(PREFIX) and name != OF_THE_CLIENT)
+    ours = (name for name in environment if name.upper().startswith(PREFIX) and name not in OF_THE_CLIENT)
     given = {name.removeprefix(PREFIX).lower(): name for name in ours}
     if unknown := sorted(set(given) - set(Settings.model_fields)):
         known = ", ".join(PREFIX + name.upper() for name in Settings.model_fields)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect
 
-from app.errors import InvalidRequestError, PayloadTooLargeError
+from app.errors import InvalidRequestError, OverloadedError, PayloadTooLargeError
 from app.forms import MULTIPART, Form, Upload
 
 if TYPE_CHECKING:
@@ -18,31 +18,80 @@ FILE_FIELD = "file"
 FILES_FIELD = "files"
 FRAMING_BYTES = 64 * 1024
 """What boundaries and part headers may add to a multipart body."""
+PIECE_BYTES = 128
+"""What a piece of a body costs beside its bytes, so that a body in crumbs is no way around a limit."""
 
 
-async def read_upload(request: Request, max_bytes: int) -> Upload:
+class BodyBudget:
+    """Counts the bytes of all bodies that are held, from their arrival until their answer, and refuses too many."""
+
+    def __init__(self, limit: int) -> None:
+        """Take the most bytes at a time."""
+        self.limit = limit
+        self.held_bytes = 0
+
+
+class Held:
+    """The share of one request; what has arrived counts, not what was announced, which costs its sender nothing."""
+
+    __slots__ = ("_budget", "_bytes")
+
+    def __init__(self, budget: BodyBudget) -> None:
+        """Begin with nothing."""
+        self._budget = budget
+        self._bytes = 0
+
+    def release(self) -> None:
+        """Give everything back."""
+        self._budget.held_bytes -= self._bytes
+        self._bytes = 0
+
+    def require_room(self, count: int) -> None:
+        """Refuse what there is no room for.
+
+        Raises:
+            OverloadedError: All bodies together would have more bytes than the limit.
+        """
+        if self._budget.held_bytes + count > self._budget.limit:
+            msg = f"Expected bodies of at most {self._budget.limit} bytes at a time, received more. Try again later."
+            raise OverloadedError(msg, 1)
+
+    def take(self, count: int) -> None:
+        """Count a piece that has arrived.
+
+        Raises:
+            OverloadedError: There is no room for it.
+        """
+        self.require_room(count)
+        self._budget.held_bytes += count
+        self._bytes += count
+
+
+async def read_upload(request: Request, max_bytes: int, held: Held) -> Upload:
     """Read one picture: a multipart body with the field `file`, or the body itself.
 
     Raises:
+        OverloadedError: There is no room for it.
         PayloadTooLargeError: More than `max_bytes` were announced or came.
         InvalidRequestError: A multipart body is malformed or has no such field.
     """
     content_type = request.headers.get("content-type", "")
     if (media_type := _media_type(content_type)) != MULTIPART:
         chunks: list[bytes] = []
-        await _receive(request, max_bytes, chunks.append)
+        await _receive(request, max_bytes, held, chunks.append)
         return Upload(b"".join(chunks), media_type)
     form = Form(content_type, FILE_FIELD, max_files=1)
-    await _receive(request, max_bytes + FRAMING_BYTES, form.write)
+    await _receive(request, max_bytes + FRAMING_BYTES, held, form.write)
     (upload,) = form.uploads()
     require_size(upload, max_bytes)
     return upload
 
 
-async def read_uploads(request: Request, max_files: int, max_bytes: int) -> list[Upload]:
+async def read_uploads(request: Request, max_files: int, max_bytes: int, held: Held) -> list[Upload]:
     """Read many pictures from the fields `files` of a multipart body, in order.
 
     Raises:
+        OverloadedError: There is no room for them.
         PayloadTooLargeError: More than `max_bytes` were announced or came.
         InvalidRequestError: The body is not multipart, is malformed, has no such field, or more than `max_files`.
     """
@@ -53,7 +102,7 @@ async def read_uploads(request: Request, max_files: int, max_bytes: int) -> list
         )
         raise InvalidRequestError(msg)
     form = Form(content_type, FILES_FIELD, max_files)
-    await _receive(request, max_bytes, form.write)
+    await _receive(request, max_bytes, held, form.write)
     return form.uploads()
 
 
@@ -71,16 +120,21 @@ def _media_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
-async def _receive(request: Request, max_bytes: int, take: Callable[[bytes], object]) -> None:
+async def _receive(request: Request, max_bytes: int, held: Held, take: Callable[[bytes], object]) -> None:
     """Hand on the body's chunks; refuse by `Content-Length` before the first, by counting after each.
 
+    How long it may take is the matter of `app.protocol`.
+
     Raises:
+        OverloadedError: There is no room for it.
         PayloadTooLargeError: More than `max_bytes` were announced or came.
         ClientDisconnect: The client hung up before the end.
     """
     announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > max_bytes:
-        raise PayloadTooLargeError(_too_large(max_bytes, announced))
+    if announced.isdecimal():  # and of 64 bits, as httptools demands
+        if int(announced) > max_bytes:
+            raise PayloadTooLargeError(_too_large(max_bytes, announced))
+        held.require_room(int(announced))
     received, more = 0, True
     while more:
         message = await request.receive()
@@ -90,6 +144,7 @@ async def _receive(request: Request, max_bytes: int, take: Callable[[bytes], obj
         received += len(chunk)
         if received > max_bytes:
             raise PayloadTooLargeError(_too_large(max_bytes, "more"))
+        held.take(len(chunk) + PIECE_BYTES)
         take(chunk)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from app.client.blocking import FashionClient
-from app.client.exchange import DEFAULT_URL, URL_VARIABLE
+from app.client.exchange import DEFAULT_URL, KEY_VARIABLE, URL_VARIABLE
 from app.command_line import STANDARD_INPUT, add_arguments, find_pictures, run
 from app.errors import ServiceError, UnreachableError
 from app.tabulate import Listing
@@ -23,10 +23,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m app.client", description="Have a service classify pictures.")
     add_arguments(parser)
     parser.add_argument("--url", help=f"where the service is (default: {URL_VARIABLE}, or {DEFAULT_URL})")
+    parser.add_argument("--api-key", help=f"the key that the service asks for, if it does (default: {KEY_VARIABLE})")
     options = parser.parse_args(arguments)
     names = find_pictures(options.pictures, parser)
     try:
-        client = FashionClient(options.url)
+        client = FashionClient(options.url, api_key=options.api_key)
     except httpx.InvalidURL as error:
         parser.error(f"expected an address as {DEFAULT_URL}, found {options.url}: {error}")
     pictures = (sys.stdin.buffer if name == STANDARD_INPUT else name for name in names)

@@ -31,12 +31,14 @@ class AsyncFashionClient:
         self,
         url: str | None = None,
         *,
+        api_key: str | None = None,
         timeout_seconds: float = exchange.TIMEOUT_SECONDS,
         retries: int = exchange.RETRIES,
         http: httpx.AsyncClient | None = None,
     ) -> None:
         """Prepare to ask, as `FashionClient` does."""
         self.url = exchange.service_url(url)
+        self._headers = exchange.key_headers(api_key)
         self._timeout_seconds = timeout_seconds
         self._retries = retries
         self._http = http or httpx.AsyncClient(trust_env=exchange.trusts_environment(self.url))
@@ -101,7 +103,10 @@ class AsyncFashionClient:
         return batch.outcomes
 
     async def _send(self, method: str, path: str, **content: Any) -> httpx.Response:  # noqa: ANN401  httpx's arguments
-        request = self._http.build_request(method, self.url + path, timeout=self._timeout_seconds, **content)
+        headers = self._headers | content.pop("headers", {})
+        request = self._http.build_request(
+            method, self.url + path, timeout=self._timeout_seconds, headers=headers, **content
+        )
         tries = 0
         while True:
             tries += 1

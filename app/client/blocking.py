@@ -30,6 +30,7 @@ class FashionClient:
         self,
         url: str | None = None,
         *,
+        api_key: str | None = None,
         timeout_seconds: float = exchange.TIMEOUT_SECONDS,
         retries: int = exchange.RETRIES,
         http: httpx.Client | None = None,
@@ -38,6 +39,7 @@ class FashionClient:
 
         Args:
             url: Where the service is; by default what `FASHION_URL` says, or `http://localhost:8000`.
+            api_key: The key that the service asks for, if it does; by default what `FASHION_API_KEY` says.
             timeout_seconds: How long each sending may take to be answered.
             retries: How often to send again what was refused with 503 or met no service. `Retry-After` is kept.
             http: A client of httpx to send with, for credentials or certificates; it is closed with this one.
@@ -46,6 +48,7 @@ class FashionClient:
             httpx.InvalidURL: The address is none.
         """
         self.url = exchange.service_url(url)
+        self._headers = exchange.key_headers(api_key)
         self._timeout_seconds = timeout_seconds
         self._retries = retries
         self._http = http or httpx.Client(trust_env=exchange.trusts_environment(self.url))
@@ -136,7 +139,10 @@ class FashionClient:
         return batch.outcomes
 
     def _send(self, method: str, path: str, **content: Any) -> httpx.Response:  # noqa: ANN401  httpx's own arguments
-        request = self._http.build_request(method, self.url + path, timeout=self._timeout_seconds, **content)
+        headers = self._headers | content.pop("headers", {})
+        request = self._http.build_request(
+            method, self.url + path, timeout=self._timeout_seconds, headers=headers, **content
+        )
         tries = 0
         while True:
             tries += 1

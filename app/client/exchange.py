@@ -16,15 +16,19 @@ import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from app.errors import (
+    HeaderTooLargeError,
     ImageTooLargeError,
     InvalidImageError,
     InvalidRequestError,
+    MalformedRequestError,
     NotReadyError,
     OverloadedError,
     PayloadTooLargeError,
     RequestTimeoutError,
+    RequestTooSlowError,
     RetryableError,
     ServiceError,
+    UnauthorizedError,
     UnreachableError,
     UnsupportedMediaTypeError,
 )
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
 Shape = TypeVar("Shape")
 
 URL_VARIABLE = "FASHION_URL"
+KEY_VARIABLE = "FASHION_API_KEY"
 DEFAULT_URL = "http://localhost:8000"
 TIMEOUT_SECONDS = 35.0
 """Five more than the service gives itself, so that its own word comes first."""
@@ -61,6 +66,10 @@ KINDS: dict[str, type[ServiceError]] = {
     kind.code: kind
     for kind in (
         ServiceError,
+        MalformedRequestError,
+        UnauthorizedError,
+        RequestTooSlowError,
+        HeaderTooLargeError,
         PayloadTooLargeError,
         ImageTooLargeError,
         UnsupportedMediaTypeError,
@@ -95,6 +104,12 @@ LIMITS = TypeAdapter(_OfModel)
 def service_url(url: str | None) -> str:
     """Return the address to ask: the one given, that of `FASHION_URL`, or the one that `make serve` listens at."""
     return (url or os.environ.get(URL_VARIABLE) or DEFAULT_URL).rstrip("/")
+
+
+def key_headers(api_key: str | None) -> dict[str, str]:
+    """Return the header that carries the key given, or that of `FASHION_API_KEY`; nothing where there is none."""
+    key = api_key or os.environ.get(KEY_VARIABLE)
+    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 def trusts_environment(url: str) -> bool:

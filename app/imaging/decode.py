@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, TiffImagePlugin
 
 from app.errors import ImageTooLargeError, InvalidImageError, ServiceError, UnsupportedMediaTypeError
 from app.model_card import IMAGE_SHAPE
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit warns, then raises; `decode` reads the header and refuses by itself
+TiffImagePlugin.READ_LIBTIFF = (
+    True  # or each strip of an uncompressed file is a few Python objects: 2.4 million in 10 MB
+)
+logging.getLogger("PIL").setLevel(logging.WARNING)  # at debug it tells what stands in the tags
 # Pillow warns of each damaged tag that it skips, and Python remembers each such text for good. Once for the process,
 # because `warnings.catch_warnings` changes the filters of all threads.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
@@ -36,6 +41,17 @@ REDUCED_PIXELS = 256
 MAX_JPEG_SCANS = 100
 """More than a file needs, which is one, or about ten if it is progressive: each scan may be a dozen bytes long and yet
 pass over all pixels, so that 10 MB would take hours. Source: the limit of libtiff's JPEG codec."""
+
+MOST_READS = {"BMP": 1_000_000, "GIF": 20_000, "JPEG": 5_000, "PNG": 20_000, "TIFF": 20_000, "WEBP": 100}
+"""How often Pillow may read from a file. It parses chunks, segments, tags and runs in Python, a few reads each, and
+10 MB hold millions; what libpng writes needs 5,000, a camera's JPEG 200. Only a BMP's runs are as short as that."""
+
+MAX_PNG_PROFILES = 8
+"""A colour profile may be a thousand times as large as its chunk, and Pillow unpacks each; a file has one."""
+
+MAX_RUN_PIXELS = 4_000_000
+"""Most pixels of a BMP made of runs, which Pillow unpacks in Python, a tenth of a microsecond each."""
+_RUN_COMPRESSIONS = {1, 2}  # of 8 bits and of 4
 
 _SIGNATURES: dict[str, tuple[bytes, ...]] = {
     "PNG": (b"\x89PNG\r\n\x1a\n",),
@@ -100,6 +116,27 @@ class Decoded:
     steps: tuple[str, ...]
 
 
+class _FrugalFile(io.BytesIO):
+    """Bytes that may be read from only so often."""
+
+    def __init__(self, data: bytes, kind: str) -> None:
+        """Take the bytes and their format."""
+        super().__init__(data)
+        self._kind = kind
+        self._reads_left = MOST_READS[kind]
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read as always.
+
+        Raises:
+            InvalidImageError: It was read from more often than its format may be.
+        """
+        self._reads_left -= 1
+        if self._reads_left < 0:
+            raise InvalidImageError(_too_many(self._kind, "parts than a picture needs"))
+        return super().read(size)
+
+
 def decode(data: bytes, media_type: str, max_image_pixels: int) -> Decoded:
     """Decode a picture, large JPEGs reduced, turn it upright and put it on white where it is transparent.
 
@@ -109,7 +146,8 @@ def decode(data: bytes, media_type: str, max_image_pixels: int) -> Decoded:
         max_image_pixels: Width times height above which the header is enough to refuse.
 
     Raises:
-        InvalidImageError: Nothing was sent, the file is damaged, or it is a JPEG of more than `MAX_JPEG_SCANS`.
+        InvalidImageError: Nothing was sent, the file is damaged, or it would take long: it has more than `MOST_READS`,
+            `MAX_JPEG_SCANS` or `MAX_PNG_PROFILES`.
         UnsupportedMediaTypeError: The bytes are none of `FORMATS`.
         ImageTooLargeError: The header announces more than `max_image_pixels`.
     """
@@ -142,11 +180,19 @@ def is_tiny(data: bytes) -> bool:
 
 
 def _decode(data: bytes, kind: str, max_image_pixels: int) -> Decoded:
-    image: Image.Image = Image.open(io.BytesIO(data), formats=[kind])
+    if kind == "PNG" and data.count(b"iCCP") > MAX_PNG_PROFILES:
+        raise InvalidImageError(_too_many(kind, "colour profiles than it can have"))
+    file = io.BytesIO(data) if len(data) <= TINY_BYTES else _FrugalFile(data, kind)
+    image: Image.Image = Image.open(file, formats=[kind])
     width, height = image.size
+    if kind == "BMP" and image.info.get("compression") in _RUN_COMPRESSIONS:
+        max_image_pixels = min(max_image_pixels, MAX_RUN_PIXELS)
     if width * height > max_image_pixels:
         msg = f"Expected at most {max_image_pixels} pixels, received {width} x {height} = {width * height}. "
         msg += "Scale the picture down; the model looks at 28 x 28."
+        raise ImageTooLargeError(msg)
+    if kind == "TIFF" and (tile := _tile_pixels(image)) > max_image_pixels:
+        msg = f"Expected tiles of at most {max_image_pixels} pixels, received some of {tile}. Save it again as PNG."
         raise ImageTooLargeError(msg)
     if kind == "JPEG" and (scans := data.count(_JPEG_SCAN)) > MAX_JPEG_SCANS:
         msg = f"Expected a JPEG of at most {MAX_JPEG_SCANS} scans, received {scans}. Save it again as a baseline JPEG."
@@ -166,6 +212,16 @@ def _decode(data: bytes, kind: str, max_image_pixels: int) -> Decoded:
     else:
         image = _to_grey_or_rgb(image)
     return Decoded(image, kind, width, height, reduction, tuple(steps))
+
+
+def _too_many(kind: str, what: str) -> str:
+    return f"Expected a {kind} of the usual make, received one with more {what}. Save it again with another program."
+
+
+def _tile_pixels(image: Image.Image) -> int:
+    """Return the size of a TIFF's tiles, of which libtiff unpacks a whole one even for a picture of one pixel."""
+    tags: dict[int, int] = getattr(image, "tag_v2", {})
+    return int(tags.get(TiffImagePlugin.TILEWIDTH, 0)) * int(tags.get(TiffImagePlugin.TILELENGTH, 0))
 
 
 def _reduce(image: Image.Image) -> int:

@@ -7,12 +7,24 @@ export class Problem extends Error {
   }
 }
 
+// Keys are for services that ask for one; the tab remembers it until it is closed.
+async function call(path, options = {}) {
+  const key = sessionStorage.getItem("key");
+  const headers = key ? { ...options.headers, "X-API-Key": key } : options.headers;
+  const response = await fetch(path, { ...options, headers });
+  if (response.status !== 401) return response;
+  const given = window.prompt("This service asks for a key.")?.trim();
+  if (!given) return response;
+  sessionStorage.setItem("key", given);
+  return call(path, options);
+}
+
 export async function predict(file, mode, signal) {
   const type = file.type || "application/octet-stream";
   const url = `predict?preview=true&conversion=${mode}`;
   let response;
   try {
-    response = await fetch(url, { method: "POST", body: file, headers: { "Content-Type": type }, signal });
+    response = await call(url, { method: "POST", body: file, headers: { "Content-Type": type }, signal });
   } catch (error) {
     if (signal.aborted) throw error;
     throw (await isReadable(file)) ? unreachable() : unreadable();
@@ -23,7 +35,7 @@ export async function predict(file, mode, signal) {
 }
 
 export async function information() {
-  const response = await fetch("model", { headers: { Accept: "application/json" } });
+  const response = await call("model", { headers: { Accept: "application/json" } });
   if (!response.ok) throw problemOf(response, null);
   return response.json();
 }

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import time
+from contextlib import suppress
+
 import pytest
 
 from app.errors import InvalidRequestError
@@ -70,12 +73,40 @@ def test_what_stands_before_and_after_the_parts_is_nothing() -> None:
         (b"--frontier\r\n\r\n", '"name" must be provided'),
         (part('name="file"; filename="a"') * 3 + END, "Maximum number of files is 2"),
         (part('name="other"; filename="a"') * 3 + END, "Maximum number of files is 2"),
+        (part('name="x"') * 5000, "Maximum number of fields is 16"),
+        (b"--frontier\r\n" + b"x" * 20_000, "Invalid multipart data"),
+        (b"--frontier" + b"x" * 20_000, "Invalid multipart data"),
+        (part('name="x"', part('name="file"; filename="a"').replace(b"frontier", b"inner")) * 17, "fields is 16"),
         (part('name="x"') * (MAX_OTHER_FIELDS + 1) + END, "Maximum number of fields is 16"),
     ],
 )
 def test_a_malformed_body_is_refused_with_the_reason(body: bytes, reason: str) -> None:
     with pytest.raises(InvalidRequestError, match=reason):
         read(body)
+
+
+def test_an_answer_repeats_no_name_of_any_length() -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        read(part(f'name="{"x" * 4000}"') * 16 + END)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [b" " * 2**20, b"\r\n--frontierX" * 2**16, b"\r\n--frontier-X" * 2**16, b"\r\n--front" * 2**16, b"\r" * 2**20],
+    ids=["padding", "boundaries that are none", "ends that are none", "halves of boundaries", "line ends"],
+)
+def test_a_body_made_to_be_searched_is_searched_in_linear_time(bomb: bytes) -> None:
+    body = part('name="file"; filename="a"', b"x\r\n--frontier" + bomb)
+
+    def seconds(share: int) -> float:
+        started = time.thread_time()
+        with suppress(InvalidRequestError):
+            read(body[: len(body) // share] + END)
+        return time.thread_time() - started
+
+    seconds(1)
+    assert seconds(1) < 5 * 8 * max(seconds(8), 0.002)  # eight times as much, and five times for chance
 
 
 @pytest.mark.parametrize("content_type", ["multipart/form-data", "multipart/form-data; boundary="])

@@ -20,7 +20,7 @@ from app.model_card import read_verified
 from tests.conftest import encoded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from training.data import Data
@@ -33,13 +33,13 @@ def environment(**settings: object) -> dict[str, str]:
 
 
 @contextmanager
-def service(**settings: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Run `python -m app` on a free port until it is ready."""
+def service(command: Sequence[str] = ("-m", "app"), **settings: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run `python -m app`, or another command of Python's, on a free port until it is ready."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     process = subprocess.Popen(
-        [sys.executable, "-m", "app"],
+        [sys.executable, *command],
         env=environment(PORT=port, **{"DRAIN_SECONDS": 0} | settings),
         stderr=subprocess.PIPE,
         text=True,

@@ -37,7 +37,7 @@ def test_a_page_runs_nothing_but_its_own_files(client: TestClient, path: str) ->
     policy = dict(rule.split(" ", 1) for rule in page.headers["content-security-policy"].split("; "))
     assert (policy["default-src"], policy["script-src"], policy["style-src"]) == ("'none'", "'self'", "'self'")
     assert (policy["connect-src"], policy["img-src"]) == ("'self'", "'self' data: blob:")
-    assert page.headers["x-content-type-options"] == "nosniff"
+    assert policy["frame-ancestors"] == "'none'"
     assert not re.search(r"<script(?! [^>]*src=)|<style| style=| on\w+=", page.text)
 
 

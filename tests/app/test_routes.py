@@ -363,6 +363,9 @@ def test_the_api_document_names_every_error_of_predict_with_an_example(client: T
         for code in response["content"].get("application/problem+json", {}).get("examples", {})
     }
     assert codes == {
+        "malformed_request",
+        "too_slow",
+        "header_too_large",
         "payload_too_large",
         "image_too_large",
         "unsupported_media_type",

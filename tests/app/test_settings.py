@@ -23,6 +23,10 @@ def test_workers_are_a_number_or_auto(value: str, workers: int | str) -> None:
     assert read_settings({"FASHION_WORKERS": value}).workers == workers
 
 
+def test_what_the_client_reads_is_no_setting_of_the_service_and_no_mistake() -> None:
+    assert read_settings({"FASHION_URL": "http://a", "FASHION_API_KEY": "secret"}) == Settings()
+
+
 def test_an_unknown_variable_stops_the_start_and_is_named_with_the_known_ones() -> None:
     with pytest.raises(StartError, match=r"^FASHION_PROT: expected one of .*FASHION_PORT.*$"):
         read_settings({"FASHION_PROT": "9000"})
@@ -37,6 +41,8 @@ def test_an_unknown_variable_stops_the_start_and_is_named_with_the_known_ones() 
         ("FASHION_WORKERS", "many"),
         ("FASHION_LOG_FORMAT", "xml"),
         ("FASHION_REQUEST_TIMEOUT_SECONDS", "0"),
+        ("FASHION_CORS_ORIGINS", "shop.example"),
+        ("FASHION_CORS_ORIGINS", "https://shop.example/path"),
     ],
 )
 def test_a_bad_value_stops_the_start_with_one_line_that_names_the_variable_and_the_value(

@@ -26,9 +26,9 @@ def sizes(pictures: list[bytes], at_once: int = 4, **changes: int) -> list[int]:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({}, [*[BATCH_FILES] * 3, 4]),
-        ({"max_batch_files": 60}, [32, 32, 32, 4]),
-        ({"max_batch_files": 25}, [25] * 4),
+        ({"max_pending_images": 256}, [*[BATCH_FILES] * 3, 4]),
+        ({"max_pending_images": 256, "max_batch_files": 60}, [32, 32, 32, 4]),
+        ({"max_pending_images": 256, "max_batch_files": 25}, [25] * 4),
         ({"max_pending_images": 160}, [20] * 5),  # four batches of 20 are half of it
         ({"max_pending_images": 1}, [1] * 100),
     ],

@@ -41,7 +41,7 @@ from app.imaging.conversion import Mode
 from app.main import create_app
 from app.problems import problem_of, problem_response
 from app.schemas import Limits
-from app.settings import OF_THE_CLIENT, Settings, read_settings
+from app.settings import Settings, read_settings
 from tests.conftest import encoded, listening
 from tests.fakes import FirstPixelClassifier, ScriptedService, tagged_image
 from training.data import LABELS
@@ -343,12 +343,12 @@ def test_a_picture_that_cannot_be_read_is_an_error_of_the_file(ask: Ask, url: st
 def test_the_address_is_the_one_given_or_that_of_the_environment_or_the_usual_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delenv(OF_THE_CLIENT, raising=False)
+    monkeypatch.delenv(exchange.URL_VARIABLE, raising=False)
     assert FashionClient().url == "http://localhost:8000"
-    monkeypatch.setenv(OF_THE_CLIENT, "http://garments:80/")
+    monkeypatch.setenv(exchange.URL_VARIABLE, "http://garments:80/")
     assert FashionClient().url == "http://garments:80"
     assert FashionClient("http://other").url == "http://other"
-    assert read_settings({OF_THE_CLIENT: "http://garments"}) == Settings()
+    assert read_settings({exchange.URL_VARIABLE: "http://garments"}) == Settings()
 
 
 def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.client.__main__ import main
+from app.client.exchange import URL_VARIABLE
 from app.main import create_app
-from app.settings import OF_THE_CLIENT, Settings
+from app.settings import Settings
 from tests.conftest import encoded, listening
 from tests.fakes import FirstPixelClassifier, tagged_image
 from training.data import LABELS
@@ -47,7 +48,7 @@ def test_a_folder_is_listed_with_all_pictures_below(folder: Path, url: str, caps
 def test_the_environment_says_where_the_service_is(
     folder: Path, url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(OF_THE_CLIENT, url)
+    monkeypatch.setenv(URL_VARIABLE, url)
     assert main([str(folder / "1.PNG")]) == 0
     head, row = capsys.readouterr().out.splitlines()
     assert head.split() == ["PICTURE", "LABEL", "PROBABILITY", "FAMILIAR", "PREDICTION", "SET"]
@@ -105,7 +106,7 @@ def test_a_wrong_call_ends_with_2_and_says_how_to_call_it(
 def run(*arguments: str, url: str, sent: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         [sys.executable, "-m", "app.client", *arguments],
-        env=os.environ | {OF_THE_CLIENT: url},
+        env=os.environ | {URL_VARIABLE: url},
         capture_output=True,
         timeout=60,
         input=sent,
@@ -132,7 +133,7 @@ def test_names_of_files_come_out_as_they_went_in(url: str, tmp_path: Path) -> No
 def test_whoever_reads_the_lines_may_stop(folder: Path, url: str) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "app.client", "--json", *[str(folder)] * 50],
-        env=os.environ | {OF_THE_CLIENT: url},
+        env=os.environ | {URL_VARIABLE: url},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as process:

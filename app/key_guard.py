@@ -1,0 +1,74 @@
+"""Asks whoever calls for a key, before anything else is done for the call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from app.errors import UnauthorizedError
+from app.problems import documented, refusal
+from app.tracing import RequestTracing
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from app.keys import Keys
+
+OPEN_PATHS = ("/", "/docs", "/openapi.json")
+OPEN_FOLDERS = ("/health/", "/web/", "/static-offline-docs/")
+"""What needs no key: probes, and the files of the pages, which are public, as a browser sends none with a link."""
+
+_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer KEY`"},
+    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "`X-API-Key: KEY`"},
+}
+
+
+class KeyGuard:
+    """Pure ASGI around the whole service; without keys there is none, and nothing to pay for."""
+
+    def __init__(self, app: ASGIApp, keys: Keys) -> None:
+        """Take what to guard."""
+        self._app = app
+        self._keys = keys
+        self._refuse = RequestTracing(_refuse)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or refuse it before its body is read."""
+        if scope["type"] != "http" or _is_open(scope["path"]):
+            await self._app(scope, receive, send)
+        elif (owner := self._owner(scope)) is not None:
+            structlog.contextvars.bind_contextvars(key=owner)
+            await self._app(scope, receive, send)
+        else:
+            await self._refuse(scope, receive, send)
+
+    def _owner(self, scope: Scope) -> str | None:
+        for name, value in scope["headers"]:
+            if name == b"x-api-key":
+                return self._keys.owner(value)
+            if name == b"authorization" and value[:7].lower() == b"bearer ":
+                return self._keys.owner(value[7:].strip())
+        return None
+
+
+def document(app: FastAPI) -> None:
+    """Say in the API document which calls need a key, and how it is sent."""
+    document = app.openapi()
+    document["components"]["securitySchemes"] = _SCHEMES
+    for path, operations in document["paths"].items():
+        for operation in operations.values() if not _is_open(path) else ():
+            operation["security"] = [{name: []} for name in _SCHEMES]
+            operation["responses"] |= {str(status): one for status, one in documented(UnauthorizedError).items()}
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN_PATHS or path.startswith(OPEN_FOLDERS)
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    msg = "Expected a key as `Authorization: Bearer KEY` or `X-API-Key: KEY`, received none that is known. "
+    response = refusal(UnauthorizedError(msg + "Ask whoever runs the service for one."))
+    await response(scope, receive, send)

@@ -1,0 +1,148 @@
+"""uvicorn's HTTP protocol with limits that it has not: for the header's size, for slow senders, for connections."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from app.errors import HeaderTooLargeError, MalformedRequestError, OverloadedError, RequestTooSlowError
+from app.problems import refusal
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from app.errors import ServiceError
+    from app.settings import Settings
+
+
+# What a connection has to send next. After NOTHING, when a request is complete, uvicorn's keep-alive waits for another.
+HEADER, BODY, NOTHING = range(3)  # members of an Enum take longer to look up
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection. What it refuses gets a problem where an answer is due, and is closed.
+
+    A timer runs only while a header or a body is incomplete: a request that comes in one piece never makes one. The
+    settings arrive as the lifespan's state (ASGI, lifespan state), so that every worker has its own.
+    """
+
+    header_seconds: ClassVar[float] = 10.0
+    max_header_bytes: ClassVar[int] = 32 * 1024
+    """Of request line, headers and trailers, and of chunk framing between two bytes of the body. httptools has no limit
+    of its own and keeps them all. Source: what nginx takes, `large_client_header_buffers`."""
+
+    def __init__(self, *, app_state: dict[str, Any], **options: Any) -> None:  # noqa: ANN401  uvicorn's
+        """Take what uvicorn passes."""
+        super().__init__(app_state=app_state, **options)
+        self._settings: Settings = app_state["settings"]
+        self._awaited = HEADER
+        self._timer: asyncio.TimerHandle | None = None
+        self._framing_bytes = 0
+        self._malformed: ServiceError | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        """Begin to wait for the first header, unless there are connections enough."""
+        super().connection_made(transport)
+        limit = self._settings.max_connections
+        if len(self.connections) > limit:
+            msg = f"Expected at most {limit} connections at a time, received one more. Try again later."
+            self._cut_off(OverloadedError(msg, 1))
+            return
+        self._timer = self.loop.call_later(self.header_seconds, self._too_slow)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop waiting."""
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came; wait for the rest, if there is to be any, only for so long."""
+        if self._awaited == NOTHING:
+            self._awaited = HEADER
+        self._framing_bytes += len(data)
+        super().data_received(data)
+        if self._awaited == NOTHING or self.transport.is_closing():
+            return
+        if self._framing_bytes > self.max_header_bytes:
+            self._cut_off(self._header_too_large())
+        elif self._timer is None:
+            is_body = self._awaited == BODY
+            seconds = self._settings.receive_seconds if is_body else self.header_seconds
+            self._timer = self.loop.call_later(seconds, self._too_slow)
+
+    def on_headers_complete(self) -> None:
+        """Hand the request to the app.
+
+        Raises:
+            HeaderTooLargeError: Its header is; httptools stops at it, and uvicorn calls `send_400_response`.
+        """
+        if self._framing_bytes > self.max_header_bytes and self._header_bytes() > self.max_header_bytes:
+            self._malformed = self._header_too_large()
+            raise self._malformed
+        super().on_headers_complete()
+        if self._timer is not None:
+            self._stop_timer()
+        self._framing_bytes = 0
+        self._awaited = BODY
+
+    def on_body(self, body: bytes) -> None:
+        """Keep a piece of the body."""
+        self._framing_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Stop waiting: all of the request is there."""
+        if self._timer is not None:
+            self._stop_timer()
+        self._framing_bytes = 0
+        self._awaited = NOTHING
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP as everything else is refused, where uvicorn would send plain text."""
+        error = MalformedRequestError(f"Expected a request of HTTP 1, received something else. {msg}")
+        self._cut_off(self._malformed or error)
+
+    def _header_bytes(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+
+    def _header_too_large(self) -> HeaderTooLargeError:
+        msg = f"Expected at most {self.max_header_bytes} bytes beside the body, received more. Send fewer headers."
+        return HeaderTooLargeError(msg)
+
+    def _too_slow(self) -> None:
+        if self._awaited == BODY:
+            msg = f"Expected the whole body within {self._settings.receive_seconds:g} seconds, received a part of it. "
+            msg += "Send a smaller picture; the model looks at 28 x 28."
+        else:
+            msg = f"Expected the whole header within {self.header_seconds:g} seconds, received a part of it."
+        self._cut_off(RequestTooSlowError(msg))
+
+    def _cut_off(self, error: ServiceError) -> None:
+        """Answer with a problem if the connection waits for an answer to this very request, and close it."""
+        self._stop_timer()
+        if self.transport.is_closing():
+            return
+        if self._owes_an_answer():
+            self.logger.info("cut off: %s", error)
+            response = refusal(error)
+            headers = [*self.server_state.default_headers, *response.raw_headers, (b"connection", b"close")]
+            lines = [STATUS_LINE[response.status_code], *(b"%s: %s\r\n" % header for header in headers), b"\r\n"]
+            self.transport.write(b"".join(lines) + bytes(response.body))
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True  # the app that waits for the body is told so
+            self.cycle.message_event.set()
+        self.transport.close()
+
+    def _owes_an_answer(self) -> bool:
+        """Tell it from a connection that a browser opened in advance, and from one that still gets another answer."""
+        if self._awaited == HEADER:
+            began = self._framing_bytes > 0 or len(self.connections) > self._settings.max_connections
+            return began and (self.cycle is None or self.cycle.response_complete)
+        return not self.pipeline and self.cycle is not None and not self.cycle.response_started
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

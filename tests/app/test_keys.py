@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.client import FashionClient, UnauthorizedError
+from app.client.__main__ import main as client_command
+from app.errors import StartError
+from app.keys import Keys, digest, new_key, read_keys
+from app.logs import configure_logging
+from app.main import create_app
+from app.settings import Settings
+from tests.app.test_main import start_in_vain
+from tests.app.test_routes import BOOT, problem
+from tests.conftest import listening
+from tests.fakes import FirstPixelClassifier
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+KEY = "a key of a test, longer than most"
+ELSEWHERE = "https://shop.example"
+
+
+@pytest.fixture
+def keys_file(tmp_path: Path) -> Path:
+    path = tmp_path / "keys"
+    path.write_text(f"# who may call\n\n{digest(KEY)} the shop\n{digest('another')}\n")
+    return path
+
+
+@pytest.fixture
+def guarded(keys_file: Path) -> Iterator[TestClient]:
+    settings = Settings(api_keys_file=keys_file, cors_origins=f"{ELSEWHERE}, http://localhost:3000")
+    with TestClient(create_app(settings, FirstPixelClassifier())) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Authorization": f"Bearer {KEY}"},
+        {"Authorization": f"bearer  {KEY}"},
+        {"X-API-Key": KEY},
+        {"X-API-Key": "another"},
+    ],
+)
+def test_whoever_has_a_key_is_let_in(guarded: TestClient, headers: dict[str, str]) -> None:
+    assert guarded.post("/predict", content=BOOT, headers=headers).json()["prediction"]["label"] == "Ankle boot"
+    assert guarded.post("/predict/batch", files={"files": BOOT}, headers=headers).status_code == 200
+    assert guarded.get("/classes", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"X-API-Key": ""},
+        {"X-API-Key": "wrong"},
+        {"X-API-Key": digest(KEY)},
+        {"X-API-Key": f"Bearer {KEY}"},
+        {"Authorization": KEY},
+        {"Authorization": f"Basic {KEY}"},
+        {"Authorization": "Bearer"},
+    ],
+)
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/predict"), ("POST", "/predict/batch"), ("GET", "/classes"), ("GET", "/model"), ("GET", "/metrics")],
+)
+def test_whoever_has_none_is_told_how_to_send_one(
+    guarded: TestClient, method: str, path: str, headers: dict[str, str]
+) -> None:
+    refused = guarded.request(method, path, content=BOOT if method == "POST" else None, headers=headers)
+    assert problem(refused) == (401, "unauthorized")
+    assert refused.headers["www-authenticate"].startswith("Bearer ")
+    assert refused.headers["x-request-id"]
+    assert "X-API-Key" in refused.json()["detail"]
+
+
+def test_a_key_is_asked_for_before_the_body_is_read(guarded: TestClient) -> None:
+    assert problem(guarded.post("/predict", content=bytes(30 * 2**20)))[0] == 401
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/", "/web/page.js", "/docs", "/openapi.json"])
+def test_probes_and_the_files_of_the_pages_need_no_key(guarded: TestClient, path: str) -> None:
+    assert guarded.get(path).status_code == 200
+
+
+def test_nothing_hides_behind_what_needs_no_key(guarded: TestClient) -> None:
+    for path in ("/web/../classes", "/web/%2e%2e/classes", "/health/%2e%2e/model", "/web/..%2fclasses"):
+        assert guarded.get(path).status_code in {401, 404}
+
+
+@pytest.mark.usefixtures("restored_logging")
+def test_the_log_names_the_key_and_never_shows_it(guarded: TestClient, capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(Settings(log_format="json", log_level="debug"))
+    guarded.post("/predict", content=BOOT, headers={"X-API-Key": KEY})
+    guarded.post("/predict", content=BOOT, headers={"X-API-Key": "wrong guess"})
+    logged = capsys.readouterr().err
+    assert '"key": "the shop"' in logged
+    assert KEY not in logged
+    assert digest(KEY) not in logged
+    assert "wrong guess" not in logged
+
+
+def test_the_api_document_says_which_calls_need_a_key_and_how_it_is_sent(guarded: TestClient) -> None:
+    document = guarded.get("/openapi.json").json()
+    assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
+    assert document["components"]["securitySchemes"]["key"]["name"] == "X-API-Key"
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            assert ("security" in operation) == ("401" in operation["responses"]) == (not path.startswith("/health/"))
+
+
+def test_without_a_file_of_keys_nobody_needs_one(client: TestClient) -> None:
+    assert client.get("/classes").status_code == 200
+    assert "securitySchemes" not in client.get("/openapi.json").json()["components"]
+
+
+# --- the file -----------------------------------------------------------------------------------------------------
+
+
+def test_the_command_makes_a_key_and_the_line_for_the_file() -> None:
+    command = [sys.executable, "-m", "app", "key", "the shop"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    (key,) = re.findall(r"Bearer (\S+?)`", done.stderr)
+    assert Keys(done.stdout.splitlines()).owner(key.encode()) == "the shop"
+    assert hashlib.sha256(key.encode()).hexdigest() in done.stdout
+    assert key not in done.stdout
+
+
+def test_no_two_keys_are_the_same_and_each_has_32_random_bytes() -> None:
+    assert len({new_key() for _ in range(100)}) == 100
+    assert len(new_key()) == 43
+
+
+@pytest.mark.parametrize(
+    "text", ["", "# nothing\n", KEY, f"{digest(KEY)[:-1]}\n", f"{digest(KEY).upper()}\n", "\xff\xfe"]
+)
+def test_a_malformed_file_is_refused_without_telling_what_stands_in_it(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "keys"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(StartError, match="expected") as caught:
+        read_keys(path)
+    assert "\n" not in str(caught.value)
+    assert KEY not in str(caught.value)
+
+
+def test_a_missing_file_stops_the_start_with_one_line(tmp_path: Path) -> None:
+    done = start_in_vain(API_KEYS_FILE=tmp_path / "keys")
+    assert done.returncode == 3
+    assert done.stderr.startswith("fashion-mnist-service: FASHION_API_KEYS_FILE: expected a file of keys, found ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_an_unreadable_file_is_refused(keys_file: Path) -> None:
+    keys_file.chmod(0)
+    with pytest.raises(StartError, match="Permission denied"):
+        read_keys(keys_file)
+
+
+# --- the clients --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("quiet")
+def test_the_client_sends_the_key_that_it_is_given_or_that_of_the_environment(
+    keys_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = tmp_path / "boot.png"
+    picture.write_bytes(BOOT)
+    with listening(create_app(Settings(api_keys_file=keys_file), FirstPixelClassifier())) as url:
+        with FashionClient(url) as stranger, pytest.raises(UnauthorizedError, match="Expected a key"):
+            stranger.predict(BOOT)
+        with FashionClient(url, api_key=KEY) as client:
+            assert client.predict(BOOT).prediction.label == "Ankle boot"
+            assert [one.error for one in client.predict_many([BOOT] * 3)] == [None] * 3
+        arguments = [str(picture), "--url", url]
+        assert client_command([*arguments, "--api-key", KEY]) == 0
+        assert client_command(arguments) == 1
+        monkeypatch.setenv("FASHION_API_KEY", KEY)
+        assert client_command(arguments) == 0
+
+
+# --- pages of other sites -----------------------------------------------------------------------------------------
+
+
+def test_a_page_of_a_site_that_is_named_may_call_and_reads_what_it_needs(guarded: TestClient) -> None:
+    headers = {"Origin": ELSEWHERE, "X-API-Key": KEY}
+    answer = guarded.post("/predict", content=BOOT, headers=headers)
+    assert answer.headers["access-control-allow-origin"] == ELSEWHERE
+    assert "Retry-After" in answer.headers["access-control-expose-headers"]
+    refused = guarded.post("/predict", content=BOOT, headers={"Origin": ELSEWHERE})
+    assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, ELSEWHERE)
+
+
+def test_its_browser_may_ask_before_without_a_key(guarded: TestClient) -> None:
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type"}
+    allowed = guarded.options("/predict", headers={"Origin": ELSEWHERE, **asked})
+    assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, ELSEWHERE)
+    foreign = guarded.options("/predict", headers={"Origin": "https://evil.example", **asked})
+    assert "access-control-allow-origin" not in foreign.headers
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "https://shop.example.evil.example", "null"])
+def test_a_page_of_any_other_site_may_not(guarded: TestClient, origin: str) -> None:
+    answer = guarded.post("/predict", content=BOOT, headers={"Origin": origin, "X-API-Key": KEY})
+    assert "access-control-allow-origin" not in answer.headers
+
+
+def test_by_default_no_other_site_may(client: TestClient) -> None:
+    answer = client.post("/predict", content=BOOT, headers={"Origin": ELSEWHERE})
+    assert "access-control-allow-origin" not in answer.headers
