@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import re
 import warnings
@@ -9,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, _imaging
 
 from app.errors import ImageTooLargeError, InvalidImageError, ServiceError, UnsupportedMediaTypeError
 from app.model_card import IMAGE_SHAPE
@@ -18,6 +19,9 @@ Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit warns, then raises; `decode`
 # Pillow warns of each damaged tag that it skips, and Python remembers each such text for good. Once for the process,
 # because `warnings.catch_warnings` changes the filters of all threads.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+# libtiff writes a line to standard error for each damaged row: half a million for 400 kB, which takes seconds.
+with suppress(OSError, AttributeError):  # a Pillow whose libtiff cannot be reached
+    ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 """What is accepted, by Pillow's names; of animations and multi-page files the first frame counts."""
