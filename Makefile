@@ -16,11 +16,12 @@ train: $(VENV)/.training ## train and export; ARGS="--network mlp" for the basel
 test: $(VENV)/.dev ## run the tests with branch coverage
 	$(RUN) pytest $(ARGS)
 
-check: $(VENV)/.dev ## formatter, linter, types, import rules
+check: $(VENV)/.dev ## formatter, linters, types, import rules
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
 	$(RUN) mypy
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/hadolint Dockerfile
 
 test-browser: $(VENV)/.browser ## the pages in Chromium; needs it, `apt-get install chromium`
 	$(RUN) pytest -m browser --no-cov $(ARGS)

@@ -219,7 +219,8 @@ def _to_grey_or_rgb(image: Image.Image) -> Image.Image:
 
 def _scaled_to_8_bit(image: Image.Image) -> Image.Image:
     """Scale 16-bit grey by its own range, anything wider by the values it holds; Pillow's `convert` would clip."""
-    values = np.array(image, np.float64)
+    with np.errstate(invalid="ignore"):  # numpy would warn of what is no number, which is refused below
+        values = np.array(image, np.float64)
     low, high = (0.0, 65535.0) if image.mode.startswith("I;16") else (float(values.min()), float(values.max()))
     if not np.isfinite(low + high):
         msg = "not a finite number"
