@@ -41,8 +41,9 @@ RUN pip --python /venv/bin/python uninstall --quiet -y \
     && rm -r "$site/tensorflow/include" \
         "$site/tensorflow/compiler/mlir/stablehlo/stablehlo_extension.so" \
         "$site/tensorflow/compiler/tf2xla/ops/_xla_ops.so" \
-    && find "$site/tensorflow" "$site/uvloop" -name '*.so*' -type f -exec strip --strip-unneeded {} + \
-    && python -c 'import tensorflow, uvloop'
+    && for package in PIL httptools tensorflow uvloop; do \
+        find "$site/$package" -name '*.so*' -type f -exec strip --strip-unneeded {} +; done \
+    && python -c 'import httptools, tensorflow, uvloop; from PIL import Image; Image.init()'
 
 FROM python AS bill
 COPY requirements/sbom.txt requirements/
