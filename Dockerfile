@@ -1,6 +1,8 @@
 # Two images: `serving`, the default, and `training`.
 
-FROM python:3.11-slim-bookworm AS python
+# Another patch release, or the digest of an image that you checked, goes in by `BASE=... docker compose build`.
+ARG BASE=python:3.11.17-slim-bookworm
+FROM ${BASE} AS python
 ENV PATH=/venv/bin:$PATH
 WORKDIR /service
 
@@ -34,16 +36,27 @@ RUN apt-get update && apt-get install -y --no-install-recommends binutils
 # compiling it doubles the time of a start.
 RUN pip --python /venv/bin/python uninstall --quiet -y \
         grpcio h5py keras libclang markdown-it-py mdurl namex optree pygments rich setuptools wheel \
-    && cd /venv/lib/python3.*/site-packages \
-    && find numpy -name tests -type d -prune -exec rm -r {} + \
-    && rm -r tensorflow/include \
-        tensorflow/compiler/mlir/stablehlo/stablehlo_extension.so tensorflow/compiler/tf2xla/ops/_xla_ops.so \
-    && find tensorflow uvloop -name '*.so*' -type f -exec strip --strip-unneeded {} + \
-    && python -c 'import tensorflow, uvloop'
+    && site=$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
+    && find "$site/numpy" -name tests -type d -prune -exec rm -r {} + \
+    && rm -r "$site/tensorflow/include" \
+        "$site/tensorflow/compiler/mlir/stablehlo/stablehlo_extension.so" \
+        "$site/tensorflow/compiler/tf2xla/ops/_xla_ops.so" \
+    && for package in PIL httptools tensorflow uvloop; do \
+        find "$site/$package" -name '*.so*' -type f -exec strip --strip-unneeded {} +; done \
+    && python -c 'import httptools, tensorflow, uvloop; from PIL import Image; Image.init()'
+
+FROM python AS bill
+COPY requirements/sbom.txt requirements/
+RUN --mount=type=cache,target=/root/.cache/pip pip install --quiet --require-hashes -r requirements/sbom.txt
+COPY pyproject.toml .
+COPY --from=pruned /venv /venv
+RUN cyclonedx-py environment --pyproject pyproject.toml --mc-type application --output-reproducible \
+    --output-file /sbom.cdx.json /venv/bin/python
 
 FROM python AS serving
 RUN pip uninstall --quiet -y pip setuptools wheel && rm -r /usr/local/lib/python3.*/ensurepip
 COPY --from=pruned /venv /venv
+COPY --from=bill /sbom.cdx.json /
 COPY app app
 COPY models models
 # Building the service verifies the artifact, replays its golden set on the pruned packages, and leaves the bytecode of
@@ -54,8 +67,8 @@ ENV FASHION_HOST=0.0.0.0 FASHION_PORT=8000 FASHION_LOG_FORMAT=json
 ENV MALLOC_ARENA_MAX=2
 EXPOSE 8000
 USER 10001:10001
-# no_proxy: a Docker client can hand its proxy to every container.
+# ProxyHandler: a Docker client can hand its proxy to every container.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
-    CMD no_proxy=* python -c "from urllib.request import urlopen; \
-    urlopen('http://127.0.0.1:$FASHION_PORT/health/ready', timeout=4)"
+    CMD ["python", "-c", "from os import environ; from urllib.request import ProxyHandler, build_opener; \
+    build_opener(ProxyHandler({})).open('http://127.0.0.1:' + environ['FASHION_PORT'] + '/health/ready', timeout=4)"]
 CMD ["python", "-m", "app"]

@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python -m
 
 RIVALS := bentoml litserve mlserver mosec
 
-.PHONY: serve train test check test-browser test-container bench lock
+.PHONY: serve train test check test-browser test-fuzz test-container bench lock
 serve: $(VENV)/.serving ## serve http://localhost:8000
 	$(RUN) app
 
@@ -16,11 +16,12 @@ train: $(VENV)/.training ## train and export; ARGS="--network mlp" for the basel
 test: $(VENV)/.dev ## run the tests with branch coverage
 	$(RUN) pytest $(ARGS)
 
-check: $(VENV)/.dev ## formatter, linter, types, import rules
+check: $(VENV)/.dev ## formatter, linters, types, import rules
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
 	$(RUN) mypy
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/hadolint Dockerfile
 
 test-browser: $(VENV)/.browser ## the pages in Chromium; needs it, `apt-get install chromium`
 	$(RUN) pytest -m browser --no-cov $(ARGS)
@@ -28,14 +29,19 @@ test-browser: $(VENV)/.browser ## the pages in Chromium; needs it, `apt-get inst
 bench: $(VENV)/.dev $(RIVALS:%=.rivals/%/.installed) ## measure the service beside others; needs wrk; ARGS="--quick" to try it
 	$(RUN) benchmarks.serving $(ARGS)
 
+test-fuzz: $(VENV)/.fuzz ## made-up files and requests, and what the API document promises
+	$(RUN) pytest -m fuzz --no-cov $(ARGS)
+
 test-container: $(VENV)/.dev ## build, start and question the container; needs Docker
 	$(RUN) pytest -m container --no-cov
 
 lock: ## compile the hash-pinned requirement files anew; needs uv. Extras stay: older pips take `coverage` for no pin of `coverage[toml]`
-	for file in dev:"--extra training --group dev" training:"--extra training" serving: \
-	  browser:"--extra training --group dev --group browser -c requirements/dev.txt"; do \
+	for file in dev:"pyproject.toml --extra training --group dev" training:"pyproject.toml --extra training" \
+	  serving:pyproject.toml sbom:"--group sbom" \
+	  browser:"pyproject.toml --extra training --group dev --group browser -c requirements/dev.txt" \
+	  fuzz:"pyproject.toml --extra training --group dev --group fuzz -c requirements/dev.txt"; do \
 	  uv pip compile -q --universal --generate-hashes --no-strip-extras --no-emit-index-url --no-header \
-	    --python-version 3.11 $${file#*:} -o requirements/$${file%%:*}.txt pyproject.toml; done
+	    --python-version 3.11 $${file#*:} -o requirements/$${file%%:*}.txt; done
 
 .rivals/%/.installed: benchmarks/serving/rivals/%.txt | $(VENV)/.dev
 	$(RUN) venv $(@D)

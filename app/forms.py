@@ -51,7 +51,7 @@ class Form:
         self._name = ""
         self._filename: str | None = None
         self._pieces: list[bytes] = []
-        self._ended = False
+        self._begun = self._ended = False
         boundary = parse_options_header(content_type)[1].get(b"boundary")
         if not boundary:
             self._refuse("Missing boundary in multipart.")
@@ -78,6 +78,9 @@ class Form:
         Raises:
             InvalidRequestError: It is malformed, or there are too many files or fields.
         """
+        if not self._begun:  # the parser takes what follows a line break for a preamble, but only within one chunk
+            chunk = chunk.lstrip(b"\r\n")
+            self._begun = bool(chunk)
         try:
             self._parser.write(chunk)
         except FormParserError:

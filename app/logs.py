@@ -52,6 +52,8 @@ def configure_logging(settings: Settings) -> None:
     )
     level = settings.log_level.upper()
     logging.basicConfig(handlers=[handler], level=level, force=True)
+    # It would repeat what a refusal says of a malformed form, with bytes of what was sent.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     # Our own lines, one a request, do not go through `logging`, which would more than double what they cost.
     structlog.configure(
         processors=[*shared, *renderer],

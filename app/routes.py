@@ -70,7 +70,7 @@ _MANY_PICTURES = {
             "schema": {
                 "type": "object",
                 "required": [FILES_FIELD],
-                "properties": {FILES_FIELD: {"type": "array", "items": _BINARY}},
+                "properties": {FILES_FIELD: {"type": "array", "minItems": 1, "items": _BINARY}},
             }
         },
     },

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import numpy as np
 import pytest
 import structlog
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
     from training.config import TrainingConfig
 
 collect_ignore = [] if find_spec("playwright") else ["browser"]  # `make test-browser` installs it
+
+hypothesis.settings.register_profile("quick", deadline=None, derandomize=True, database=None, max_examples=50)
+hypothesis.settings.register_profile("long", deadline=None, max_examples=5_000)  # others each time
+hypothesis.settings.load_profile("quick")  # unless pytest is given --hypothesis-profile=long
 
 SAMPLE = Path(__file__).parent / "fixtures" / "fashion_mnist_sample.npz"
 """400 training and 100 test images of Fashion-MNIST (MIT License), the first of each class."""

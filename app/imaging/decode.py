@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import logging
 import re
@@ -10,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import ExifTags, Image, TiffImagePlugin
+from PIL import ExifTags, Image, TiffImagePlugin, _imaging
 
 from app.errors import ImageTooLargeError, InvalidImageError, ServiceError, UnsupportedMediaTypeError
 from app.model_card import IMAGE_SHAPE
@@ -23,6 +24,9 @@ logging.getLogger("PIL").setLevel(logging.WARNING)  # at debug it tells what sta
 # Pillow warns of each damaged tag that it skips, and Python remembers each such text for good. Once for the process,
 # because `warnings.catch_warnings` changes the filters of all threads.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+# libtiff writes a line to standard error for each damaged row: half a million for 400 kB, which takes seconds.
+with suppress(OSError, AttributeError):  # a Pillow whose libtiff cannot be reached
+    ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 """What is accepted, by Pillow's names; of animations and multi-page files the first frame counts."""
@@ -271,7 +275,8 @@ def _to_grey_or_rgb(image: Image.Image) -> Image.Image:
 
 def _scaled_to_8_bit(image: Image.Image) -> Image.Image:
     """Scale 16-bit grey by its own range, anything wider by the values it holds; Pillow's `convert` would clip."""
-    values = np.array(image, np.float64)
+    with np.errstate(invalid="ignore"):  # numpy would warn of what is no number, which is refused below
+        values = np.array(image, np.float64)
     low, high = (0.0, 65535.0) if image.mode.startswith("I;16") else (float(values.min()), float(values.max()))
     if not np.isfinite(low + high):
         msg = "not a finite number"

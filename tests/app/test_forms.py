@@ -58,6 +58,12 @@ def test_what_stands_before_and_after_the_parts_is_nothing() -> None:
     assert len(read(b"\r\n" + part('name="file"; filename="a"') + END + b"epilogue")) == 1
 
 
+@pytest.mark.parametrize("piece", [1, 2**16])
+def test_a_text_before_the_parts_is_refused_in_pieces_of_any_size(piece: int) -> None:
+    with pytest.raises(InvalidRequestError, match="Invalid multipart data"):
+        read(b"\r\nprologue\r\n" + part('name="file"; filename="a"') + END, piece)
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import uuid
@@ -118,11 +119,36 @@ def test_it_runs_as_a_user_without_capabilities_or_a_way_to_gain_any(service: De
     assert "0" not in status["Uid"] + status["Gid"] + status["Groups"]
     assert {int(status[name][0], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
     assert status["NoNewPrivs"] == ["1"]
+    assert status["Seccomp"] == ["2"]  # calls of the kernel are filtered
 
 
 def test_not_even_root_can_write_to_its_file_system(service: Deployment) -> None:
     with pytest.raises(AssertionError, match="Read-only file system"):
         service.execute("touch", "/service/new", user="root")
+
+
+def test_what_is_written_to_its_scratch_space_cannot_be_run(service: Deployment) -> None:
+    with pytest.raises(AssertionError, match="Permission denied"):
+        service.execute("sh", "-c", "cp /bin/true /tmp/true && /tmp/true")
+
+
+def test_only_this_machine_reaches_its_port(service: Deployment) -> None:
+    assert service.url.startswith("http://127.0.0.1:")
+
+
+def test_its_bill_of_materials_lists_what_is_installed_with_versions(service: Deployment) -> None:
+    code = (
+        "import importlib.metadata as m, json; print(json.dumps({one.name: one.version for one in m.distributions()}))"
+    )
+    installed = json.loads(service.execute("python", "-c", code))
+
+    bill = json.loads(service.execute("cat", "/sbom.cdx.json"))
+
+    assert bill["bomFormat"] == "CycloneDX"
+    assert bill["metadata"]["component"]["name"] == "fashion-mnist-service"
+    assert {one["name"]: one["version"] for one in bill["components"]} == installed
+    assert all(one["purl"].startswith("pkg:pypi/") for one in bill["components"])
+    assert {"pillow", "python-multipart", "starlette", "uvicorn"} <= installed.keys()
 
 
 def test_it_holds_the_service_and_its_models_and_nothing_else_of_ours(service: Deployment) -> None:

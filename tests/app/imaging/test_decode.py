@@ -133,6 +133,16 @@ def test_damaged_tags_leave_no_warning_where_it_serves() -> None:
     assert ran.stderr == b""
 
 
+def test_damaged_rows_of_a_tiff_leave_no_line_each_where_it_serves() -> None:
+    intact = encoded(Image.new("1", (8, 2000)), "TIFF", compression="group3")
+    damaged = (
+        intact[:8] + np.random.default_rng(0).bytes(4250) + intact[4258:]
+    )  # the one strip, right behind the header
+    program = "import sys; from app.imaging.decode import decode; decode(sys.stdin.buffer.read(), '', 10**6)"
+    ran = subprocess.run([sys.executable, "-c", program], input=damaged, capture_output=True, check=True)
+    assert ran.stderr == b""
+
+
 # --- transparency and modes ---------------------------------------------------------------------------------------
 
 

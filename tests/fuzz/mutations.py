@@ -1,0 +1,150 @@
+"""Sends damaged pictures to the service and looks for a failure, a hang, or memory that grows.
+
+`python -m tests.fuzz.mutations --files 10000 --seed 0` ends with 1 if it finds one. The service runs in this process,
+with its default limits; the classifier alone is a stand-in, since damage never gets as far.
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import os
+import sys
+import time
+import warnings
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastapi.testclient import TestClient
+
+from app.imaging.conversion import Mode
+from app.imaging.decode import FORMATS
+from app.logs import configure_logging
+from app.main import create_app
+from app.problems import MEDIA_TYPE
+from app.settings import Settings
+from tests.fakes import FirstPixelClassifier
+from tests.fuzz.files import damaged_files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from httpx2 import Response
+
+MAX_SECONDS = 10
+"""Longest answer; most take milliseconds, but a damaged header may announce 50 megapixels that have to be filled."""
+
+HANG_SECONDS = 120
+"""After this the process ends with the traceback of each thread, since nothing else would end it."""
+
+STDERR = 2
+"""By number, since tests put something else in the place of `sys.stderr`."""
+
+WARM_SHARE = 0.2
+"""Share of the files after which memory is first looked at: by then each decoder and each thread has been used."""
+
+MAX_GROWTH_BYTES = 32 * 2**20
+"""What the process may hold more at the end than when warm. The allocator alone moves by half of that; were what is
+decoded kept, a few hundred files would pass it."""
+
+CODES = {413: {"image_too_large"}, 415: {"unsupported_media_type"}, 422: {"invalid_image"}}
+
+
+@dataclass
+class Report:
+    """What became of the files.
+
+    Attributes:
+        outcomes: How many files of each format were answered, or refused with which code.
+        failures: A line for each answer that is none the service documents, or came late.
+        slowest_seconds: The longest answer.
+        grown_bytes: Resident memory at the end over that when warm.
+    """
+
+    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+    slowest_seconds: float = 0.0
+    grown_bytes: int = 0
+
+    def __str__(self) -> str:
+        """Return a table of formats and outcomes, and what else was measured."""
+        codes = sorted({code for _, code in self.outcomes})
+        rows = [f"{'':6}" + "".join(f"{code:>24}" for code in codes)]
+        rows += [f"{kind:6}" + "".join(f"{self.outcomes[kind, code]:>24}" for code in codes) for kind in FORMATS]
+        rows.append(
+            f"{self.outcomes.total()} files, slowest {self.slowest_seconds:.2f} s, "
+            f"grown by {self.grown_bytes / 2**20:.1f} MiB, {len(self.failures)} failures"
+        )
+        return "\n".join(rows + self.failures)
+
+
+def send(files: int, seed: int) -> Report:
+    """Send that many damaged files, as many of each format, by turns as a body and as a form, in every mode."""
+    report = Report()
+    classifier = FirstPixelClassifier(before=lambda _: classifier.seen.clear())  # it would keep all it was given
+    modes = tuple(Mode)
+    warm_bytes = 0
+    with TestClient(create_app(Settings(), classifier)) as client:
+        for number, (kind, data) in enumerate(_by_turns(files, seed)):
+            if number == int(files * WARM_SHARE):
+                warm_bytes = _resident_bytes()
+            faulthandler.dump_traceback_later(HANG_SECONDS, exit=True, file=STDERR)
+            started = time.perf_counter()
+            params = {"conversion": modes[number % len(modes)]}
+            if number % 2:
+                answer = client.post("/predict", params=params, content=data)
+            else:
+                answer = client.post("/predict", params=params, files={"file": data})
+            seconds = time.perf_counter() - started
+            result = outcome(answer)
+            report.outcomes[kind, result or "wrong"] += 1
+            report.slowest_seconds = max(report.slowest_seconds, seconds)
+            if result is None:
+                report.failures.append(f"file {number}, {kind}: answered {answer.status_code} {answer.text[:200]}")
+            if seconds > MAX_SECONDS:
+                report.failures.append(f"file {number}, {kind}: took {seconds:.1f} s")
+        faulthandler.cancel_dump_traceback_later()
+        report.grown_bytes = _resident_bytes() - warm_bytes
+    if report.grown_bytes > MAX_GROWTH_BYTES:
+        report.failures.append(f"expected to grow by at most {MAX_GROWTH_BYTES} bytes, grew by {report.grown_bytes}")
+    return report
+
+
+def main(arguments: list[str]) -> int:
+    """Print what became of the files; return 1 if any was a failure."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz.mutations", description=__doc__)
+    parser.add_argument("--files", type=int, default=10_000, help="how many (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="which ones (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    configure_logging(Settings(log_level="error"))
+    report = send(options.files, options.seed)
+    print(report)  # noqa: T201  what the command is for
+    return int(bool(report.failures))
+
+
+def _by_turns(files: int, seed: int) -> Iterator[tuple[str, bytes]]:
+    sources = {kind: damaged_files(kind, files, seed) for kind in FORMATS}
+    for number in range(files):
+        kind = FORMATS[number % len(FORMATS)]
+        yield kind, next(sources[kind])
+
+
+def outcome(answer: Response) -> str | None:
+    """Return `answered` or the code of a refusal, None for what the service never documents for a picture."""
+    if answer.status_code == 200:
+        return "answered"
+    if answer.headers["content-type"] != MEDIA_TYPE or not answer.json()["detail"].startswith("Expected "):
+        return None
+    code = str(answer.json()["code"])
+    return code if code in CODES.get(answer.status_code, ()) else None
+
+
+def _resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("error", ResourceWarning)
+    sys.exit(main(sys.argv[1:]))

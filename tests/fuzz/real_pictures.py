@@ -1,0 +1,15 @@
+"""Has Schemathesis send pictures where the API document says so much as bytes."""
+
+from __future__ import annotations
+
+import schemathesis
+from hypothesis import strategies as st
+
+from app.imaging.decode import FORMATS
+from tests.fuzz.files import intact_files
+
+PICTURES = st.sampled_from([data for kind in FORMATS for data in intact_files(kind)])
+
+schemathesis.openapi.format("binary", PICTURES)
+schemathesis.openapi.media_type("image/*", PICTURES)
+schemathesis.openapi.media_type("application/octet-stream", PICTURES)
