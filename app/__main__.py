@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
 
 from app.command_line import add_arguments, find_pictures, run
 from app.cores import worker_count
@@ -19,6 +18,7 @@ from app.logs import configure_logging
 from app.model_card import read_verified
 from app.ports import shared
 from app.settings import read_settings
+from app.supervisor import Supervisor
 from app.tabulate import Listing
 
 if TYPE_CHECKING:
@@ -83,10 +83,9 @@ def serve(settings: Settings) -> int:
     if config.workers == 1:
         uvicorn.Server(config).run()
         return 0
-    supervisor = Multiprocess(config, sockets=[shared(config.bind_socket())])
+    supervisor = Supervisor(config, sockets=[shared(config.bind_socket())])
     supervisor.run()
-    # `uvicorn.run` would end with 0 even so.
-    return STARTUP_FAILURE if any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes) else 0
+    return STARTUP_FAILURE if supervisor.failed else 0
 
 
 if __name__ == "__main__":
