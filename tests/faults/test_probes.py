@@ -1,0 +1,103 @@
+"""Probes while both workers have more to do than they can."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import itertools
+import time
+from contextlib import contextmanager
+from multiprocessing import get_context
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from benchmarks.soak.connection import request
+from benchmarks.soak.drive import closed_load
+from benchmarks.soak.mix import Pictures, Request, has_status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.faults.conftest import Service
+
+pytestmark = pytest.mark.faults
+
+PATHS = ("/health/live", "/health/ready")
+MOST_SECONDS = 0.05
+LOAD_SECONDS = 12
+CONNECTIONS = 32
+TRIVIAL_PORT = 8151
+EVERY_SECONDS = 0.02
+
+
+def load(port: int, seconds: float) -> None:
+    """Send small pictures and photographs in turn, in a process of its own, so that it delays no probe."""
+    pictures = Pictures(seed=0)
+    pairs = zip(itertools.cycle(pictures.native), itertools.cycle(pictures.photographs), strict=False)
+    requests = (Request("picture", request("/predict", picture), has_status(200)) for pair in pairs for picture in pair)
+    tally = asyncio.run(closed_load(port, requests, CONNECTIONS, seconds))
+    print(
+        f"\n{tally.right / seconds:.0f} pictures a second, half of them photographs; p99 {tally.percentile(99):.0f} ms"
+    )
+    assert tally.right
+    assert not tally.faults
+
+
+def serve_trivially(port: int) -> None:
+    """Answer everything with the same bytes: no server on this machine can be quicker."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+        await writer.drain()
+        writer.close()
+
+    async def serve() -> None:
+        async with await asyncio.start_server(answer, "127.0.0.1", port) as server:
+            await server.serve_forever()
+
+    asyncio.run(serve())
+
+
+@contextmanager
+def beside(task: Callable[..., None], *arguments: object) -> Iterator[object]:
+    process = get_context("spawn").Process(target=task, args=arguments)
+    process.start()
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.join()
+
+
+def seconds_to_answer(port: int, path: str) -> float:
+    """Ask as a probe does: on a connection of its own, which any worker may get."""
+    started = time.perf_counter()
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("GET", path)
+    assert connection.getresponse().read()
+    connection.close()
+    return time.perf_counter() - started
+
+
+def test_probes_are_answered_within_50_milliseconds(two_workers: Service) -> None:
+    """On a machine that has other work, no server can promise this: what the trivial one takes longer is allowed."""
+    seconds: dict[str, list[float]] = {path: [] for path in (*PATHS, "trivial")}
+    with beside(serve_trivially, TRIVIAL_PORT):
+        loading = get_context("spawn").Process(target=load, args=(two_workers.port, LOAD_SECONDS))
+        loading.start()
+        time.sleep(4)  # until it has drawn its photographs
+        while loading.is_alive():
+            for path in PATHS:
+                seconds[path].append(seconds_to_answer(two_workers.port, path))
+            seconds["trivial"].append(seconds_to_answer(TRIVIAL_PORT, "/"))
+            time.sleep(EVERY_SECONDS)
+        loading.join()
+    assert loading.exitcode == 0
+    p50, p99 = ({path: float(np.percentile(some, share)) for path, some in seconds.items()} for share in (50, 99))
+    for path, some in seconds.items():
+        print(f"{path}: {len(some)} times, p50 {1000 * p50[path]:.1f}, p99 {1000 * p99[path]:.1f} ms")
+    assert len(seconds["trivial"]) > 100
+    assert {path for path in PATHS if p99[path] > MOST_SECONDS + p99["trivial"]} == set()
