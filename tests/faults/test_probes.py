@@ -16,9 +16,11 @@ import pytest
 from benchmarks.soak.connection import request
 from benchmarks.soak.drive import closed_load
 from benchmarks.soak.mix import Pictures, Request, has_status
+from tests.faults.conftest import LISTEN, START_SECONDS, sockets, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+    from multiprocessing.synchronize import Event
 
     from tests.faults.conftest import Service
 
@@ -32,11 +34,12 @@ TRIVIAL_PORT = 8151
 EVERY_SECONDS = 0.02
 
 
-def load(port: int, seconds: float) -> None:
+def load(port: int, seconds: float, begun: Event) -> None:
     """Send small pictures and photographs in turn, in a process of its own, so that it delays no probe."""
     pictures = Pictures(seed=0)
     pairs = zip(itertools.cycle(pictures.native), itertools.cycle(pictures.photographs), strict=False)
     requests = (Request("picture", request("/predict", picture), has_status(200)) for pair in pairs for picture in pair)
+    begun.set()
     tally = asyncio.run(closed_load(port, requests, CONNECTIONS, seconds))
     print(
         f"\n{tally.right / seconds:.0f} pictures a second, half of them photographs; p99 {tally.percentile(99):.0f} ms"
@@ -62,11 +65,12 @@ def serve_trivially(port: int) -> None:
 
 
 @contextmanager
-def beside(task: Callable[..., None], *arguments: object) -> Iterator[object]:
-    process = get_context("spawn").Process(target=task, args=arguments)
+def serving_trivially(port: int) -> Iterator[None]:
+    process = get_context("spawn").Process(target=serve_trivially, args=(port,))
     process.start()
     try:
-        yield process
+        wait_until(lambda: bool(sockets(port, LISTEN)), "the trivial server listens")
+        yield
     finally:
         process.terminate()
         process.join()
@@ -85,10 +89,12 @@ def seconds_to_answer(port: int, path: str) -> float:
 def test_probes_are_answered_within_50_milliseconds(two_workers: Service) -> None:
     """On a machine that has other work, no server can promise this: what the trivial one takes longer is allowed."""
     seconds: dict[str, list[float]] = {path: [] for path in (*PATHS, "trivial")}
-    with beside(serve_trivially, TRIVIAL_PORT):
-        loading = get_context("spawn").Process(target=load, args=(two_workers.port, LOAD_SECONDS))
+    begun = get_context("spawn").Event()
+    with serving_trivially(TRIVIAL_PORT):
+        loading = get_context("spawn").Process(target=load, args=(two_workers.port, LOAD_SECONDS, begun))
         loading.start()
-        time.sleep(4)  # until it has drawn its photographs
+        assert begun.wait(START_SECONDS)
+        time.sleep(1)
         while loading.is_alive():
             for path in PATHS:
                 seconds[path].append(seconds_to_answer(two_workers.port, path))
