@@ -1,4 +1,4 @@
-# Two images: `serving`, the default, and `training`.
+# Three images: `serving`, the default, `training`, and `proxy`, nginx before several of the first.
 
 # Another patch release, or the digest of an image that you checked, goes in by `BASE=... docker compose build`.
 ARG BASE=python:3.11.17-slim-bookworm
@@ -28,6 +28,17 @@ ENV HOME=/tmp
 ENTRYPOINT ["sh", "-c", "chown --reference=models runs \
     && exec setpriv --reuid=$(stat -c %u models) --regid=$(stat -c %g models) --clear-groups \
     python -m training \"$@\"", "training"]
+
+FROM python AS proxy
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends nginx-light \
+    && rm -r /var/lib/apt/lists/*
+COPY deploy/nginx.conf /etc/nginx/nginx.conf
+EXPOSE 8000
+USER 10001:10001
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
+    CMD no_proxy=* python -c "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/health/ready', timeout=4)"
+CMD ["nginx", "-e", "stderr", "-g", "daemon off;"]
 
 FROM packages AS pruned
 RUN apt-get update && apt-get install -y --no-install-recommends binutils

@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python -m
 
 RIVALS := bentoml litserve mlserver mosec
 
-.PHONY: serve train test check test-browser test-fuzz test-container bench lock
+.PHONY: serve train test check test-browser test-fuzz test-container test-faults bench lock
 serve: $(VENV)/.serving ## serve http://localhost:8000
 	$(RUN) app
 
@@ -34,6 +34,9 @@ test-fuzz: $(VENV)/.fuzz ## made-up files and requests, and what the API documen
 
 test-container: $(VENV)/.dev ## build, start and question the container; needs Docker
 	$(RUN) pytest -m container --no-cov
+
+test-faults: $(VENV)/.dev ## break a running service and the ground under it; root on Linux tries every disk
+	$(RUN) pytest -m faults --no-cov -s $(ARGS)
 
 lock: ## compile the hash-pinned requirement files anew; needs uv. Extras stay: older pips take `coverage` for no pin of `coverage[toml]`
 	for file in dev:"pyproject.toml --extra training --group dev" training:"pyproject.toml --extra training" \

@@ -12,13 +12,14 @@ from uvicorn.config import STARTUP_FAILURE
 
 from app.command_line import add_arguments, find_pictures, run
 from app.cores import worker_count
-from app.drain import Config, DrainingServer, Supervisor
+from app.drain import Config, DrainingServer
 from app.errors import StartError
 from app.keys import digest, new_key, read_keys
 from app.logs import configure_logging
 from app.model_card import read_verified
 from app.ports import shared
 from app.settings import read_settings
+from app.supervisor import Supervisor
 from app.tabulate import Listing
 
 if TYPE_CHECKING:
@@ -111,8 +112,7 @@ def serve(settings: Settings) -> int:
         return 0
     supervisor = Supervisor(config, sockets=[shared(config.bind_socket())])
     supervisor.run()
-    # `uvicorn.run` would end with 0 even so.
-    return STARTUP_FAILURE if any(worker.exitcode == STARTUP_FAILURE for worker in supervisor.processes) else 0
+    return STARTUP_FAILURE if supervisor.failed else 0
 
 
 if __name__ == "__main__":

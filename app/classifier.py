@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
+import tempfile
 import time
 import timeit
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -70,8 +71,7 @@ class SavedModel:
         Raises:
             StartError: It is no SavedModel, or one without that signature.
         """
-        import tensorflow as tf  # noqa: PLC0415  importing a module does no work, and this import takes seconds
-
+        tf = _tensorflow()
         self._constant = tf.constant
         try:
             self._signature = tf.saved_model.load(str(folder)).signatures["serving_default"]
@@ -135,9 +135,23 @@ class SavedModelClassifier:
                 raise StartError(msg)
 
 
-def _use_threads(threads: int) -> None:
-    import tensorflow as tf  # noqa: PLC0415  as above
+def _tensorflow() -> Any:  # noqa: ANN401  it ships no types
+    """Import TensorFlow, even where nothing can be written.
 
+    Its import asks for the folder of temporary files, which Python does not name where it cannot write to one. Nothing
+    is written to it afterwards.
+    """
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        tempfile.tempdir = "/nowhere"
+    import tensorflow as tf  # noqa: PLC0415  importing a module does no work, and this import takes seconds
+
+    return tf
+
+
+def _use_threads(threads: int) -> None:
+    tf = _tensorflow()
     try:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import select
 import signal
 import time
 from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
-from uvicorn.supervisors import multiprocess
 
 if TYPE_CHECKING:
     import socket
@@ -122,34 +120,6 @@ class DrainingServer(uvicorn.Server):
             if connection.cycle.response_complete and not connection.transport.is_closing():
                 poll.register(connection.transport.get_extra_info("socket").fileno(), select.POLLIN)
         return bool(poll.poll(0))
-
-
-class Worker(multiprocess.Process):
-    """A process of the supervisor that serves as `DrainingServer` does."""
-
-    @property
-    def server(self) -> uvicorn.Server:
-        """The server, made where it is first asked for: in the process."""
-        if self._server is None:
-            self._server = DrainingServer(cast("Config", self.config))
-        return self._server
-
-
-class Supervisor(multiprocess.Multiprocess):
-    """Keeps several workers; hands SIGTERM on to them, and SIGINT as what it is."""
-
-    def __init__(self, config: Config, sockets: list[socket.socket]) -> None:
-        """Take what each worker is told, and what all listen on."""
-        multiprocess.Process = Worker  # type: ignore[misc]  # uvicorn names the class where it starts a worker
-        super().__init__(config, sockets)
-        signal.signal(signal.SIGINT, self._interrupt)
-
-    def _interrupt(self, sig: int, _: FrameType | None) -> None:
-        """Let the workers stop without a drain, even while the supervisor waits for the end of one."""
-        for process in self.processes:
-            if process.pid is not None and process.exitcode is None:
-                os.kill(process.pid, sig)
-        self.signal_queue.append(sig)
 
 
 def _accept_all(listener: socket.socket) -> list[socket.socket]:

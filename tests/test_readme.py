@@ -178,7 +178,14 @@ def _interval(split: SplitMetrics) -> str:
     return f"{low:.2%} to {high:.2%}"
 
 
-PAGES = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "training/README.md", "benchmarks/README.md"]
+PAGES = [
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "training/README.md",
+    "benchmarks/README.md",
+    "docs/reliability.md",
+]
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -187,7 +194,8 @@ def test_every_file_that_a_page_points_at_is_there(path: str) -> None:
     folder = (ROOT / path).parent
     links = {folder / link for link in re.findall(r"\]\(([^)#]+?)\)", text) if "://" not in link}
     modules = {
-        ROOT / name for name in re.findall(r"`((?:app|training|tests|models|docs|requirements)/[\w./-]+\w)`", text)
+        ROOT / name
+        for name in re.findall(r"`((?:app|training|tests|models|docs|requirements|deploy)/[\w./-]+\w)`", text)
     }
     made = {ROOT / "models/fashion-mnist-mlp/1"}
     assert [path for path in links | modules - made if not path.exists()] == []

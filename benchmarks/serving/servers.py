@@ -92,10 +92,12 @@ def wait_until_ready(process: subprocess.Popen[bytes], ask: Callable[[], object]
             return
 
 
-def memory_bytes(leader: int) -> int:
-    """Return what a server's processes occupy together: each shared page counts once (PSS)."""
+def memory_bytes(leader: int, count: str = "Pss") -> int:
+    """Return what a server's processes occupy together: each shared page counts once, with `Rss` in each process."""
     texts = (_read(f"/proc/{process}/smaps_rollup") for process in family(leader))
-    return 1024 * sum(int(text.partition("\nPss:")[2].split(maxsplit=1)[0]) for text in texts if "\nPss:" in text)
+    return 1024 * sum(
+        int(text.partition(f"\n{count}:")[2].split(maxsplit=1)[0]) for text in texts if f"\n{count}:" in text
+    )
 
 
 def processor_seconds(leader: int) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,6 +189,24 @@ def test_a_missing_artifact_ends_it_with_one_line_that_names_the_file(service: D
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
     assert "/nowhere/model_card.json" in done.stderr
+
+
+def test_it_serves_from_a_read_only_disk_without_any_place_for_temporary_files(service: Deployment) -> None:
+    name = f"{service.project}-sealed"
+    ask = "from urllib.request import urlopen; picture = open('app/web/samples/boot.png', 'rb').read(); "
+    ask += "print(urlopen('http://127.0.0.1:8000/predict', picture).read().decode())"
+    try:
+        docker("run", "-d", "--name", name, "--read-only", "--network", "none", "--cap-drop", "ALL", service.image)
+        deadline = time.monotonic() + 180
+        while (health := docker("inspect", "-f", "{{.State.Health.Status}}", name)) == "starting":
+            assert time.monotonic() < deadline
+            time.sleep(1)
+        assert health == "healthy"
+        with pytest.raises(AssertionError, match="Read-only file system"):
+            docker("exec", name, "touch", "/tmp/new")  # noqa: S108  it is what cannot be written
+        assert '"Ankle boot"' in docker("exec", name, "python", "-c", ask)
+    finally:
+        docker("rm", "-f", name)
 
 
 def test_training_writes_an_artifact_that_belongs_to_the_owner_of_the_folder(

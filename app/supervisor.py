@@ -1,0 +1,104 @@
+"""Replaces workers that end or hang, and never lets one that cannot start take the others along."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from typing import TYPE_CHECKING, cast
+
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import multiprocess
+
+from app.drain import Config, DrainingServer
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+    from types import FrameType
+
+    import uvicorn
+
+FIRST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 60.0
+
+logger = logging.getLogger(__name__)
+
+
+class Worker(multiprocess.Process):
+    """A process of the supervisor that stops in steps."""
+
+    @property
+    def server(self) -> uvicorn.Server:
+        """The server, made where it is first asked for: in the process."""
+        if self._server is None:
+            self._server = DrainingServer(cast("Config", self.config))
+        return self._server
+
+
+class Supervisor(multiprocess.Multiprocess):
+    """uvicorn's own, patient with workers that fail once the service has started.
+
+    uvicorn stops all workers when one cannot start. That is right for the first, since the next would fail the same
+    way. Later, a crash after the artifact was swapped would end a service that still answers. Nor does uvicorn wait
+    between attempts: where none gets ready, it keeps a core busy with loading.
+
+    Attributes:
+        failed: Whether it stopped because a worker could not start.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        sockets: list[socket.socket],
+        new_worker: Callable[[uvicorn.Config, list[socket.socket]], multiprocess.Process] = Worker,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take what the workers run and listen on, what makes one, and a clock in seconds."""
+        multiprocess.Process = Worker  # type: ignore[misc]  # uvicorn names the class where it starts a worker
+        super().__init__(config, sockets)
+        signal.signal(signal.SIGINT, self._interrupt)
+        self.failed = False
+        self._new_worker = new_worker
+        self._clock = clock
+        self._started = False
+        self._pause_seconds = 0.0
+        self._due: dict[multiprocess.Process, float] = {}
+
+    def keep_subprocess_alive(self) -> None:
+        """Replace who ended or hangs: the first at once, others after pauses that double until all are ready again."""
+        if self.should_exit.is_set():
+            return
+        for place, worker in enumerate(self.processes):
+            if worker not in self._due:
+                if worker.is_alive(self.config.timeout_worker_healthcheck):
+                    continue
+                worker.kill()
+                worker.join()
+                if worker.exitcode == STARTUP_FAILURE and not self._started:
+                    self.failed = True
+                    self.should_exit.set()
+                    return
+                logger.error(
+                    "worker %s ended with %s: another starts in %g s", worker.pid, worker.exitcode, self._pause_seconds
+                )
+                self._due[worker] = self._clock() + self._pause_seconds
+                self._pause_seconds = min(max(FIRST_PAUSE_SECONDS, 2 * self._pause_seconds), LONGEST_PAUSE_SECONDS)
+            if self._clock() >= self._due[worker]:
+                del self._due[worker]
+                self.processes[place] = self._new_worker(self.config, self.sockets)
+                self.processes[place].start()
+        if (self._pause_seconds or not self._started) and self._all_are_ready():
+            self._started, self._pause_seconds = True, 0.0
+
+    def _all_are_ready(self) -> bool:
+        patience = self.config.timeout_worker_healthcheck
+        return all(worker not in self._due and worker.is_ready(patience) for worker in self.processes)
+
+    def _interrupt(self, sig: int, _: FrameType | None) -> None:
+        """Let the workers stop without a drain, even while the supervisor waits for the end of one."""
+        for process in self.processes:
+            if process.pid is not None and process.exitcode is None:
+                os.kill(process.pid, sig)
+        self.signal_queue.append(sig)

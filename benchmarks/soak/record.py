@@ -1,0 +1,120 @@
+"""What a soak saw, minute by minute, and whether that is good enough."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from statistics import median
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+SETTLED_MINUTES = 5
+MOST_GROWTH = 0.02
+"""Of memory, from the fifth minute to the last."""
+
+MOST_SLOWER = 1.5
+"""How much slower the later half of the minutes after the fifth may be, by their median p99, and count as steady."""
+
+MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Minute:
+    """One row.
+
+    Attributes:
+        answers: Number of answers.
+        right: Of these, as expected.
+        overloaded: Of these, honest refusals.
+        hung_up: Requests left in the middle.
+        faults: Everything else, and how often.
+        p50_milliseconds: Half of the answers took no longer.
+        p99_milliseconds: 99 of 100 took no longer.
+        resident_bytes: Of all processes together, the median of the samples; shared pages count in each.
+        proportional_bytes: The same with each shared page counted once.
+    """
+
+    answers: int
+    right: int
+    overloaded: int
+    hung_up: int
+    faults: dict[str, int]
+    p50_milliseconds: float
+    p99_milliseconds: float
+    resident_bytes: int
+    proportional_bytes: int
+
+
+@dataclass(slots=True)
+class Record:
+    """A whole soak: the conditions, what the service can do and was asked to, and the minutes."""
+
+    conditions: dict[str, str]
+    full_rate: float
+    rate: float
+    minutes: list[Minute] = field(default_factory=list)
+
+    @property
+    def faults(self) -> Counter[str]:
+        """Everything that should not have come, and how often."""
+        return sum((Counter(minute.faults) for minute in self.minutes), Counter())
+
+    @property
+    def growth(self) -> float | None:
+        """Growth of memory from the fifth minute to the last, the larger by either count; None in a trial."""
+        if len(self.minutes) <= SETTLED_MINUTES:
+            return None
+        settled, last = self.minutes[SETTLED_MINUTES - 1], self.minutes[-1]
+        return (
+            max(last.resident_bytes / settled.resident_bytes, last.proportional_bytes / settled.proportional_bytes) - 1
+        )
+
+    @property
+    def slowdown(self) -> float | None:
+        """The later half's median p99 over the earlier half's, of the minutes after the fifth; None in a trial."""
+        settled = [minute.p99_milliseconds for minute in self.minutes[SETTLED_MINUTES:]]
+        half = len(settled) // 2
+        return median(settled[-half:]) / median(settled[:half]) if half else None
+
+    def complaints(self) -> Iterator[str]:
+        """Say what is not good enough."""
+        if not sum(minute.right for minute in self.minutes):
+            yield "expected right answers, found none"
+        if self.faults:
+            yield f"expected no fault, found {self.faults.total()}, such as {self.faults.most_common(1)[0][0]}"
+        if self.growth is not None and self.growth >= MOST_GROWTH:
+            yield f"expected memory to grow by less than {MOST_GROWTH:.0%} after minute five, found {self.growth:.1%}"
+        if self.slowdown is not None and self.slowdown > MOST_SLOWER:
+            yield f"expected a p99 at most {MOST_SLOWER} times the earlier half's, found {self.slowdown:.2f} times"
+
+
+def markdown(record: Record) -> str:
+    """Write the record as a section of a page."""
+    facts = record.conditions | {
+        "full load": f"{record.full_rate:,.0f} answers a second",
+        "asked for": f"{record.rate:,.0f} requests a second, {record.rate / record.full_rate:.0%} of that",
+        "answers checked": f"{sum(minute.answers for minute in record.minutes):,}",
+        "growth of memory after minute five": _share(record.growth),
+        "p99 of the later half over the earlier half": f"{record.slowdown:.2f}" if record.slowdown else "not judged",
+    }
+    lines = [f"- {name}: {value}" for name, value in facts.items()]
+    lines += ["", *_table(record.minutes)]
+    lines += ["", *(f"- {count} times {fault}" for fault, count in record.faults.most_common(20))]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _table(minutes: Sequence[Minute]) -> Iterator[str]:
+    yield "| minute | answers | as expected | 503 | hung up | faults | p50 ms | p99 ms | RSS MiB | PSS MiB |"
+    yield "| ---: " * 10 + "|"
+    for number, one in enumerate(minutes, 1):
+        yield (
+            f"| {number} | {one.answers:,} | {one.right:,} | {one.overloaded} | {one.hung_up:,} "
+            f"| {sum(one.faults.values())} | {one.p50_milliseconds:.1f} | {one.p99_milliseconds:.1f} "
+            f"| {one.resident_bytes / MIB:.1f} | {one.proportional_bytes / MIB:.1f} |"
+        )
+
+
+def _share(growth: float | None) -> str:
+    return "not judged" if growth is None else f"{growth:+.2%}"

@@ -1,0 +1,138 @@
+"""Who is replaced, when, and what one worker that cannot start means for the others."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import suppress
+from typing import TYPE_CHECKING, cast
+
+import pytest
+import uvicorn
+from uvicorn.supervisors.multiprocess import SIGNALS
+
+from app.supervisor import LONGEST_PAUSE_SECONDS, Supervisor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from uvicorn.supervisors.multiprocess import Process
+
+
+class Worker:
+    """A worker that is ready until it is told how it ends."""
+
+    def __init__(self, pid: int, exitcode: int | None = None, *, ready: bool = True) -> None:
+        self.pid = pid
+        self.exitcode = exitcode
+        self.ready = ready
+        self.started = self.killed = False
+
+    def start(self) -> None:
+        self.started = True
+
+    def kill(self) -> None:
+        self.killed = True
+
+    def join(self) -> None:
+        assert self.killed
+
+    def is_alive(self, _timeout: float) -> bool:
+        return self.exitcode is None
+
+    def is_ready(self, _timeout: float) -> bool:
+        return self.ready and self.exitcode is None
+
+
+class Company:
+    """Two workers under a supervisor, whose clock stands until a test moves it.
+
+    Attributes:
+        next_exitcode: How workers end that are started from now on; None lets them live.
+        workers: All that there ever were.
+    """
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.next_exitcode: int | None = None
+        self.workers: list[Worker] = []
+        config = uvicorn.Config("no:app", workers=2, log_config=None)
+        self.supervisor = Supervisor(config, [], lambda *_: cast("Process", self.hire()), lambda: self.now)
+        self.supervisor.processes = [cast("Process", self.hire()) for _ in range(2)]
+
+    def hire(self) -> Worker:
+        worker = Worker(len(self.workers), self.next_exitcode)
+        self.workers.append(worker)
+        return worker
+
+    def look_after(self, seconds: float = 0) -> int:
+        """Let time pass, let the supervisor look, and return how many workers it started."""
+        before = len(self.workers)
+        self.now += seconds
+        self.supervisor.keep_subprocess_alive()
+        return len(self.workers) - before
+
+
+@pytest.fixture
+def company() -> Iterator[Company]:
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield Company()
+    finally:
+        for number, handler in before.items():
+            with suppress(TypeError):  # was set by no Python
+                signal.signal(number, handler)
+
+
+def test_while_all_live_nobody_is_replaced(company: Company) -> None:
+    assert company.look_after() == 0
+    assert not any(worker.killed for worker in company.workers)
+
+
+def test_a_worker_that_dies_is_replaced_at_once_and_the_other_is_left_alone(company: Company) -> None:
+    company.look_after()
+    company.workers[0].exitcode = -signal.SIGKILL
+    assert company.look_after() == 1
+    assert [worker.pid for worker in company.supervisor.processes] == [2, 1]
+    assert company.workers[2].started
+    assert not company.workers[1].killed
+
+
+def test_one_that_cannot_start_before_all_have_stops_the_service(company: Company) -> None:
+    company.workers[1].ready = False
+    company.look_after()
+    company.workers[1].exitcode = 3
+    assert company.look_after() == 0
+    assert company.supervisor.should_exit.is_set()
+    assert company.supervisor.failed
+
+
+def test_one_that_cannot_start_later_is_tried_again_ever_more_slowly_and_stops_nobody(company: Company) -> None:
+    company.look_after()
+    company.next_exitcode = 3
+    company.workers[0].exitcode = -signal.SIGKILL
+    tries = [second for second in range(400) if company.look_after(1)]
+    assert tries == [0, 2, 5, 10, 19, 36, 69, 130, 191, 252, 313, 374]
+    assert tries[-1] - tries[-2] == LONGEST_PAUSE_SECONDS + 1
+    assert not company.supervisor.should_exit.is_set()
+    assert not company.workers[1].killed
+
+
+def test_one_that_crashes_while_it_starts_is_not_tried_at_full_speed_either(company: Company) -> None:
+    company.next_exitcode = -signal.SIGILL
+    company.workers[0].exitcode = -signal.SIGILL
+    assert sum(company.look_after(0.5) for _ in range(60)) == 5
+    assert not company.supervisor.should_exit.is_set()
+
+
+def test_once_all_are_ready_again_the_next_is_replaced_at_once(company: Company) -> None:
+    company.look_after()
+    company.next_exitcode = 3
+    company.workers[0].exitcode = -signal.SIGKILL
+    for _ in range(100):
+        company.look_after(1)
+    company.next_exitcode = None
+    while company.look_after(1) == 0:
+        pass
+    company.look_after()
+    company.workers[-1].exitcode = -signal.SIGKILL
+    assert company.look_after() == 1

@@ -1,0 +1,134 @@
+"""The real service with the shipped model, as processes that may be broken."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx2
+import pytest
+
+from benchmarks.serving.servers import running
+from benchmarks.serving.systems import OURS, ROOT
+from tests.conftest import encoded
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable, Iterator, Sequence
+
+    from training.data import Data
+
+ARTIFACT = ROOT / "models" / "fashion-mnist" / "1"
+START_SECONDS = 180  # the machine may be busy
+PORT = 8150
+
+ESTABLISHED, LISTEN = "01", "0A"
+"""States of a connection in /proc/net/tcp."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service that runs.
+
+    Attributes:
+        process: The first of its processes.
+        port: Where it listens on this machine.
+        log: The file that it writes its log to.
+        start_seconds: How long it took until it was ready.
+    """
+
+    process: subprocess.Popen[bytes]
+    port: int
+    log: Path
+    start_seconds: float
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def workers(self) -> set[int]:
+        """The processes that new connections go to."""
+        listening = {f"socket:[{inode}]" for inode in sockets(self.port, LISTEN)}
+        return {process for process, file in open_files() if file in listening}
+
+    def worker_of(self, client_port: int) -> int:
+        """Return the process that holds the service's end of a connection."""
+        (inode,) = sockets(self.port, ESTABLISHED, client_port)
+        return next(process for process, file in open_files() if file == f"socket:[{inode}]")
+
+    def predict(self, picture: bytes) -> dict[str, object]:
+        """Ask on a connection of its own, so that any worker may answer."""
+        answer: dict[str, object] = (
+            httpx2.post(f"{self.url}/predict", content=picture, timeout=60).raise_for_status().json()
+        )
+        return answer
+
+
+@contextmanager
+def service(folder: Path, port: int = PORT, world: Sequence[str] = (), **settings: object) -> Iterator[Service]:
+    """Run `python -m app` until it is ready.
+
+    Args:
+        folder: Takes its log.
+        port: Where it listens.
+        world: A command that runs another one where something is broken.
+        **settings: By the names they have after `FASHION_`.
+    """
+    given = {f"FASHION_{name}": str(value) for name, value in settings.items()}
+    environment = {**OURS.environment(ARTIFACT, port), **given}
+    log = folder / "log"
+    started = time.monotonic()
+    with running([*world, *OURS.command(port)], environment, ROOT, port, log) as process:
+        wait_until(lambda: is_ready(process, port, log), "the service is ready")
+        running_now = Service(process, port, log, time.monotonic() - started)
+        wait_until(lambda: len(running_now.workers) == int(environment["FASHION_WORKERS"]), "all workers are ready")
+        yield replace(running_now, start_seconds=time.monotonic() - started)
+
+
+def is_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> bool:
+    assert process.poll() is None, log.read_text()
+    try:
+        return httpx2.get(f"http://127.0.0.1:{port}/health/ready", timeout=60).status_code == httpx2.codes.OK
+    except httpx2.TransportError:
+        return False
+
+
+def wait_until(holds: Callable[[], bool], what: str) -> float:
+    """Return the seconds until something held."""
+    started = time.monotonic()
+    while not holds():
+        assert time.monotonic() < started + START_SECONDS, f"waited in vain until {what}"
+        time.sleep(0.1)
+    return time.monotonic() - started
+
+
+def sockets(port: int, state: str, client_port: int = 0) -> list[str]:
+    """Return the inodes of a port's sockets, of those of one client if its port is given."""
+    ends = f":{port:04X}", f":{client_port:04X}"
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [line[9] for line in lines if (line[1][8:], line[2][8:], line[3]) == (*ends, state)]
+
+
+def open_files() -> Iterator[tuple[int, str]]:
+    """Yield what the processes of this machine have open."""
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            yield int(link.parts[2]), str(link.readlink())
+        except OSError:  # closed meanwhile
+            continue
+
+
+@pytest.fixture
+def picture(data: Data) -> bytes:
+    return encoded(data.test.images[0])
+
+
+@pytest.fixture(scope="session")
+def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Run a service with two workers, which each test leaves whole."""
+    with service(tmp_path_factory.mktemp("service")) as started:
+        yield started
