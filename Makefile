@@ -36,7 +36,7 @@ test-container: $(VENV)/.dev ## build, start and question the container; needs D
 	$(RUN) pytest -m container --no-cov
 
 test-faults: $(VENV)/.dev ## break a running service and the ground under it; root on Linux tries every disk
-	$(RUN) pytest -m faults --no-cov -s $(ARGS)
+	$(RUN) pytest tests/faults -m faults --no-cov -s $(ARGS)
 
 lock: ## compile the hash-pinned requirement files anew; needs uv. Extras stay: older pips take `coverage` for no pin of `coverage[toml]`
 	for file in dev:"pyproject.toml --extra training --group dev" training:"pyproject.toml --extra training" \
