@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
+    from starlette.types import ASGIApp
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 LOOK_SECONDS = 0.05
@@ -30,9 +31,9 @@ _CLOSE = (b"connection", b"close")
 class Config(uvicorn.Config):
     """What uvicorn is told, and how long to serve on after SIGTERM."""
 
-    def __init__(self, app: str, *, drain_seconds: float, **options: Any) -> None:  # noqa: ANN401  uvicorn's own
+    def __init__(self, app: ASGIApp | str, *, drain_seconds: float, **options: Any) -> None:  # noqa: ANN401  uvicorn's own
         """Take it all."""
-        super().__init__(app, **options)
+        super().__init__(cast("Any", app), **options)
         self.drain_seconds = drain_seconds
 
 

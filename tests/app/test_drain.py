@@ -1,11 +1,13 @@
-"""The service as a process that is told to stop while it is at work."""
+"""The service, in a thread and as a process, told to stop while it is at work."""
 
 from __future__ import annotations
 
 import http.client
 import signal
+import socket
 import threading
 import time
+from contextlib import ExitStack, closing, contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -13,11 +15,19 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
+from app.drain import LAST_LOOKS, LOOK_SECONDS, Config, DrainingServer
+from app.main import create_app
+from app.settings import Settings
 from tests.app.test_main import START_SECONDS, service
 from tests.conftest import encoded
+from tests.fakes import FirstPixelClassifier, tagged_image
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from training.data import Data
 
@@ -76,6 +86,102 @@ class Caller:
 
 def ready(url: str) -> int:
     return httpx2.get(f"{url}/health/ready", timeout=START_SECONDS).status_code
+
+
+@contextmanager
+def draining(classifier: FirstPixelClassifier, drain_seconds: float) -> Iterator[tuple[DrainingServer, str]]:
+    """Serve in a thread, which has no signals: a test says what the server would be told."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        free.listen()  # who comes before the server listens waits
+        config = Config(
+            create_app(Settings(), classifier),
+            drain_seconds=drain_seconds,
+            log_config=None,
+            timeout_graceful_shutdown=5,
+        )
+        server = DrainingServer(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [free]})
+        thread.start()
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+        try:
+            assert ready(f"http://{address}") == HTTPStatus.OK
+            yield server, address
+        finally:
+            server.handle_exit(signal.SIGINT, None)
+            thread.join(START_SECONDS)
+    assert not thread.is_alive()
+
+
+@pytest.mark.usefixtures("quiet")
+def test_in_a_drain_it_is_not_ready_and_answers_and_asks_to_close_each_connection() -> None:
+    with (
+        draining(FirstPixelClassifier(), 3600) as (server, address),
+        closing(http.client.HTTPConnection(address)) as kept,
+    ):
+        for told, status in ((False, 200), (True, 503)):
+            for path, expected in (("/health/ready", status), ("/health/live", 200)):
+                kept.request("GET", path)
+                response = kept.getresponse()
+                response.read()
+                assert (response.status, response.headers.get("connection") == "close") == (expected, told)
+            if not told:
+                server.handle_exit(signal.SIGTERM, None)
+        assert not server.should_exit
+        server.handle_exit(signal.SIGTERM, None)  # a second one has had enough
+        assert server.should_exit
+
+
+@pytest.mark.usefixtures("quiet")
+def test_it_ends_by_itself_once_the_drain_is_over_and_nobody_can_connect_any_more() -> None:
+    with draining(FirstPixelClassifier(), 0.3) as (server, address):
+        server.handle_exit(signal.SIGTERM, None)
+        started = time.monotonic()
+        while True:
+            try:
+                httpx2.get(f"http://{address}/health/live", timeout=START_SECONDS)
+            except httpx2.TransportError:
+                break
+        assert 0.3 <= time.monotonic() - started < START_SECONDS
+
+
+@pytest.mark.usefixtures("quiet")
+def test_one_interrupt_that_arrives_twice_does_not_throw_requests_away() -> None:
+    with draining(FirstPixelClassifier(), 0) as (server, _):
+        server.handle_exit(signal.SIGINT, None)
+        server.handle_exit(signal.SIGINT, None)
+        assert server.should_exit
+        assert not server.force_exit
+
+
+@pytest.mark.usefixtures("quiet")
+def test_what_was_sent_on_old_new_and_waiting_connections_is_answered_when_it_stops() -> None:
+    entered, release = threading.Event(), threading.Event()
+
+    def hold(_: NDArray[np.uint8]) -> None:
+        entered.set()
+        release.wait(START_SECONDS)
+
+    picture = encoded(tagged_image(7))
+    # The forward pass holds up the loop, so that nothing is read or accepted before the server stops.
+    with draining(FirstPixelClassifier(hold, lambda _: 0.0), 0) as (server, address), ExitStack() as stack:
+        connections = [http.client.HTTPConnection(address, timeout=START_SECONDS) for _ in range(4)]
+        for connection in connections:
+            stack.callback(connection.close)
+        busy, kept, _, silent = connections
+        kept.request("GET", "/health/live")
+        kept.getresponse().read()
+        silent.connect()
+        busy.request("POST", "/predict", picture)
+        assert entered.wait(START_SECONDS)
+        for connection in connections[1:3]:  # one was open before, the other waits to be accepted
+            connection.request("POST", "/predict", picture)
+        server.handle_exit(signal.SIGTERM, None)
+        release.set()
+        time.sleep(LAST_LOOKS * LOOK_SECONDS / 4)
+        silent.request("POST", "/predict", picture)  # it was open, and spoke only now
+        answers = [connection.getresponse() for connection in connections]
+        assert [answer.status for answer in answers] == [HTTPStatus.OK] * 4
 
 
 @pytest.mark.parametrize(("workers", "drain_seconds"), [(1, 0), (2, DRAIN_SECONDS)])

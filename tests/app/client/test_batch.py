@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def limits(**changes: int) -> Limits:
     values = {name: value for name, value in Settings().model_dump().items() if name in Limits.model_fields}
-    return Limits.model_validate(values | {"formats": ()} | changes)
+    return Limits.model_validate(values | {"formats": (), "max_pending_images": 256} | changes)
 
 
 def sizes(pictures: list[bytes], at_once: int = 4, **changes: int) -> list[int]:
