@@ -10,7 +10,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anyio import CapacityLimiter, to_thread
 from PIL import Image
@@ -23,7 +23,7 @@ from app.schemas import ClassName
 from app.stages import Stages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
@@ -37,6 +37,20 @@ RATE_MEMORY = 0.9
 """Share of the old estimate that stays when another picture has been timed."""
 
 
+class Load(NamedTuple):
+    """What waits.
+
+    Attributes:
+        pending: Pictures taken on and not yet answered.
+        oldest: When the first of them was taken on, by `time.monotonic`; None where there is none.
+        queued: Those ready for the model that wait for the next forward pass.
+    """
+
+    pending: int
+    oldest: float | None
+    queued: int
+
+
 class Admission:
     """Counts the pictures taken on, and refuses more than a limit with an honest time to come back."""
 
@@ -44,6 +58,7 @@ class Admission:
         """Take the most pictures at a time."""
         self._limit = limit
         self._pending = 0
+        self._taken_on: dict[object, float] = {}
         self._last_finished = 0.0
         self._seconds_between = 0.0
 
@@ -58,11 +73,23 @@ class Admission:
             msg = f"Expected at most {self._limit} pictures at a time, received one more. Try again later."
             raise OverloadedError(msg, self.retry_after_seconds)
         self._pending += 1
+        self._taken_on[ticket := object()] = time.monotonic()
         try:
             yield
         finally:
+            del self._taken_on[ticket]
             self._pending -= 1
             self._time_one()
+
+    @property
+    def pending(self) -> int:
+        """How many pictures are taken on and not yet answered."""
+        return self._pending
+
+    @property
+    def oldest(self) -> float | None:
+        """When the first of them was taken on, by `time.monotonic`."""
+        return next(iter(self._taken_on.values()), None)
 
     @property
     def retry_after_seconds(self) -> int:
@@ -94,13 +121,19 @@ class Prepared:
 class Predictor:
     """The one way from bytes to an answer."""
 
-    def __init__(self, classifier: Classifier, settings: Settings, cores: int) -> None:
-        """Take what computes, what limits, and how many pictures may be decoded at a time.
+    def __init__(
+        self,
+        classifier: Classifier,
+        settings: Settings,
+        cores: int,
+        passed: Callable[[int], object] = lambda _: None,
+    ) -> None:
+        """Take what computes, what limits, how many pictures may be decoded at a time, and who hears of each pass.
 
         Raises:
             StartError: The model was not fitted for the coverage that the settings ask for.
         """
-        self._batcher = MicroBatcher(classifier, settings.max_forward_images)
+        self._batcher = MicroBatcher(classifier, settings.max_forward_images, passed)
         self._settings = settings
         self._admission = Admission(settings.max_pending_images)
         self._decoders = CapacityLimiter(cores)
@@ -144,6 +177,10 @@ class Predictor:
                 raise RequestTimeoutError(msg) from error
         stages.end_pass(classified.started, classified.ended, classified.images)
         return self._judge(classified.answer) | prepared.facts
+
+    def load(self) -> Load:
+        """What waits now."""
+        return Load(self._admission.pending, self._admission.oldest, self._batcher.queued)
 
     def close(self) -> None:
         """Release the thread of the forward pass."""

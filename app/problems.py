@@ -12,12 +12,14 @@ from starlette.responses import Response
 
 from app.errors import InvalidRequestError, RetryableError, ServiceError
 from app.schemas import Problem
+from app.trace import TRACE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fastapi import FastAPI
     from starlette.requests import Request
+    from starlette.types import Receive, Scope, Send
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -27,15 +29,25 @@ def problem_of(error: ServiceError) -> Problem:
     return _problem(error.status, error.code, error.title, error.detail)
 
 
-def problem_response(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
-    """Return a problem as an HTTP response."""
-    return Response(problem.model_dump_json(), problem.status, headers, MEDIA_TYPE)
+class ProblemResponse(Response):
+    """A problem as an HTTP response, which notes its code in the trace of the request."""
+
+    def __init__(self, problem: Problem, headers: Mapping[str, str] | None = None) -> None:
+        """Take the problem, and headers to send with it."""
+        super().__init__(problem.model_dump_json(), problem.status, headers, MEDIA_TYPE)
+        self._code = problem.code
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        if TRACE in scope:
+            scope[TRACE].problems.append(self._code)
+        await super().__call__(scope, receive, send)
 
 
 def refusal(error: ServiceError) -> Response:
     """Return the answer to a request that gets an error."""
     headers = {"Retry-After": str(error.retry_after_seconds)} if isinstance(error, RetryableError) else None
-    return problem_response(problem_of(error), headers)
+    return ProblemResponse(problem_of(error), headers)
 
 
 def internal_problem() -> Problem:
@@ -95,7 +107,7 @@ async def _http_error(request: Request, error: HTTPException) -> Response:
     status = HTTPStatus(error.status_code)
     code = status.phrase.lower().replace(" ", "_")
     msg = f"Expected a call listed at /docs, received {request.method} {request.url.path}."
-    return problem_response(_problem(status, code, status.phrase, msg), error.headers)
+    return ProblemResponse(_problem(status, code, status.phrase, msg), error.headers)
 
 
 async def _disconnected(_: Request, __: Exception) -> Response:

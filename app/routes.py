@@ -6,10 +6,11 @@ import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
+from fastapi.responses import PlainTextResponse
 from pydantic_core import to_json
 
 from app import __version__, pages
-from app.dependencies import PredictorDependency, SettingsDependency, WishesQuery
+from app.dependencies import MetricsDependency, PredictorDependency, SettingsDependency, WishesQuery
 from app.errors import (
     ImageTooLargeError,
     InvalidImageError,
@@ -23,6 +24,7 @@ from app.errors import (
 )
 from app.forms import MULTIPART, Upload
 from app.imaging.decode import FORMATS, RAW_MEDIA_TYPE
+from app.metrics import MEDIA_TYPE as METRICS_MEDIA_TYPE
 from app.model_page import model_page
 from app.problems import documented, problem_of, refusal
 from app.schemas import (
@@ -35,6 +37,7 @@ from app.schemas import (
     Prediction,
 )
 from app.stages import Stages
+from app.trace import TRACE, Trace
 from app.uploads import FILE_FIELD, FILES_FIELD, read_upload, read_uploads, require_size
 
 router = APIRouter()
@@ -98,13 +101,15 @@ async def predict(
     The bytes decide the format, not the name or the type they are sent with. 784 bytes sent as
     `application/octet-stream` are taken for a 28x28 grey image, row by row.
     """
-    stages = Stages()
+    trace: Trace = request.scope[TRACE]
+    trace.stages.append(stages := Stages())
     try:
         upload = await read_upload(request, settings.max_body_bytes)
         stages.end("receive")
         answer = await predictor.predict(
             upload.data, upload.media_type, wishes.conversion, preview=wishes.preview, stages=stages
         )
+        trace.answers.append(answer)
         response = Response(to_json(answer), media_type="application/json")
         stages.end("serialise")
     except ServiceError as error:
@@ -128,13 +133,19 @@ async def predict_batch(
     wishes: WishesQuery,
 ) -> BatchPrediction:
     """Answer with a result or a problem for each file, in the order sent; a bad file spoils nothing."""
+    trace: Trace = request.scope[TRACE]
 
     async def item(upload: Upload) -> BatchItem:
+        trace.stages.append(stages := Stages())
         try:
             require_size(upload, settings.max_body_bytes)
-            answer = await predictor.predict(upload.data, upload.media_type, wishes.conversion, preview=wishes.preview)
+            answer = await predictor.predict(
+                upload.data, upload.media_type, wishes.conversion, preview=wishes.preview, stages=stages
+            )
         except ServiceError as error:
+            trace.problems.append(error.code)
             return BatchItem(filename=upload.filename, problem=problem_of(error))
+        trace.answers.append(answer)
         return BatchItem(filename=upload.filename, result=Prediction.model_validate(answer))
 
     uploads = await read_uploads(request, settings.max_batch_files, settings.max_batch_bytes)
@@ -199,3 +210,15 @@ async def ready(request: Request) -> Health:
         msg = "Expected a service with a loaded model, received one that starts or stops. Try again later."
         raise NotReadyError(msg, 1)
     return Health(status="ready")
+
+
+@router.get(
+    "/metrics",
+    summary="Metrics of all workers",
+    tags=["health"],
+    response_class=PlainTextResponse,
+    responses={200: {"description": "In the text format of Prometheus."}},
+)
+async def metrics(metrics: MetricsDependency) -> Response:
+    """Answer with what Prometheus collects: what all workers did since the start, and what each has in hand now."""
+    return Response(metrics.exposition(), media_type=METRICS_MEDIA_TYPE)
