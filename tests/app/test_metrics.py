@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import threading
 import time
 from contextlib import suppress
@@ -24,6 +23,7 @@ from tests.fakes import FirstPixelClassifier, make_card, tagged_image
 from training.data import LABELS
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable
 
     import numpy as np

@@ -100,11 +100,9 @@ def test_every_alert_points_at_what_to_do_and_is_tested() -> None:
 
 @needs_promtool
 def test_promtool_finds_the_rules_sound_and_their_tests_pass() -> None:
-    assert promtool("check", "rules", "--lint-fatal", RULES.name) == (
-        0,
-        "Checking alerts.yml\n  SUCCESS: 10 rules found\n\n",
-    )
-    assert promtool("test", "rules", RULES_TEST.name) == (0, "Unit Testing:  alerts_test.yml\n  SUCCESS\n\n")
+    for arguments in (("check", "rules", "--lint-fatal", RULES.name), ("test", "rules", RULES_TEST.name)):
+        code, said = promtool(*arguments)
+        assert (code, said.count("SUCCESS")) == (0, 1), said
 
 
 @needs_promtool
