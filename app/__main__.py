@@ -6,6 +6,7 @@ import argparse
 import os
 import signal
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 from uvicorn.config import STARTUP_FAILURE
@@ -21,6 +22,8 @@ from app.ports import shared
 from app.settings import read_settings
 from app.supervisor import Supervisor
 from app.tabulate import Listing
+from app.tally import Tally
+from app.worker import build
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,14 +91,15 @@ def predict(options: argparse.Namespace, settings: Settings, parser: argparse.Ar
 def serve(settings: Settings) -> int:
     """Start the workers, and return once they have stopped."""
     configure_logging(settings)
+    workers = worker_count(settings)
     # uvicorn raises the signal that stopped it once more, when all is done: a clean stop is no failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     config = Config(
-        "app.main:app_from_environment",
+        partial(build, Tally.shared(workers) if workers > 1 else Tally()),
         factory=True,
         host=settings.host,
         port=settings.port,
-        workers=worker_count(settings),
+        workers=workers,
         log_config=None,
         access_log=False,  # app.tracing writes a line with the request's id
         http="app.protocol:Protocol",
@@ -107,7 +111,7 @@ def serve(settings: Settings) -> int:
         timeout_graceful_shutdown=settings.shutdown_seconds,
         timeout_worker_healthcheck=30,  # loading TensorFlow can hold the interpreter for so long
     )
-    if config.workers == 1:
+    if workers == 1:
         DrainingServer(config).run(sockets=[config.bind_socket()])
         return 0
     supervisor = Supervisor(config, sockets=[shared(config.bind_socket())])

@@ -51,7 +51,7 @@ class Admission:
         self._clock = clock
         self._max_pictures = max_pictures
         self._max_seconds = max_seconds
-        self._pictures = 0
+        self._taken_on: dict[Permit, float] = {}
         self._work = 0.0
         self._counted_until = 0.0
         self._busy_seconds = 0.0
@@ -63,7 +63,7 @@ class Admission:
         Raises:
             OverloadedError: All places are taken, or the work before it would take too long.
         """
-        if self._pictures >= self._max_pictures:
+        if len(self._taken_on) >= self._max_pictures:
             msg = f"Expected at most {self._max_pictures} pictures at a time, received one more. Try again later."
             raise OverloadedError(msg, self.retry_after_seconds)
         if self.expected_seconds > self._max_seconds:
@@ -84,16 +84,28 @@ class Admission:
             OverloadedError: As `require_place`.
         """
         self.require_place()
-        if not self._pictures:
-            self._counted_until = self._clock()
-        self._pictures += 1
+        now = self._clock()
+        if not self._taken_on:
+            self._counted_until = now
+        permit = Permit(self, work)
+        self._taken_on[permit] = now
         self._work += work
-        return Permit(self, work)
+        return permit
+
+    @property
+    def pending(self) -> int:
+        """Pictures taken on and not yet answered."""
+        return len(self._taken_on)
+
+    @property
+    def oldest(self) -> float | None:
+        """When the first of them was taken on, by the clock."""
+        return next(iter(self._taken_on.values()), None)
 
     @property
     def expected_seconds(self) -> float:
         """Seconds until what is pending is done, at the rate measured last; 0 before enough is measured."""
-        if not self._pictures or not self._finished_work or self._busy_seconds < FIRST_SECONDS:
+        if not self._taken_on or not self._finished_work or self._busy_seconds < FIRST_SECONDS:
             return 0.0
         return self._work * self._busy_seconds / self._finished_work
 
@@ -102,20 +114,20 @@ class Admission:
         """The same in whole seconds, at least one."""
         return max(1, math.ceil(self.expected_seconds))
 
-    def give_back(self, work: float, *, finished: bool) -> None:
+    def give_back(self, permit: Permit, *, finished: bool) -> None:
         """End what `permit` began.
 
         Args:
-            work: As it was taken.
+            permit: What it returned.
             finished: Whether it was done, and so says something of the rate; False where it was dropped.
         """
         now = self._clock()
-        self._pictures -= 1
-        self._work = self._work - work if self._pictures else 0.0  # so that no rounding adds up
+        del self._taken_on[permit]
+        self._work = self._work - permit.work if self._taken_on else 0.0  # so that no rounding adds up
         self._busy_seconds += now - self._counted_until
         self._counted_until = now
         if finished:
-            self._finished_work += work
+            self._finished_work += permit.work
         if self._busy_seconds > RATE_SECONDS:
             self._busy_seconds /= 2
             self._finished_work /= 2
@@ -124,16 +136,16 @@ class Admission:
 class Permit:
     """A place, for the length of a `with`."""
 
-    __slots__ = ("_admission", "_work")
+    __slots__ = ("_admission", "work")
 
     def __init__(self, admission: Admission, work: float) -> None:
         """Take where the place is given back to."""
         self._admission = admission
-        self._work = work
+        self.work = work
 
     def __enter__(self) -> None:
         """Hold it."""
 
     def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
         """Give it back."""
-        self._admission.give_back(self._work, finished=kind is not asyncio.CancelledError)
+        self._admission.give_back(self, finished=kind is not asyncio.CancelledError)

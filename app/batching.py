@@ -14,6 +14,8 @@ from app.classifier import Answers
 from app.model_card import IMAGE_SHAPE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from app.classifier import Classifier
@@ -71,8 +73,11 @@ class MicroBatcher:
     loop brings. A cheap pass runs on the loop and any other in a thread, by what the classifier says it takes.
     """
 
-    def __init__(self, classifier: Classifier, max_batch: int) -> None:
-        """Take the classifier to call and the most images of one pass."""
+    def __init__(
+        self, classifier: Classifier, max_batch: int, passed: Callable[[int], object] = lambda _: None
+    ) -> None:
+        """Take the classifier to call, the most images of one pass, and who is told after each how many it had."""
+        self._passed = passed
         self._classifier = classifier
         self._sizes = batch_sizes(max_batch)
         self._waiting: deque[Waiting] = deque()
@@ -93,6 +98,11 @@ class MicroBatcher:
             loop.call_soon(self._next)
         return await waiting.answer
 
+    @property
+    def queued(self) -> int:
+        """How many images wait for the next pass."""
+        return len(self._waiting)
+
     def close(self) -> None:
         """Let the pass that runs finish and release its thread."""
         self._thread.shutdown()
@@ -107,7 +117,7 @@ class MicroBatcher:
         images = self._padded(batch)
         if self._classifier.seconds(len(images)) < LOOP_SECONDS:
             try:
-                _answer(batch, self._run(images))
+                self._answer(batch, self._run(images))
             except Exception as error:  # noqa: BLE001  belongs to those who wait for it, who raise it
                 _fail(batch, error)
             loop.call_soon(self._next)  # not at once: what arrived meanwhile goes with what waits
@@ -119,7 +129,7 @@ class MicroBatcher:
         if error := done.exception():
             _fail(batch, error)
         else:
-            _answer(batch, done.result())
+            self._answer(batch, done.result())
         self._next()
 
     def _take(self) -> list[Waiting]:
@@ -140,12 +150,12 @@ class MicroBatcher:
         started = time.perf_counter()
         return Pass(self._classifier.classify(images), started, time.perf_counter())
 
-
-def _answer(batch: list[Waiting], done: Pass) -> None:
-    """Hand each its row."""
-    for waiting, *row in zip(batch, *done.answers, strict=False):  # rows of the padding are left over
-        if not waiting.answer.done():
-            waiting.answer.set_result(Classified(Answers(*row), done.started, done.ended, len(batch)))
+    def _answer(self, batch: list[Waiting], done: Pass) -> None:
+        """Hand each its row."""
+        self._passed(len(batch))
+        for waiting, *row in zip(batch, *done.answers, strict=False):  # rows of the padding are left over
+            if not waiting.answer.done():
+                waiting.answer.set_result(Classified(Answers(*row), done.started, done.ended, len(batch)))
 
 
 def _fail(batch: list[Waiting], error: BaseException) -> None:

@@ -11,12 +11,17 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from app.imaging.conversion import Mode
+from app.metrics import Metrics
 from app.predictor import Predictor
 from app.settings import Settings
 
 
 def _predictor(request: Request) -> Predictor:
     return cast("Predictor", request.app.state.predictor)
+
+
+def _metrics(request: Request) -> Metrics:
+    return cast("Metrics", request.app.state.metrics)
 
 
 def _settings(request: Request) -> Settings:
@@ -77,6 +82,7 @@ def _in_request(error: ValidationError, *where: str) -> RequestValidationError:
 
 
 PredictorDependency = Annotated[Predictor, Depends(_predictor)]
+MetricsDependency = Annotated[Metrics, Depends(_metrics)]
 SettingsDependency = Annotated[Settings, Depends(_settings)]
 WishesQuery = Annotated[Wishes, Query()]
 TimeoutHeader = Annotated[

@@ -17,6 +17,7 @@ from app.tracing import RequestTracing
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from app.metrics import Metrics
     from app.predictor import Predictor
     from app.settings import Settings
 
@@ -27,12 +28,12 @@ class DirectPredict:
     A test asks both ways the same and compares the answers.
     """
 
-    def __init__(self, app: ASGIApp, predictor: Predictor, settings: Settings) -> None:
-        """Take the app that answers everything else, and what FastAPI would inject."""
+    def __init__(self, app: ASGIApp, predictor: Predictor, settings: Settings, metrics: Metrics) -> None:
+        """Take the app that answers everything else, what FastAPI would inject, and what counts requests."""
         self._app = app
         self._predictor = predictor
         self._settings = settings
-        self._traced = RequestTracing(self._predict)
+        self._traced = RequestTracing(self._predict, metrics)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""

@@ -12,10 +12,9 @@ import uvicorn
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import FrameType
 
-    from starlette.types import ASGIApp
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 LOOK_SECONDS = 0.05
@@ -31,9 +30,9 @@ _CLOSE = (b"connection", b"close")
 class Config(uvicorn.Config):
     """What uvicorn is told, and how long to serve on after SIGTERM."""
 
-    def __init__(self, app: ASGIApp | str, *, drain_seconds: float, **options: Any) -> None:  # noqa: ANN401  uvicorn's own
+    def __init__(self, app: Callable[..., Any] | str, *, drain_seconds: float, **options: Any) -> None:  # noqa: ANN401  uvicorn's own
         """Take it all."""
-        super().__init__(cast("Any", app), **options)
+        super().__init__(app, **options)
         self.drain_seconds = drain_seconds
 
 

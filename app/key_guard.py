@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from app.keys import Keys
+    from app.metrics import Metrics
 
 OPEN_PATHS = ("/", "/docs", "/openapi.json")
 OPEN_FOLDERS = ("/health/", "/web/", "/static-offline-docs/")
@@ -29,11 +30,11 @@ _SCHEMES = {
 class KeyGuard:
     """Pure ASGI around the whole service; without keys there is none, and nothing to pay for."""
 
-    def __init__(self, app: ASGIApp, keys: Keys) -> None:
-        """Take what to guard."""
+    def __init__(self, app: ASGIApp, keys: Keys, metrics: Metrics) -> None:
+        """Take what to guard, who may come in, and what counts those who may not."""
         self._app = app
         self._keys = keys
-        self._refuse = RequestTracing(_refuse)
+        self._refuse = RequestTracing(_refuse, metrics)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or refuse it before its body is read."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
+from pydantic_core import to_json
 
 if TYPE_CHECKING:
-    from structlog.typing import Processor
+    from structlog.typing import EventDict, Processor
 
     from app.settings import Settings
 
@@ -23,6 +25,30 @@ class NamedLogger(structlog.WriteLogger):
         self.name = name
 
 
+def _as_json(event: dict[str, object], **options: Any) -> str:  # noqa: ANN401  structlog's, meant for `json.dumps`
+    """Write an event as `json.dumps` does, in a third of the time where nothing in it is odd."""
+    try:
+        return to_json(event).decode()
+    except ValueError:  # a lone surrogate, or no type of JSON's
+        return json.dumps(event, **options)
+
+
+def _as_line(_: object, __: str, event: EventDict) -> str:
+    """Write an event for people who read a file: without colours, which take twice as long."""
+    head = (event.pop("timestamp", ""), f"[{event.pop('level', '')}]", event.pop("event", ""))
+    exception = event.pop("exception", None)
+    line = " ".join((*map(str, head), *(f"{name}={_printable(value)}" for name, value in event.items())))
+    return f"{line}\n{exception}" if exception else line
+
+
+def _printable(value: object) -> str:
+    """Return a value so that it cannot look like another line or field."""
+    return value if isinstance(value, str) and value.isprintable() and " " not in value else repr(value)
+
+
+_WRITERS: dict[str, Processor] = {"json": structlog.processors.JSONRenderer(_as_json), "console": _as_line}
+
+
 def configure_logging(settings: Settings) -> None:
     """Send every logger of the process to standard error in the format that the settings ask for."""
     shared: list[Processor] = [
@@ -31,17 +57,15 @@ def configure_logging(settings: Settings) -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    as_json = settings.log_format == "json"
     renderer: list[Processor] = (
-        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-        if as_json
-        else [
+        [
             structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(),
                 # The default prints every local variable, pictures among them, and takes seconds.
                 exception_formatter=structlog.dev.plain_traceback,
             )
         ]
+        if settings.log_format == "console" and sys.stderr.isatty()
+        else [structlog.processors.format_exc_info, _WRITERS[settings.log_format]]
     )
     handler = logging.StreamHandler()
     handler.setFormatter(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from uvicorn.config import STARTUP_FAILURE
 
@@ -20,9 +22,11 @@ from app.errors import StartError
 from app.key_guard import KeyGuard, document
 from app.keys import read_keys
 from app.logs import configure_logging
+from app.metrics import Metrics
 from app.predictor import Predictor
 from app.routes import router
 from app.settings import read_settings
+from app.tally import Tally
 from app.tracing import HEADER, RequestTracing
 from app.uploads import BodyBudget
 
@@ -35,30 +39,34 @@ if TYPE_CHECKING:
     from app.classifier import Classifier
     from app.settings import Settings
 
+OPENAPI, WEB = "/openapi.json", "/web"
 
-def create_app(settings: Settings, classifier: Classifier) -> FastAPI:
+
+def create_app(settings: Settings, classifier: Classifier, tally: Tally | None = None) -> FastAPI:
     """Build the service around a loaded classifier.
 
     Args:
         settings: Limits and deadlines.
         classifier: What computes; loaded, so that nothing can fail once the service listens.
+        tally: Where the workers count together; None for one of its own.
 
     Raises:
         StartError: The settings do not fit the model, or there are no keys where there should be.
     """
-    predictor = Predictor(classifier, settings, cores_of_a_worker(settings))
+    paths = [*(route.path for route in router.routes if isinstance(route, APIRoute)), OPENAPI, WEB + "/"]
+    metrics = Metrics(tally or Tally(), classifier.card, settings, paths)
+    predictor = Predictor(classifier, settings, cores_of_a_worker(settings), metrics.forward_pass)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
         # TensorFlow leaves so many objects that a full collection would stop the event loop for 0.1 to 0.2 seconds.
         gc.collect()
         gc.freeze()
+        watching = asyncio.create_task(metrics.watch(predictor.load))
         app.state.ready = True
-        yield {
-            "service": app.state,
-            "settings": settings,
-        }  # for `app.drain`, which ends readiness first, and `app.protocol`
+        yield {"service": app.state, "settings": settings, "metrics": metrics}  # for `app.drain` and `app.protocol`
         app.state.ready = False
+        watching.cancel()
         predictor.close()
 
     app = FastAPIOffline(
@@ -66,6 +74,7 @@ def create_app(settings: Settings, classifier: Classifier) -> FastAPI:
         version=__version__,
         description="Send a picture of a garment; get its class with ten probabilities. [Try it on a page](.), or see "
         "[how far to trust it](model).",
+        openapi_url=OPENAPI,
         docs_url=None,  # `app.routes` has its own, and takes what it needs from here
         redoc_url=None,
         telemetry={"tracing": False, "metrics": False, "logs": False},  # FastAPI's looks for providers at each request
@@ -74,25 +83,28 @@ def create_app(settings: Settings, classifier: Classifier) -> FastAPI:
     app.state.settings = settings
     app.state.predictor = predictor
     app.state.body_budget = BodyBudget(settings.max_pending_bytes)
+    app.state.metrics = metrics
     app.state.ready = False
     app.include_router(router)
-    app.mount("/web", pages.WebFiles(directory=pages.WEB))
-    app.add_middleware(RequestTracing)
+    app.mount(WEB, pages.WebFiles(directory=pages.WEB))
+    app.add_middleware(RequestTracing, metrics=metrics)
     problems.install(app)
-    app.middleware_stack = _guarded(DirectPredict(app.build_middleware_stack(), predictor, settings), settings)
+    app.middleware_stack = _guarded(
+        DirectPredict(app.build_middleware_stack(), predictor, settings, metrics), settings, metrics
+    )
     if settings.api_keys_file:
         document(app)
     return app
 
 
-def _guarded(app: ASGIApp, settings: Settings) -> ASGIApp:
+def _guarded(app: ASGIApp, settings: Settings, metrics: Metrics) -> ASGIApp:
     """Put around an app what the settings ask for: keys, and before these the leave for pages of other sites to call.
 
     Raises:
         StartError: There are no keys where there should be.
     """
     if settings.api_keys_file:
-        app = KeyGuard(app, read_keys(settings.api_keys_file))
+        app = KeyGuard(app, read_keys(settings.api_keys_file), metrics)
     if settings.cors_origins:
         app = CORSMiddleware(
             app,
@@ -104,8 +116,8 @@ def _guarded(app: ASGIApp, settings: Settings) -> ASGIApp:
     return app
 
 
-def app_from_environment() -> FastAPI:
-    """Build the service as the environment describes it; uvicorn calls this in each worker.
+def app_from_environment(tally: Tally | None = None) -> FastAPI:
+    """Build the service as the environment describes it, in each worker, which count together.
 
     Raises:
         SystemExit: It cannot start; the reason stands in one line on standard error, and uvicorn stops all workers.
@@ -118,7 +130,7 @@ def app_from_environment() -> FastAPI:
             batch_sizes(settings.max_forward_images),
             settings.threads or cores_of_a_worker(settings),
         )
-        return create_app(settings, classifier)
+        return create_app(settings, classifier, tally)
     except StartError as error:
         print(f"fashion-mnist-service: {error}", file=sys.stderr)
         sys.exit(STARTUP_FAILURE)

@@ -9,7 +9,7 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from PIL import Image
 
@@ -25,7 +25,7 @@ from app.schemas import ClassName
 from app.stages import Stages
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
 
     import numpy as np
     from numpy.typing import NDArray
@@ -37,6 +37,20 @@ if TYPE_CHECKING:
 
 
 _NATIVE_PNG = {"format": "PNG", "width": IMAGE_SHAPE[1], "height": IMAGE_SHAPE[0]}
+
+
+class Load(NamedTuple):
+    """What waits.
+
+    Attributes:
+        pending: Pictures taken on and not yet answered.
+        oldest: When the first of them was taken on, by `time.monotonic`; None where there is none.
+        queued: Those ready for the model that wait for the next forward pass.
+    """
+
+    pending: int
+    oldest: float | None
+    queued: int
 
 
 @dataclass(slots=True)
@@ -55,13 +69,19 @@ class Prepared:
 class Predictor:
     """The one way from bytes to an answer."""
 
-    def __init__(self, classifier: Classifier, settings: Settings, cores: int) -> None:
-        """Take what computes, what limits, and how many pictures may be decoded at a time.
+    def __init__(
+        self,
+        classifier: Classifier,
+        settings: Settings,
+        cores: int,
+        passed: Callable[[int], object] = lambda _: None,
+    ) -> None:
+        """Take what computes, what limits, how many pictures may be decoded at a time, and who hears of each pass.
 
         Raises:
             StartError: The model was not fitted for the coverage that the settings ask for.
         """
-        self._batcher = MicroBatcher(classifier, settings.max_forward_images)
+        self._batcher = MicroBatcher(classifier, settings.max_forward_images, passed)
         self._settings = settings
         self._admission = Admission(settings.max_pending_images, settings.max_queue_seconds)
         self._pacing = Pacing()
@@ -123,6 +143,10 @@ class Predictor:
                         self._pacing.refuse(asker, error.retry_after_seconds)
                     raise
             await asyncio.sleep(wait)
+
+    def load(self) -> Load:
+        """What waits now."""
+        return Load(self._admission.pending, self._admission.oldest, self._batcher.queued)
 
     def close(self) -> None:
         """Release the threads."""

@@ -12,12 +12,14 @@ from starlette.responses import Response
 
 from app.errors import InvalidRequestError, RetryableError, ServiceError, UnauthorizedError
 from app.schemas import Problem
+from app.trace import TRACE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from fastapi import FastAPI
     from starlette.requests import Request
+    from starlette.types import Receive, Scope, Send
 
 MEDIA_TYPE = "application/problem+json"
 NOT_STORED = (b"cache-control", b"no-store")
@@ -29,11 +31,20 @@ def problem_of(error: ServiceError) -> Problem:
     return _problem(error.status, error.code, error.title, error.detail)
 
 
-def problem_response(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
-    """Return a problem as an HTTP response."""
-    response = Response(problem.model_dump_json(), problem.status, headers, MEDIA_TYPE)
-    response.raw_headers.append(NOT_STORED)
-    return response
+class ProblemResponse(Response):
+    """A problem as an HTTP response, which notes its code in the trace of the request."""
+
+    def __init__(self, problem: Problem, headers: Mapping[str, str] | None = None) -> None:
+        """Take the problem, and headers to send with it."""
+        super().__init__(problem.model_dump_json(), problem.status, headers, MEDIA_TYPE)
+        self.raw_headers.append(NOT_STORED)
+        self._code = problem.code
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        if TRACE in scope:
+            scope[TRACE].problems.append(self._code)
+        await super().__call__(scope, receive, send)
 
 
 def refusal(error: ServiceError) -> Response:
@@ -43,7 +54,7 @@ def refusal(error: ServiceError) -> Response:
         headers = {"Retry-After": str(error.retry_after_seconds)}
     elif isinstance(error, UnauthorizedError):
         headers = {"WWW-Authenticate": 'Bearer realm="fashion-mnist"'}
-    return problem_response(problem_of(error), headers)
+    return ProblemResponse(problem_of(error), headers)
 
 
 def internal_problem() -> Problem:
@@ -103,7 +114,7 @@ async def _http_error(request: Request, error: HTTPException) -> Response:
     status = HTTPStatus(error.status_code)
     code = status.phrase.lower().replace(" ", "_")
     msg = f"Expected a call listed at /docs, received {request.method} {request.url.path}."
-    return problem_response(_problem(status, code, status.phrase, msg), error.headers)
+    return ProblemResponse(_problem(status, code, status.phrase, msg), error.headers)
 
 
 async def _disconnected(_: Request, __: Exception) -> Response:

@@ -6,10 +6,11 @@ import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
+from fastapi.responses import PlainTextResponse
 from pydantic_core import to_json
 
 from app import __version__, pages
-from app.dependencies import PredictorDependency, SettingsDependency, TimeoutHeader, WishesQuery
+from app.dependencies import MetricsDependency, PredictorDependency, SettingsDependency, TimeoutHeader, WishesQuery
 from app.errors import (
     HeaderTooLargeError,
     ImageTooLargeError,
@@ -26,6 +27,7 @@ from app.errors import (
 )
 from app.forms import MULTIPART, Upload
 from app.imaging.decode import FORMATS, RAW_MEDIA_TYPE
+from app.metrics import MEDIA_TYPE as METRICS_MEDIA_TYPE
 from app.model_page import model_page
 from app.patience import NEVER, Deadline, Patience
 from app.problems import NOT_STORED, documented, problem_of, refusal
@@ -39,6 +41,7 @@ from app.schemas import (
     Prediction,
 )
 from app.stages import Stages
+from app.trace import TRACE, Trace
 from app.uploads import FILE_FIELD, FILES_FIELD, Held, read_upload, read_uploads, require_size
 
 router = APIRouter()
@@ -108,7 +111,8 @@ async def predict(
     The bytes decide the format, not the name or the type they are sent with. 784 bytes sent as
     `application/octet-stream` are taken for a 28x28 grey image, row by row.
     """
-    stages = Stages()
+    trace: Trace = request.scope[TRACE]
+    trace.stages.append(stages := Stages())
     held = Held(request.app.state.body_budget)
     try:
         with Patience(Deadline.after(settings.request_timeout_seconds, timeout_seconds)) as patience:
@@ -119,6 +123,7 @@ async def predict(
             answer = await predictor.predict(
                 upload.data, upload.media_type, wishes.conversion, preview=wishes.preview, stages=stages
             )
+        trace.answers.append(answer)
         response = Response(to_json(answer), media_type="application/json")
         response.raw_headers.append(NOT_STORED)
         stages.end("serialise")
@@ -150,17 +155,21 @@ async def predict_batch(  # noqa: PLR0913, PLR0917  what FastAPI injects
 
     So does too little time or too much work: what is not done by then, or finds no place, gets its problem.
     """
+    trace: Trace = request.scope[TRACE]
     deadline = Deadline.after(settings.request_timeout_seconds, timeout_seconds)
 
     async def item(upload: Upload) -> BatchItem:
+        trace.stages.append(stages := Stages())
         try:
             require_size(upload, settings.max_body_bytes)
             with Patience(deadline):
                 answer = await predictor.predict(
-                    upload.data, upload.media_type, wishes.conversion, preview=wishes.preview
+                    upload.data, upload.media_type, wishes.conversion, preview=wishes.preview, stages=stages
                 )
         except ServiceError as error:
+            trace.problems.append(error.code)
             return BatchItem(filename=upload.filename, problem=problem_of(error))
+        trace.answers.append(answer)
         return BatchItem(filename=upload.filename, result=Prediction.model_validate(answer))
 
     response.raw_headers.append(NOT_STORED)
@@ -233,3 +242,15 @@ async def ready(request: Request) -> Health:
         msg = "Expected a service with a loaded model, received one that starts or stops. Try again later."
         raise NotReadyError(msg, 1)
     return Health(status="ready")
+
+
+@router.get(
+    "/metrics",
+    summary="Metrics of all workers",
+    tags=["health"],
+    response_class=PlainTextResponse,
+    responses={200: {"description": "In the text format of Prometheus."}},
+)
+async def metrics(metrics: MetricsDependency) -> Response:
+    """Answer with what Prometheus collects: what all workers did since the start, and what each has in hand now."""
+    return Response(metrics.exposition(), media_type=METRICS_MEDIA_TYPE)

@@ -1,4 +1,4 @@
-"""Times the stages of an answer, for its `Server-Timing` header."""
+"""Times the stages of an answer, for its `Server-Timing` header, its log line and the metrics."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ class Stages:
     """A stopwatch: every moment since it was made belongs to one stage.
 
     `queue` is all that a picture waits for: a thread to be decoded in, its batch, its turn on the event loop.
+
+    Attributes:
+        seconds: How long each stage that was reached took.
+        images: How many pictures shared the forward pass; 0 where there was none.
     """
 
-    __slots__ = ("_images", "_last", "_seconds")
+    __slots__ = ("_last", "images", "seconds")
 
     def __init__(self) -> None:
         """Start the first stage."""
-        self._seconds: dict[Stage, float] = {}
-        self._images = 0
+        self.seconds: dict[Stage, float] = {}
+        self.images = 0
         self._last = time.perf_counter()
 
     def end(self, stage: Stage, at: float | None = None) -> None:
@@ -31,7 +35,7 @@ class Stages:
             at: When it ended, by `time.perf_counter`; None for now.
         """
         now = time.perf_counter() if at is None else at
-        self._seconds[stage] = self._seconds.get(stage, 0.0) + now - self._last
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
         self._last = now
 
     def end_pass(self, started: float, ended: float, images: int) -> None:
@@ -39,7 +43,7 @@ class Stages:
         self.end("queue", started)
         self.end("infer", ended)
         self.end("queue")
-        self._images = images
+        self.images = images
 
     def header(self) -> str:
         """Return the value of the header: what ran, in milliseconds.
@@ -47,9 +51,9 @@ class Stages:
         Source:
             W3C Server Timing, section 3.
         """
-        batch = f';desc="batch of {self._images}"' if self._images else ""
+        batch = f';desc="batch of {self.images}"' if self.images else ""
         return ", ".join(
-            f"{stage};dur={1000 * self._seconds[stage]:.3f}{batch if stage == 'queue' else ''}"
+            f"{stage};dur={1000 * self.seconds[stage]:.3f}{batch if stage == 'queue' else ''}"
             for stage in STAGES
-            if stage in self._seconds
+            if stage in self.seconds
         )

@@ -1,4 +1,4 @@
-"""Gives each request an id, a log line, and an answer when the code fails."""
+"""Gives each request an id, a trace, a log line, and an answer when the code fails."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from uuid import uuid4
 
 import structlog
 
-from app.problems import internal_problem, problem_response
+from app.problems import ProblemResponse, internal_problem
+from app.trace import TRACE, Trace
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from app.metrics import Metrics
+
 HEADER = b"x-request-id"
-PROBES = "/health/"
+PROBES = ("/health/", "/metrics")
 ACCEPTED_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 """An id that a client may choose; anything else could forge log lines or headers, and is replaced."""
 
@@ -25,9 +28,10 @@ logger = structlog.get_logger(__name__)
 class RequestTracing:
     """Pure ASGI: Starlette's BaseHTTPMiddleware would halve the throughput."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        """Take the app to wrap."""
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        """Take the app to wrap, and what counts requests."""
         self.app = app
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -35,6 +39,7 @@ class RequestTracing:
             await self.app(scope, receive, send)
             return
         request_id = _request_id(scope)
+        trace = scope[TRACE] = Trace()
         status = 0
         started = time.perf_counter()
 
@@ -53,8 +58,10 @@ class RequestTracing:
             logger.exception("request failed", path=scope["path"])
             if status:  # an answer has begun: uvicorn cuts the connection
                 raise
-            await problem_response(internal_problem())(scope, receive, send_with_id)
+            await ProblemResponse(internal_problem())(scope, receive, send_with_id)
         finally:
+            seconds = time.perf_counter() - started
+            self._metrics.request(scope["method"], scope["path"], status, seconds, trace)
             # Probes come every few seconds and would bury the rest.
             log = logger.debug if scope["path"].startswith(PROBES) else logger.info
             log(
@@ -62,7 +69,8 @@ class RequestTracing:
                 method=scope["method"],
                 path=scope["path"],
                 status=status,
-                milliseconds=round(1000 * (time.perf_counter() - started), 2),
+                milliseconds=round(1000 * seconds, 2),
+                **trace.facts(),
             )
 
 

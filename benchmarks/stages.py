@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import io
+import os
 import time
 import timeit
+from contextlib import redirect_stderr
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import structlog
 from PIL import Image
 from pydantic_core import to_json
 
@@ -21,9 +24,14 @@ from app.forms import MULTIPART, Form, Upload
 from app.imaging.conversion import Mode, convert
 from app.imaging.decode import decode
 from app.imaging.native import read_native
+from app.logs import configure_logging
+from app.metrics import Metrics
 from app.model_card import IMAGE_SHAPE
 from app.predictor import Predictor
 from app.settings import Settings
+from app.stages import STAGES, Stages
+from app.tally import Tally
+from app.trace import Trace
 from benchmarks.photos import table
 from training.machine import machine
 
@@ -92,6 +100,7 @@ def stages(classifier: Classifier, sizes: Sequence[int]) -> Iterator[tuple[str, 
     for size in sizes:
         yield f"infer {size}", partial(classifier.classify, batch[:size])
     yield "serialise", lambda: to_json(answer)
+    yield from _records(classifier, answer)
     yield (
         f"answer {most}, all but HTTP, without the model",
         lambda: asyncio.run(_predict(idle_predictor, picture, most)),
@@ -104,6 +113,27 @@ def measure(stage: Callable[[], object], rounds: int) -> float:
     calls = max(1, round(SECONDS / max(timeit.timeit(stage, timer=time.process_time, number=1), 1e-6)))
     times = timeit.repeat(stage, timer=time.process_time, number=calls, repeat=rounds)
     return 1e6 / calls * float(np.median(times))
+
+
+def _records(classifier: Classifier, answer: dict[str, Any]) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Yield what it takes to count a request, to log it, and to show the metrics."""
+    stopwatch = Stages()
+    for stage in STAGES:
+        stopwatch.end(stage)
+    trace = Trace([stopwatch], [answer])
+    metrics = Metrics(Tally(), classifier.card, Settings(), ["/predict"])
+    yield "count", lambda: metrics.request("POST", "/predict", 200, 0.01, trace)
+    line = {"method": "POST", "path": "/predict", "status": 200, "milliseconds": 12.34}
+    for log_format in ("json", "console"):
+        with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):
+            configure_logging(Settings.model_validate({"log_format": log_format}))
+            logger = structlog.get_logger("app.tracing").bind(request_id="0" * 32)
+            yield f"log as {log_format}", partial(_log, logger, line, trace)
+    yield "show the metrics", metrics.exposition
+
+
+def _log(logger: structlog.BoundLogger, line: dict[str, object], trace: Trace) -> None:
+    logger.info("request", **line, **trace.facts())
 
 
 def _form(picture: bytes) -> bytes:

@@ -31,7 +31,7 @@ with suppress(OSError, AttributeError):  # a Pillow whose libtiff cannot be reac
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 """What is accepted, by Pillow's names; of animations and multi-page files the first frame counts."""
 
-RAW_MEDIA_TYPE = "application/octet-stream"
+RAW_FORMAT, RAW_MEDIA_TYPE = "RAW", "application/octet-stream"
 RAW_HEIGHT, RAW_WIDTH = IMAGE_SHAPE
 RAW_BYTES = RAW_HEIGHT * RAW_WIDTH
 """A body of this many bytes without an image's signature, sent as octet-stream, is 28x28 grey pixels, row by row."""
@@ -161,7 +161,7 @@ def decode(data: bytes, media_type: str, max_image_pixels: int) -> Decoded:
     kind = _accepted_format(data)
     if kind is None and len(data) == RAW_BYTES and media_type == RAW_MEDIA_TYPE:
         pixels = Image.frombytes("L", (RAW_WIDTH, RAW_HEIGHT), data)
-        return Decoded(pixels, "RAW", RAW_WIDTH, RAW_HEIGHT, reduction=1, steps=())
+        return Decoded(pixels, RAW_FORMAT, RAW_WIDTH, RAW_HEIGHT, reduction=1, steps=())
     if kind is None:
         raise UnsupportedMediaTypeError(_explain(data))
     try:

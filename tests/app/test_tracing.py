@@ -6,12 +6,15 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 
 from app.logs import configure_logging
+from app.metrics import Metrics
 from app.settings import Settings
+from app.tally import Tally
 from app.tracing import RequestTracing
 from tests.conftest import encoded
-from tests.fakes import FirstPixelClassifier, tagged_image
+from tests.fakes import FirstPixelClassifier, make_card, tagged_image
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,8 +48,36 @@ def test_a_request_is_one_line_of_json_with_its_id_and_never_the_picture(
     assert line["milliseconds"] > 0
     assert line.keys() == {
         *("event", "level", "logger", "timestamp"),
-        *("method", "path", "status", "milliseconds", "request_id"),
+        *("method", "path", "status", "milliseconds", "request_id", "stages", "batch"),
     }
+    assert line["stages"].keys() == {"receive", "decode", "convert", "queue", "infer", "serialise"}
+    assert sum(line["stages"].values()) <= line["milliseconds"] + 0.01
+    assert line["batch"] == 1
+
+
+@pytest.mark.usefixtures("restored_logging")
+def test_the_line_of_a_batch_says_what_was_refused_and_how_long_its_slowest_pictures_took(
+    client: TestClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging(Settings(log_format="json"))
+    files = [("files", (name, data)) for name, data in (("a.png", encoded(tagged_image(9))), ("b.png", b"no"))]
+    client.post("/predict/batch", files=files)
+    written = capsys.readouterr().err
+    (line,) = (line for line in map(json.loads, written.splitlines()) if line["event"] == "request")
+    assert (line["pictures"], line["batch"], line["problem"]) == (2, 1, "unsupported_media_type")
+    assert line["stages"]["infer"] > 0
+    assert ".png" not in written
+
+
+@pytest.mark.usefixtures("restored_logging")
+def test_what_is_logged_cannot_look_like_another_line_or_field(capsys: pytest.CaptureFixture[str]) -> None:
+    forged = "/a\nforged status=200"
+    for log_format in ("console", "json"):
+        configure_logging(Settings(log_format=log_format))
+        structlog.get_logger("app").info("request", path=forged, odd="\ud800", status=404)
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "404" in line
+        assert forged not in line
 
 
 @pytest.mark.usefixtures("restored_logging")
@@ -89,8 +120,10 @@ def test_probes_are_logged_only_when_everything_is(client: TestClient, capsys: p
     for level in ("info", "debug"):
         configure_logging(Settings(log_format="json", log_level=level))
         client.get("/health/live")
-        lines.append(capsys.readouterr().err.count('"path": "/health/live"'))
-    assert lines == [0, 1]
+        client.get("/metrics")
+        written = map(json.loads, capsys.readouterr().err.splitlines())
+        lines.append([line["path"] for line in written if line["event"] == "request"])
+    assert lines == [[], ["/health/live", "/metrics"]]
 
 
 def test_a_failure_after_the_answer_began_is_left_to_the_server() -> None:
@@ -107,9 +140,10 @@ def test_a_failure_after_the_answer_began_is_left_to_the_server() -> None:
     async def receive() -> Message:
         return {"type": "http.request"}
 
+    metrics = Metrics(Tally(), make_card(), Settings(), ["/"])
     scope: dict[str, Any] = {"type": "http", "method": "GET", "path": "/", "headers": []}
     with pytest.raises(RuntimeError, match="late"):
-        asyncio.run(RequestTracing(fails_late)(scope, receive, send))
+        asyncio.run(RequestTracing(fails_late, metrics)(scope, receive, send))
     assert [message["type"] for message in sent] == ["http.response.start"]
 
 

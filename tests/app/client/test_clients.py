@@ -39,7 +39,7 @@ from app.client import (
 )
 from app.imaging.conversion import Mode
 from app.main import create_app
-from app.problems import problem_of, problem_response
+from app.problems import ProblemResponse, problem_of
 from app.schemas import Limits
 from app.settings import Settings, read_settings
 from tests.conftest import encoded, listening
@@ -61,7 +61,7 @@ ONE_A_BATCH = JSONResponse({"limits": LIMITS | {"max_batch_files": 1}})
 
 def refusal(retry_after: str | None = "0", error: ServiceError | None = None) -> Response:
     problem = problem_of(error or OverloadedError("Too much waits. Try again.", 1))
-    return problem_response(problem, {} if retry_after is None else {"Retry-After": retry_after})
+    return ProblemResponse(problem, {} if retry_after is None else {"Retry-After": retry_after})
 
 
 def items(*errors: ServiceError) -> Response:

@@ -1,0 +1,48 @@
+"""What a request leaves for its log line and the metrics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from app.stages import STAGES
+
+if TYPE_CHECKING:
+    from app.stages import Stages
+
+TRACE = "trace"
+"""Where in the ASGI scope of a request its trace is."""
+
+
+@dataclass(slots=True)
+class Trace:
+    """Filled on the way, read once the answer is sent.
+
+    Attributes:
+        stages: The stopwatch of each picture.
+        answers: Of each picture that was answered, what `Predictor.predict` returned.
+        problems: The code of each problem that was answered with, those inside a batch included.
+    """
+
+    stages: list[Stages] = field(default_factory=list)
+    answers: list[dict[str, Any]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what belongs into the log line; of many pictures the longest time for each stage."""
+        facts: dict[str, Any] = {}
+        if self.stages:
+            timed = [stages.seconds for stages in self.stages]
+            longest = (
+                timed[0]
+                if len(timed) == 1
+                else {stage: max(seconds.get(stage, 0.0) for seconds in timed) for stage in STAGES}
+            )
+            facts["stages"] = {stage: round(1000 * seconds, 3) for stage, seconds in longest.items()}
+            if batch := max(stages.images for stages in self.stages):
+                facts["batch"] = batch
+            if len(timed) > 1:
+                facts["pictures"] = len(timed)
+        if self.problems:
+            facts["problem"] = ", ".join(sorted(set(self.problems)))
+        return facts

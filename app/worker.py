@@ -1,0 +1,17 @@
+"""What a worker process runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from app.tally import Tally
+
+
+def build(tally: Tally) -> FastAPI:
+    """Build the service in this process, which counts together with the others."""
+    from app.main import app_from_environment  # noqa: PLC0415  what starts workers loads no TensorFlow
+
+    return app_from_environment(tally)

@@ -1,0 +1,68 @@
+"""`python -m benchmarks.probes`: how fast are health and metrics answered while a service is loaded? Needs wrk."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from contextlib import closing
+from http import HTTPStatus
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from benchmarks.photos import table
+from benchmarks.serving import load
+
+PATHS = ("/health/live", "/health/ready", "/metrics")
+PAUSE_SECONDS = 0.02
+
+
+def main() -> None:
+    """Load the service with a small picture and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.probes", description=__doc__)
+    parser.add_argument("--url", default="http://127.0.0.1:8000", help="a service that runs")
+    parser.add_argument("--seconds", type=float, default=10, help="how long to load it (default: 10)")
+    parser.add_argument("--connections", type=int, default=64, metavar="N", help="that ask (default: 64)")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        bodies = load.Bodies(Path(folder) / "bodies", [Path("docs/boot.png").read_bytes()], "application/octet-stream")
+        wrk = load.start(f"{given.url}/predict", bodies, given.connections, given.seconds)
+        times = ask(given.url, time.monotonic() + given.seconds - 1)
+        outcome = load.finish(wrk)
+    print(f"beside {outcome.rate:,.0f} predictions a second over {given.connections} connections\n")
+    rows = [
+        (path, f"{len(of)}", *(f"{1000 * np.quantile(of, share):.1f}" for share in (0.5, 0.99, 1)))
+        for path, of in times.items()
+    ]
+    print(table(("path", "n", "p50 ms", "p99 ms", "slowest ms"), rows))
+
+
+def ask(url: str, until: float) -> dict[str, list[float]]:
+    """Ask for each path in turn until a moment of `time.monotonic`; return the seconds that each answer took.
+
+    Each on a connection of its own, so that every worker is asked.
+
+    Raises:
+        LoadError: An answer is not 200.
+    """
+    times: dict[str, list[float]] = {path: [] for path in PATHS}
+    while time.monotonic() < until:
+        for path, of in times.items():
+            started = time.perf_counter()
+            with closing(HTTPConnection(urlsplit(url).netloc, timeout=load.TIMEOUT_SECONDS)) as connection:
+                connection.request("GET", path)
+                response = connection.getresponse()
+                response.read()
+            of.append(time.perf_counter() - started)
+            if response.status != HTTPStatus.OK:
+                msg = f"{path}: expected 200, received {response.status}"
+                raise load.LoadError(msg)
+            time.sleep(PAUSE_SECONDS)
+    return times
+
+
+if __name__ == "__main__":
+    main()

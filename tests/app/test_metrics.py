@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx2
+import pytest
+from fastapi.testclient import TestClient
+from prometheus_client.parser import text_string_to_metric_families
+
+from app.main import create_app
+from app.metrics import Metrics
+from app.settings import Settings
+from app.tally import CELLS, Tally
+from tests.app.test_main import START_SECONDS, service
+from tests.conftest import encoded
+from tests.fakes import FirstPixelClassifier, make_card, tagged_image
+from training.data import LABELS
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from training.data import Data
+
+BOOT = encoded(tagged_image(9))
+STRANGE = encoded(tagged_image(2, familiarity_percent=1))
+
+GAUGES = ("fashion_pending_images", "fashion_worker_heartbeat_age_seconds", "process_resident_memory_bytes")
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def samples(text: str) -> Samples:
+    """Read an exposition with the parser of `prometheus_client`."""
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def read(client: TestClient) -> Samples:
+    response = client.get("/metrics")
+    assert response.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    return samples(response.text)
+
+
+def of(found: Samples, name: str, /, **labels: str) -> float:
+    """Sum the series of a name that have the labels."""
+    return sum(value for (one, values), value in found.items() if one == name and labels.items() <= set(values))
+
+
+def requests(found: Samples) -> dict[tuple[str, ...], float]:
+    """Return the requests counted, by method, handler and code."""
+    ours = ((dict(labels), count) for (name, labels), count in found.items() if name == "http_requests_total")
+    return {(labels["method"], labels["handler"], labels["code"]): count for labels, count in ours}
+
+
+def test_after_known_requests_every_count_is_exact(client: TestClient) -> None:
+    for picture in (BOOT, BOOT, STRANGE):
+        client.post("/predict", content=picture)
+    client.post("/predict", content=encoded(tagged_image(9), "BMP"), params={"conversion": "none"})
+    client.post("/predict", content=b"no picture")
+    client.post("/predict?conversion=magic", content=BOOT)
+    client.post("/predict/batch", files=[("files", BOOT), ("files", b"no picture"), ("files", b"")])
+    client.get("/classes")
+    client.get("/nowhere/at/all")
+    client.get("/web/answer.js")
+    client.put("/predict")
+    client.request("BREW", "/predict")
+    found = read(client)
+
+    assert requests(found) == {
+        ("POST", "/predict", "200"): 4,
+        ("POST", "/predict", "415"): 1,
+        ("POST", "/predict", "422"): 1,
+        ("POST", "/predict/batch", "200"): 1,
+        ("GET", "/classes", "200"): 1,
+        ("GET", "other", "404"): 1,
+        ("GET", "/web/", "200"): 1,
+        ("other", "/predict", "405"): 2,
+    }
+    assert of(found, "http_request_duration_seconds_count", handler="/predict") == 8
+    reasons = {"unsupported_media_type": 2, "invalid_image": 1, "invalid_request": 1, "not_found": 1}
+    for reason, count in (reasons | {"method_not_allowed": 2, "internal": 0, "overloaded": 0}).items():
+        assert of(found, "fashion_refusals_total", reason=reason) == count, reason
+    assert of(found, "fashion_refusals_total") == 7
+    assert of(found, "fashion_predictions_total", label="Ankle boot", familiar="true") == 4
+    assert of(found, "fashion_predictions_total", label="Pullover", familiar="false") == 1
+    assert {dict(labels)["label"] for name, labels in found if name == "fashion_predictions_total"} == set(LABELS)
+    assert of(found, "fashion_familiarity_ratio_count") == 5
+    assert of(found, "fashion_familiarity_ratio_sum") == pytest.approx(4 * 0.5 + 0.01)
+    assert of(found, "fashion_familiarity_ratio_bucket", le="0.05") == 1
+    assert of(found, "fashion_images_total", format="PNG", conversion="native") == 4
+    assert of(found, "fashion_images_total", format="BMP", conversion="none") == 1
+    # The picture with a refused query gets no stopwatch; of the batch no picture is received or written by itself.
+    for stage, count in {"receive": 5, "decode": 5, "infer": 5, "serialise": 4}.items():
+        assert of(found, "fashion_stage_duration_seconds_count", stage=stage) == count, stage
+    assert of(found, "fashion_batch_images_count") == 5
+    assert of(found, "fashion_batch_images_sum") == 5
+    assert of(found, "fashion_workers") == of(found, "fashion_worker_starts_total") == 1
+    assert of(found, "fashion_model_info", name="fake", version="7") == 1
+
+
+def test_a_bucket_holds_what_is_at_most_its_bound_and_a_sum_is_a_sum() -> None:
+    metrics = Metrics(Tally(), make_card(), Settings(), [])
+    for images in (1, 2, 3, 32, 1000):
+        metrics.forward_pass(images)
+    found = samples(metrics.exposition().decode())
+    for bound, count in {"1.0": 1, "2.0": 2, "4.0": 3, "128.0": 4, "+Inf": 5}.items():
+        assert of(found, "fashion_batch_images_bucket", le=bound) == count, bound
+    assert of(found, "fashion_batch_images_sum") == 1038
+
+
+def test_a_failure_of_ours_and_a_client_that_hangs_up_are_counted_as_such(classifier: FirstPixelClassifier) -> None:
+    def fail(_: NDArray[np.uint8]) -> None:
+        raise RuntimeError
+
+    classifier.before = fail
+    with TestClient(create_app(Settings(), classifier)) as client:
+        assert client.post("/predict", content=BOOT).status_code == 500
+        found = read(client)
+    assert of(found, "fashion_refusals_total", reason="internal") == 1
+    assert of(found, "http_requests_total", code="500") == 1
+    assert of(found, "fashion_predictions_total") == 0
+
+
+def test_while_pictures_wait_the_gauges_say_how_many_and_how_long() -> None:
+    let_go = threading.Event()
+    with TestClient(create_app(Settings(max_pending_images=3), FirstPixelClassifier(lambda _: hold(let_go)))) as client:
+        waiting = [threading.Thread(target=client.post, args=("/predict",), kwargs={"content": BOOT}) for _ in range(3)]
+        for one in waiting:
+            one.start()
+            time.sleep(0.2)
+        assert client.post("/predict", content=BOOT).status_code == 503
+        found = read(client)
+        let_go.set()
+        for one in waiting:
+            one.join()
+        after = read(client)
+    assert of(found, "fashion_pending_images", worker="0") == of(found, "fashion_pending_images_limit") == 3
+    assert of(found, "fashion_queue_images", worker="0") == 2
+    assert 0.6 <= of(found, "fashion_pending_oldest_seconds") < 60
+    assert of(found, "fashion_refusals_total", reason="overloaded") == 1
+    assert of(after, "fashion_pending_images") == of(after, "fashion_pending_oldest_seconds") == 0
+
+
+def hold(until: threading.Event) -> None:
+    assert until.wait(60)
+
+
+def test_process_metrics_are_those_of_this_process(client: TestClient) -> None:
+    found = read(client)
+    assert 10e6 < of(found, "process_resident_memory_bytes", worker="0") < 10e9
+    assert of(found, "process_cpu_seconds_total", worker="0") > 0
+    assert of(found, "process_open_fds", worker="0") > 3
+    assert abs(time.time() - of(found, "process_start_time_seconds", worker="0")) < 3600
+
+
+def test_no_client_can_make_new_series(client: TestClient) -> None:
+    for number in range(50):
+        client.get(f"/{number}")
+        client.get(f"/predict/{number}")
+        client.request(f"M{number}", "/predict")
+    assert requests(read(client)) == {("GET", "other", "404"): 100, ("other", "/predict", "405"): 50}
+
+
+def test_all_metrics_fit_into_a_row() -> None:
+    Metrics(Tally(), make_card(), Settings(), [f"/path/{number}" for number in range(16)])
+    with pytest.raises(ValueError, match=f"expected at most {CELLS} cells"):
+        Metrics(Tally(), make_card(), Settings(), [f"/path/{number}" for number in range(100)])
+
+
+def test_two_workers_count_together_and_what_a_killed_one_counted_stays(data: Data) -> None:
+    picture = encoded(data.test.images[0])
+    with service(WORKERS=2, LOG_LEVEL="warning") as (supervisor, url):
+        scrape_until(url, lambda found: of(found, "fashion_workers") == 2)
+        for _ in range(40):
+            assert httpx2.post(f"{url}/predict", content=picture).status_code == httpx2.codes.OK
+        found = scrape(url)
+        assert of(found, "http_requests_total", handler="/predict", code="200") == 40
+        assert of(found, "fashion_predictions_total") == of(found, "fashion_batch_images_sum") == 40
+        assert [workers_with(found, name) for name in GAUGES] == [{"0", "1"}] * len(GAUGES)
+
+        first, second = workers_of(supervisor)
+        os.kill(first, signal.SIGKILL)
+        found = scrape_until(url, lambda found: of(found, "fashion_workers") == 1)
+        assert [len(workers_with(found, name)) for name in GAUGES] == [1] * len(GAUGES)
+        assert of(found, "http_requests_total", handler="/predict", code="200") == 40
+
+        found = scrape_until(url, lambda found: of(found, "fashion_workers") == 2)
+        assert of(found, "fashion_worker_starts_total") == 3
+        assert httpx2.post(f"{url}/predict", content=picture).status_code == httpx2.codes.OK
+        assert of(scrape(url), "http_requests_total", handler="/predict", code="200") == 41
+
+        os.kill(second, signal.SIGSTOP)
+        try:  # the other tells on it
+            scrape_until(url, lambda found: of(found, "fashion_worker_heartbeat_age_seconds") > 1)
+        finally:
+            os.kill(second, signal.SIGCONT)
+
+
+def workers_of(supervisor: subprocess.Popen[str]) -> list[int]:
+    """Return the processes that serve, in the order in which they were started."""
+    children = Path(f"/proc/{supervisor.pid}/task/{supervisor.pid}/children").read_text().split()
+    return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def scrape(url: str) -> Samples:
+    return samples(httpx2.get(f"{url}/metrics", timeout=2).text)
+
+
+def scrape_until(url: str, satisfied: Callable[[Samples], bool]) -> Samples:
+    """Read the metrics until they are as expected, whichever worker answers."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        with suppress(httpx2.TransportError):  # the connection was dealt to the worker that is gone or stopped
+            if satisfied(found := scrape(url)):
+                return found
+        time.sleep(0.02)
+    pytest.fail("the metrics did not become so")
+
+
+def workers_with(found: Samples, name: str) -> set[str]:
+    return {dict(labels)["worker"] for one, labels in found if one == name}

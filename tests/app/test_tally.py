@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.tally import JOINS, Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from multiprocessing.connection import Connection
+    from multiprocessing.context import SpawnProcess
+
+CELL = JOINS + 1
+spawn = multiprocessing.get_context("spawn")
+
+
+def count(tally: Tally, amount: float, connection: Connection) -> None:
+    """Add to a cell, say what is seen of all, and stay until told to go."""
+    tally.join()[CELL] += amount
+    connection.send((tally.totals()[: CELL + 1], {row: pid for row, (pid, _) in tally.living().items()}))
+    connection.recv()
+
+
+@contextmanager
+def counting(tally: Tally, amount: float) -> Iterator[tuple[SpawnProcess, list[float], dict[int, int]]]:
+    """Run a process that counts, started as uvicorn starts its workers."""
+    ours, theirs = spawn.Pipe()
+    process = spawn.Process(target=count, args=(tally, amount, theirs))
+    process.start()
+    try:
+        assert ours.poll(60)
+        yield process, *ours.recv()
+        ours.send(None)
+    finally:
+        process.join(60)
+        process.close()
+        ours.close()
+
+
+def test_processes_count_together_and_what_one_counted_outlives_it() -> None:
+    tally = Tally.shared(2)
+    with counting(tally, 5.0) as (first, _, alone):
+        assert alone == {0: first.pid}
+        with counting(tally, 7.0) as (second, totals, living):
+            assert totals == [2.0, 12.0]
+            assert living == {0: first.pid, 1: second.pid}
+            assert first.pid
+            os.kill(first.pid, signal.SIGKILL)
+            first.join(60)
+            with counting(tally, 0.5) as (third, totals_after, living_after):
+                assert totals_after == [3.0, 12.5]
+                assert living_after == {0: third.pid, 1: second.pid}
+
+
+def test_a_tally_that_is_not_shared_is_that_of_its_process() -> None:
+    tally = Tally()
+    tally.join()[CELL] += 3
+    with counting(tally, 4.0) as (_, totals, _):
+        assert totals == [1.0, 4.0]
+    assert tally.totals()[CELL] == 3.0
+    assert list(tally.living()) == [0]
+
+
+def refuse(_: str) -> int:
+    msg = "no memory"
+    raise OSError(msg)
+
+
+def test_where_memory_cannot_be_shared_each_process_counts_alone() -> None:
+    with (
+        counting(Tally.shared(2, refuse), 1.0) as (_, first, _),
+        counting(Tally.shared(2, refuse), 2.0) as (_, second, _),
+    ):
+        assert [first, second] == [[1.0, 1.0], [1.0, 2.0]]
+
+
+def test_a_process_for_which_no_row_is_left_counts_alone() -> None:
+    tally = Tally.shared(1)
+    with counting(tally, 1.0), counting(tally, 2.0), counting(tally, 4.0) as (third, totals, living):
+        assert totals == [1.0, 4.0]
+        assert living == {0: third.pid}
+
+
+def test_shared_rows_are_a_file_that_no_folder_has() -> None:
+    assert Tally.shared(2).join()[JOINS] == 1
+    targets = [os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()]
+    assert [target for target in targets if "tally" in target and Path(target).exists()] == []
+    assert any(target.startswith("/memfd:tally") for target in targets)

@@ -1,0 +1,123 @@
+"""What is to be watched, against what the service shows."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.conftest import encoded
+from tests.fakes import tagged_image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fastapi.testclient import TestClient
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+DASHBOARD = DEPLOY / "grafana-dashboard.json"
+RULES, RULES_TEST = DEPLOY / "alerts.yml", DEPLOY / "alerts_test.yml"
+
+NAME = re.compile(r"\b(?:http|fashion|process)_\w+")
+
+needs_promtool = pytest.mark.skipif(
+    not shutil.which("promtool"), reason="promtool is not installed (`apt-get install prometheus`)"
+)
+
+
+def promtool(*arguments: str, text: str | None = None) -> tuple[int, str]:
+    """Run promtool in the folder, and return its code and what it said."""
+    done = subprocess.run(
+        ["promtool", *arguments],  # noqa: S607  wherever it is installed
+        cwd=DEPLOY,
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def queries() -> Iterator[tuple[str, str]]:
+    """Yield each query of the dashboard with its panel's title."""
+    dashboard: dict[str, Any] = json.loads(DASHBOARD.read_text())
+    for panel in dashboard["panels"]:
+        yield from ((panel["title"], target["expr"]) for target in panel.get("targets", ()))
+
+
+def expressions() -> list[str]:
+    """Return the expressions of the rules, which is where their names of metrics are."""
+    found = re.findall(r"^        expr: (.+?)^        (?:for|labels):", RULES.read_text(), re.DOTALL | re.MULTILINE)
+    assert len(found) == RULES.read_text().count("- alert:")
+    return found
+
+
+@pytest.fixture
+def shown(client: TestClient) -> dict[str, set[str]]:
+    """Return the labels of each name that the service shows once it has answered a picture."""
+    client.post("/predict", content=encoded(tagged_image(9)))
+    shown: dict[str, set[str]] = {}
+    for family in text_string_to_metric_families(client.get("/metrics").text):
+        for sample in family.samples:
+            shown.setdefault(sample.name, set()).update(sample.labels)
+    return shown
+
+
+def test_every_metric_that_is_drawn_or_watched_is_shown(shown: dict[str, set[str]]) -> None:
+    used = {name for text in (*dict(queries()).values(), *expressions()) for name in NAME.findall(text)}
+    assert len(used) > 15
+    assert used - shown.keys() == set()
+
+
+def test_every_label_that_is_drawn_or_watched_is_shown(shown: dict[str, set[str]]) -> None:
+    given_by_prometheus = {"job", "instance"}
+    known = set().union(*shown.values()) | given_by_prometheus
+    for text in (*(query for _, query in queries()), *expressions()):
+        selected = re.findall(r"[{,]\s*(\w+)=", text)
+        grouped = [name for names in re.findall(r"\bby \(([\w, ]+)\)", text) for name in names.split(", ")]
+        assert {*selected, *grouped} - known == set(), text
+
+
+def test_every_metric_of_the_service_is_drawn_or_watched(shown: dict[str, set[str]]) -> None:
+    used = {name for text in (*(query for _, query in queries()), *expressions()) for name in NAME.findall(text)}
+    stems = {re.sub(r"_(bucket|count|sum)$", "", name) for name in used}
+    ours = {re.sub(r"_(bucket|count|sum)$", "", name) for name in shown if name.startswith(("fashion_", "http_"))}
+    assert ours - stems == set()
+
+
+def test_every_alert_points_at_what_to_do_and_is_tested() -> None:
+    rules, tests = RULES.read_text(), RULES_TEST.read_text()
+    alerts = re.findall(r"- alert: (\w+)", rules)
+    assert rules.count("docs/reliability.md") >= len(alerts)
+    assert [alert for alert in alerts if f'alertname="{alert}"' not in tests] == []
+
+
+@needs_promtool
+def test_promtool_finds_the_rules_sound_and_their_tests_pass() -> None:
+    for arguments in (("check", "rules", "--lint-fatal", RULES.name), ("test", "rules", RULES_TEST.name)):
+        code, said = promtool(*arguments)
+        assert (code, said.count("SUCCESS")) == (0, 1), said
+
+
+@needs_promtool
+def test_promtool_can_read_every_query_of_the_dashboard(tmp_path: Path) -> None:
+    # JSON is YAML; Grafana's variables are replaced as Grafana would.
+    rules = [
+        {"record": f"query:{number}", "expr": query.replace("$__rate_interval", "1m")}
+        for number, (_, query) in enumerate(queries())
+    ]
+    (tmp_path / "queries.yml").write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
+    code, said = promtool("check", "rules", str(tmp_path / "queries.yml"))
+    assert code == 0, said
+
+
+@needs_promtool
+def test_promtool_finds_nothing_to_improve_in_the_names(client: TestClient) -> None:
+    client.post("/predict", content=encoded(tagged_image(9)))
+    assert promtool("check", "metrics", text=client.get("/metrics").text) == (0, "")
