@@ -123,6 +123,7 @@ def test_a_coverage_that_the_model_was_not_fitted_for_stops_the_start(artifact: 
     )
 
 
+@pytest.mark.usefixtures("restored_logging")
 def test_a_worker_that_cannot_start_ends_with_the_code_that_stops_the_others(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
