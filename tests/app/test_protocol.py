@@ -8,18 +8,21 @@ import socket
 import threading
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import uvicorn
 
+from app.errors import OverloadedError
 from app.main import create_app
 from app.protocol import Protocol
 from app.settings import Settings
+from app.uploads import PIECE_BYTES, BodyBudget, Held
 from tests.conftest import encoded
 from tests.fakes import FirstPixelClassifier, tagged_image
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Iterator
 
     from fastapi import FastAPI
@@ -117,8 +120,39 @@ def eventually(holds: Callable[[], bool]) -> None:
 # --- slow senders -------------------------------------------------------------------------------------------------
 
 
-def test_a_request_in_one_piece_makes_no_timer(service: Service) -> None:
-    assert service.answer(closing(PICTURE)) == (200, "Ankle boot")
+class CountingLoop:
+    """An event loop that counts the timers of ours among those it is asked for."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, counted: list[str]) -> None:
+        self._loop, self._counted = loop, counted
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        if callback.__name__ == "_too_slow":
+            self._counted.append(callback.__name__)
+        return self._loop.call_later(delay, callback)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  everything else is the loop's
+        return getattr(self._loop, name)
+
+
+def test_a_request_in_one_piece_makes_no_timer_and_one_in_two_makes_one() -> None:
+    made: list[str] = []
+
+    class Counted(Impatient):
+        def __init__(self, **options: Any) -> None:  # noqa: ANN401  uvicorn's
+            super().__init__(**options)
+            self.loop = cast("asyncio.AbstractEventLoop", CountingLoop(self.loop, made))
+
+    with serving(Counted, receive_seconds=60) as service, service.connect() as connection:
+        for _ in range(3):
+            connection.sendall(PICTURE)
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        assert len(made) == 1  # until the first header was there
+        connection.sendall(PICTURE[:-9])
+        eventually(lambda: len(made) == 2)
+        connection.sendall(PICTURE[-9:])
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        assert len(made) == 2
 
 
 def test_a_request_in_crumbs_that_come_in_time_is_answered(service: Service) -> None:
@@ -272,6 +306,18 @@ def test_bodies_of_more_bytes_than_the_limit_are_refused_and_the_bytes_given_bac
         for holder in holders:
             holder.close()
         eventually(lambda: service.held_bytes == 0)
+
+
+def test_a_body_in_crumbs_costs_more_than_its_bytes() -> None:
+    budget = BodyBudget(10_000)
+    held = Held(budget)
+    for _ in range(77):
+        held.take(1 + PIECE_BYTES)
+    with pytest.raises(OverloadedError, match="at most 10000 bytes"):
+        held.take(1 + PIECE_BYTES)
+    assert budget.held_bytes == 77 * 129
+    held.release()
+    assert budget.held_bytes == 0
 
 
 def test_a_connection_too_many_is_503_at_once() -> None:

@@ -18,7 +18,9 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import ExifTags, Image
 from playwright.sync_api import expect
 
+from app.keys import digest
 from app.pages import WEB
+from tests.app.test_main import service
 from tests.app.test_routes import GARMENT, photograph
 from tests.browser.conftest import keep
 from tests.conftest import encoded
@@ -26,7 +28,7 @@ from tests.conftest import encoded
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from playwright.sync_api import Browser, FilePayload, Page, Route
+    from playwright.sync_api import Browser, Dialog, FilePayload, Page, Route
 
 pytestmark = pytest.mark.browser
 
@@ -336,3 +338,21 @@ def test_the_api_document_can_be_tried_with_a_picture_in_place(page: Page, url: 
     page.get_by_role("button", name="Execute").click()
     label = served(url, SWEATER.read_bytes())["prediction"]["label"]
     expect(page.locator(".live-responses-table .highlight-code").first).to_contain_text(f'"label": "{label}"')
+
+
+def test_a_service_that_asks_for_a_key_gets_the_one_that_is_typed(browser: Browser, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text(f"{digest('open sesame')} visitors\n")
+    with service(API_KEYS_FILE=tmp_path / "keys", LOG_LEVEL="warning") as (_, url):
+        context = browser.new_context(base_url=url)
+        page = context.new_page()
+        asked: list[str] = []
+
+        def answer(dialog: Dialog) -> None:
+            asked.append(dialog.message)
+            dialog.accept("open sesame")
+
+        page.on("dialog", answer)
+        open_with(page, SWEATER)
+        expect(page.locator(".bars li")).to_have_count(10)
+        assert set(asked) == {"This service asks for a key."}
+        context.close()
