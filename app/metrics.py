@@ -150,6 +150,10 @@ class Metrics:
             self._familiarity.observe(answer["familiarity"])
             self._images.add(answer["image"]["format"], answer["conversion"]["mode"])
 
+    def refused(self, problem: str) -> None:
+        """Count a problem that was answered with before there was a request, by its code."""
+        self._refusals.add(problem)
+
     def forward_pass(self, images: int) -> None:
         """Count a forward pass with so many pictures."""
         self._batches.observe(images)

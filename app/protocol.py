@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from app.errors import ServiceError
+    from app.metrics import Metrics
     from app.settings import Settings
 
 
@@ -36,6 +37,7 @@ class Protocol(HttpToolsProtocol):
         """Take what uvicorn passes."""
         super().__init__(app_state=app_state, **options)
         self._settings: Settings = app_state["settings"]
+        self._metrics: Metrics = app_state["metrics"]
         self._awaited = HEADER
         self._timer: asyncio.TimerHandle | None = None
         self._framing_bytes = 0
@@ -126,6 +128,7 @@ class Protocol(HttpToolsProtocol):
             return
         if self._owes_an_answer():
             self.logger.info("cut off: %s", error)
+            self._metrics.refused(error.code)
             response = refusal(error)
             headers = [*self.server_state.default_headers, *response.raw_headers, (b"connection", b"close")]
             lines = [STATUS_LINE[response.status_code], *(b"%s: %s\r\n" % header for header in headers), b"\r\n"]

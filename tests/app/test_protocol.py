@@ -329,3 +329,12 @@ def test_a_connection_too_many_is_503_at_once() -> None:
             connection.close()
         eventually(lambda: not service.server.server_state.connections)
         assert service.answer(closing(PICTURE)) == (200, "Ankle boot")
+
+
+def test_what_is_refused_before_there_is_a_request_is_counted_as_well() -> None:
+    with serving() as service:
+        assert service.answer(b"GET / HTTP/1.1\r\n") == (408, "too_slow")
+        assert service.answer(b"nonsense\r\n\r\n") == (400, "malformed_request")
+        counted = service.app.state.metrics.exposition().decode()
+    assert 'fashion_refusals_total{reason="too_slow"} 1.0' in counted
+    assert 'fashion_refusals_total{reason="malformed_request"} 1.0' in counted

@@ -124,8 +124,8 @@ def asked(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Asked:
 
 
 def test_nothing_is_opened_for_writing_once_it_serves(asked: Asked) -> None:
-    _, _, serving = asked.log.partition('"path": "/health/ready"')
-    assert serving.count('"path": "/predict"') > 80
+    _, _, serving = asked.log.partition('"path":"/health/ready"')
+    assert serving.count('"path":"/predict"') > 80
     written = {line for line in serving.splitlines() if line.startswith("opened for writing")}
     assert {line for line in written if line != "opened for writing: /dev/null"} == set()
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.faults
 
-PATHS = ("/health/live", "/health/ready")
+PATHS = ("/health/live", "/health/ready", "/metrics")
 MOST_SECONDS = 0.05
 ROUNDS = 3
 LOAD_SECONDS = 10
