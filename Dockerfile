@@ -37,7 +37,8 @@ COPY deploy/nginx.conf /etc/nginx/nginx.conf
 EXPOSE 8000
 USER 10001:10001
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
-    CMD no_proxy=* python -c "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/health/ready', timeout=4)"
+    CMD ["python", "-c", "from urllib.request import ProxyHandler, build_opener; \
+    build_opener(ProxyHandler({})).open('http://127.0.0.1:8000/health/ready', timeout=4)"]
 CMD ["nginx", "-e", "stderr", "-g", "daemon off;"]
 
 FROM packages AS pruned
