@@ -8,8 +8,7 @@ from urllib.parse import parse_qsl
 
 from fastapi import Depends, Header, Query, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
-from pydantic.json_schema import SkipJsonSchema
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, WithJsonSchema
 
 from app.imaging.conversion import Mode
 from app.metrics import Metrics
@@ -87,7 +86,8 @@ MetricsDependency = Annotated[Metrics, Depends(_metrics)]
 SettingsDependency = Annotated[Settings, Depends(_settings)]
 WishesQuery = Annotated[Wishes, Query()]
 TimeoutHeader = Annotated[
-    Seconds | SkipJsonSchema[None],
+    Seconds | None,
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0}),  # without the null that nobody can write in a header
     Header(
         alias=TIMEOUT_HEADER,
         description="Seconds after which the answer is of no use any more, counted from the arrival of the request; "
