@@ -17,9 +17,8 @@ from app.errors import ImageTooLargeError, InvalidImageError, ServiceError, Unsu
 from app.model_card import IMAGE_SHAPE
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit warns, then raises; `decode` reads the header and refuses by itself
-TiffImagePlugin.READ_LIBTIFF = (
-    True  # or each strip of an uncompressed file is a few Python objects: 2.4 million in 10 MB
-)
+# Otherwise each strip of an uncompressed file is a few Python objects: 2.4 million in 10 MB.
+TiffImagePlugin.READ_LIBTIFF = True
 logging.getLogger("PIL").setLevel(logging.WARNING)  # at debug it tells what stands in the tags
 # Pillow warns of each damaged tag that it skips, and Python remembers each such text for good. Once for the process,
 # because `warnings.catch_warnings` changes the filters of all threads.

@@ -59,6 +59,8 @@ class Connection:
             self._streams = None
 
     async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._streams and self._streams[0].at_eof():  # closed by the server, after `FASHION_KEEP_ALIVE_SECONDS`
+            self.close()
         if self._streams is None:
             self._streams = await asyncio.open_connection("127.0.0.1", self._port, limit=HEAD_BYTES)
         return self._streams
