@@ -69,8 +69,9 @@ def batch_sizes(most: int) -> tuple[int, ...]:
 class MicroBatcher:
     """Runs one forward pass at a time; while it runs, what arrives is gathered for the next.
 
-    Nothing ever waits on purpose: an image that arrives while no pass runs goes with what else this turn of the event
-    loop brings. A cheap pass runs on the loop and any other in a thread, by what the classifier says it takes.
+    Nothing ever waits on purpose: an image that arrives while no pass runs goes with what else the event loop has to
+    bring, turn by turn, and at once where it has nothing. A cheap pass runs on the loop and any other in a thread, by
+    what the classifier says it takes.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class MicroBatcher:
         self._waiting.append(waiting)
         if not self._busy:
             self._busy = True
-            loop.call_soon(self._next)
+            loop.call_soon(self._gather, len(self._waiting))
         return await waiting.answer
 
     @property
@@ -106,6 +107,14 @@ class MicroBatcher:
     def close(self) -> None:
         """Let the pass that runs finish and release its thread."""
         self._thread.shutdown()
+
+    def _gather(self, seen: int) -> None:
+        """Start a pass once a turn of the loop has brought nothing more than had been seen, or all that it can hold."""
+        waiting = len(self._waiting)
+        if seen < waiting < self._sizes[-1]:
+            asyncio.get_running_loop().call_soon(self._gather, waiting)
+        else:
+            self._next()
 
     def _next(self) -> None:
         """Start a pass with what waits, if anything does."""
@@ -120,7 +129,8 @@ class MicroBatcher:
                 self._answer(batch, self._run(images))
             except Exception as error:  # noqa: BLE001  belongs to those who wait for it, who raise it
                 _fail(batch, error)
-            loop.call_soon(self._next)  # not at once: what arrived meanwhile goes with what waits
+            # Not at once: what arrived meanwhile goes with what waits.
+            loop.call_soon(self._gather, len(self._waiting))
         else:
             running = loop.run_in_executor(self._thread, self._run, images)
             running.add_done_callback(lambda done: self._finish(batch, done))

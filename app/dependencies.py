@@ -55,7 +55,7 @@ def wishes_of(query_string: bytes) -> Wishes:
 
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-TIMEOUT_HEADER = "x-request-timeout"
+TIMEOUT_HEADER = b"x-request-timeout"
 
 _seconds = TypeAdapter(Seconds)
 
@@ -71,7 +71,7 @@ def seconds_of(header: str | None) -> float | None:
     try:
         return _seconds.validate_python(header)
     except ValidationError as error:
-        raise _in_request(error, "header", TIMEOUT_HEADER) from error
+        raise _in_request(error, "header", TIMEOUT_HEADER.decode()) from error
 
 
 def _in_request(error: ValidationError, *where: str) -> RequestValidationError:
@@ -89,7 +89,7 @@ TimeoutHeader = Annotated[
     Seconds | None,
     WithJsonSchema({"type": "number", "exclusiveMinimum": 0}),  # without the null that nobody can write in a header
     Header(
-        alias=TIMEOUT_HEADER,
+        alias=TIMEOUT_HEADER.decode(),
         description="Seconds after which the answer is of no use any more, counted from the arrival of the request; "
         "more than the service's own limit counts as that. What is not done by then is dropped and answered with 504.",
         examples=[2.5],

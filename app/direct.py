@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from app.dependencies import TIMEOUT_HEADER, seconds_of, wishes_of
+from app.headers import header
 from app.problems import invalid_request
 from app.routes import predict
 from app.tracing import RequestTracing
@@ -46,7 +47,7 @@ class DirectPredict:
         request = Request(scope, receive)
         try:
             wishes = wishes_of(scope["query_string"])
-            seconds = seconds_of(request.headers.get(TIMEOUT_HEADER))
+            seconds = seconds_of(header(scope, TIMEOUT_HEADER))
             response = await predict(request, self._predictor, self._settings, wishes, seconds)
         except RequestValidationError as error:
             response = invalid_request(error)

@@ -26,6 +26,18 @@ NOT_STORED = (b"cache-control", b"no-store")
 """What is said of one picture, or to one client, is nobody else's."""
 
 
+class JsonAnswer(Response):
+    """A request's own answer in JSON, with the three headers that it needs."""
+
+    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:  # noqa: ARG002  Starlette's signature
+        """Write them at once: Starlette's own encodes each and looks which are there."""
+        self.raw_headers = [
+            (b"content-length", b"%d" % len(self.body)),
+            (b"content-type", b"application/json"),
+            NOT_STORED,
+        ]
+
+
 def problem_of(error: ServiceError) -> Problem:
     """Return what a client is told about an error."""
     return _problem(error.status, error.code, error.title, error.detail)

@@ -30,7 +30,7 @@ from app.imaging.decode import FORMATS, RAW_MEDIA_TYPE
 from app.metrics import MEDIA_TYPE as METRICS_MEDIA_TYPE
 from app.model_page import model_page
 from app.patience import NEVER, Deadline, Patience
-from app.problems import NOT_STORED, documented, problem_of, refusal
+from app.problems import NOT_STORED, JsonAnswer, documented, problem_of, refusal
 from app.schemas import (
     BatchItem,
     BatchPrediction,
@@ -124,8 +124,7 @@ async def predict(
                 upload.data, upload.media_type, wishes.conversion, preview=wishes.preview, stages=stages
             )
         trace.answers.append(answer)
-        response = Response(to_json(answer), media_type="application/json")
-        response.raw_headers.append(NOT_STORED)
+        response = JsonAnswer(to_json(answer))
         stages.end("serialise")
     except ServiceError as error:
         response = refusal(error)

@@ -52,8 +52,10 @@ class Stages:
             W3C Server Timing, section 3.
         """
         batch = f';desc="batch of {self.images}"' if self.images else ""
-        return ", ".join(
-            f"{stage};dur={1000 * self.seconds[stage]:.3f}{batch if stage == 'queue' else ''}"
+        seconds = self.seconds
+        entries = [
+            f"{stage};dur={1000 * seconds[stage]:.3f}{batch if stage == 'queue' else ''}"
             for stage in STAGES
-            if stage in self.seconds
-        )
+            if stage in seconds
+        ]
+        return ", ".join(entries)

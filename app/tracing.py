@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
+import random
 import re
 import time
 from typing import TYPE_CHECKING
 
 import structlog
 
+from app.headers import header
 from app.problems import ProblemResponse, internal_problem
 from app.trace import TRACE, Trace
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 HEADER = b"x-request-id"
 PROBES = ("/health/", "/metrics")
-ACCEPTED_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 """An id that a client may choose; anything else could forge log lines or headers, and is replaced."""
 
 logger = structlog.get_logger(__name__)
@@ -48,11 +49,11 @@ class RequestTracing:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (HEADER, request_id)]
+                message["headers"] = [*message.get("headers", ()), (HEADER, request_id.encode())]
             await send(message)
 
         # Never unbound: a request has a task of its own, and with it a context.
-        structlog.contextvars.bind_contextvars(request_id=request_id.decode())
+        structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
             await self.app(scope, receive, send_with_id)
         except Exception:  # the border of the process: nothing of it may reach the client
@@ -65,8 +66,8 @@ class RequestTracing:
             self._metrics.request(scope["method"], scope["path"], status, seconds, trace)
             # Probes come every few seconds and would bury the rest.
             level = logging.DEBUG if scope["path"].startswith(PROBES) else logging.INFO
-            if (log := logger.bind()).is_enabled_for(level):  # first: what the line says takes longer
-                log.log(
+            if logging.root.isEnabledFor(level):  # first: what the line says takes longer
+                logger.log(
                     level,
                     "request",
                     method=scope["method"],
@@ -77,8 +78,6 @@ class RequestTracing:
                 )
 
 
-def _request_id(scope: Scope) -> bytes:
-    for name, value in scope["headers"]:
-        if name == HEADER and ACCEPTED_ID.fullmatch(value):
-            return bytes(value)
-    return os.urandom(16).hex().encode()
+def _request_id(scope: Scope) -> str:
+    given = header(scope, HEADER)
+    return given if given and ACCEPTED_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"

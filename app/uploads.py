@@ -8,6 +8,7 @@ from starlette.requests import ClientDisconnect
 
 from app.errors import InvalidRequestError, OverloadedError, PayloadTooLargeError
 from app.forms import MULTIPART, Form, Upload
+from app.headers import header
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,7 +76,7 @@ async def read_upload(request: Request, max_bytes: int, held: Held) -> Upload:
         PayloadTooLargeError: More than `max_bytes` were announced or came.
         InvalidRequestError: A multipart body is malformed or has no such field.
     """
-    content_type = request.headers.get("content-type", "")
+    content_type = header(request.scope, b"content-type") or ""
     if (media_type := _media_type(content_type)) != MULTIPART:
         chunks: list[bytes] = []
         await _receive(request, max_bytes, held, chunks.append)
@@ -95,7 +96,7 @@ async def read_uploads(request: Request, max_files: int, max_bytes: int, held: H
         PayloadTooLargeError: More than `max_bytes` were announced or came.
         InvalidRequestError: The body is not multipart, is malformed, has no such field, or more than `max_files`.
     """
-    content_type = request.headers.get("content-type", "")
+    content_type = header(request.scope, b"content-type") or ""
     if (media_type := _media_type(content_type)) != MULTIPART:
         msg = (
             f"Expected a {MULTIPART} body with one or more fields `{FILES_FIELD}`, received {media_type or 'no type'}."
@@ -130,7 +131,7 @@ async def _receive(request: Request, max_bytes: int, held: Held, take: Callable[
         PayloadTooLargeError: More than `max_bytes` were announced or came.
         ClientDisconnect: The client hung up before the end.
     """
-    announced = request.headers.get("content-length", "")
+    announced = header(request.scope, b"content-length") or ""
     if announced.isdecimal():  # and of 64 bits, as httptools demands
         if int(announced) > max_bytes:
             raise PayloadTooLargeError(_too_large(max_bytes, announced))

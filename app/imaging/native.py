@@ -1,12 +1,12 @@
-"""Reads a picture that is already what the model takes, in half the time that Pillow needs for it."""
+"""Reads a picture that is already what the model takes, in half the time that Pillow needs for any file."""
 
 from __future__ import annotations
 
 import zlib
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
+from PIL import Image
 
 from app.model_card import IMAGE_SHAPE
 
@@ -23,30 +23,25 @@ _GREY_8_BIT = b"\x08\0\0\0\0"  # bits, colour, compression, filtering, interlaci
 _START = b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", _WIDTH.to_bytes(4) + _HEIGHT.to_bytes(4) + _GREY_8_BIT)
 _END = _chunk(b"IEND", b"")
 _PIXELS_START = len(_START) + len(_chunk(b"IDAT", b"")) - 4
-_ROW_BYTES = 1 + _WIDTH
-_LAST_FILTER = 4
 
 
 def read_native(data: bytes) -> NDArray[np.uint8] | None:
     """Return the pixels of a PNG that holds a grey 28x28 image of 8 bits and nothing else.
 
     Args:
-        data: At most a few thousand bytes, since what they unpack to is not bounded otherwise.
+        data: The encoded bytes. Nothing beyond the 784 pixels is unpacked.
 
     Returns:
         uint8 `[28, 28]`; None for any other file, damaged ones included, which `decode` reads or refuses.
 
     Source:
-        W3C PNG, sections 5.3, 9.2 and 11.2.
+        W3C PNG, sections 5.3 and 11.2. The decoder is the one that Pillow's own reader of PNG hands such pixels to.
     """
     packed = data[_PIXELS_START : -len(_END) - 4]
     if not (data.startswith(_START) and data.endswith(_chunk(b"IDAT", packed) + _END)):
         return None
     try:
-        rows = zlib.decompress(packed)
-    except zlib.error:
+        pixels = Image.frombytes("L", (_WIDTH, _HEIGHT), packed, "zip", "L", 0)
+    except ValueError:
         return None
-    if len(rows) != _HEIGHT * _ROW_BYTES or max(rows[::_ROW_BYTES]) > _LAST_FILTER:
-        return None
-    # Only what is whole comes here: libpng writes to standard error what it does not like.
-    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)  # type: ignore[return-value]
+    return np.frombuffer(pixels.tobytes(), np.uint8).reshape(IMAGE_SHAPE)

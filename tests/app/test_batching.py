@@ -71,6 +71,23 @@ def test_what_arrives_together_goes_together_padded_to_a_warm_size(seconds: Call
     assert [len(images) for images in classifier.seen] == [32, 18]
 
 
+@everywhere
+def test_what_the_following_turns_of_the_loop_bring_goes_with_it(seconds: Callable[[int], float]) -> None:
+    classifier = FirstPixelClassifier(seconds=seconds)
+
+    async def run() -> list[int]:
+        batcher = MicroBatcher(classifier, 4)
+
+        async def after(turns: int) -> int:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            return (await batcher.classify(tagged_image(3))).images
+
+        return await asyncio.gather(*map(after, (0, 0, 1, 2, 3)))
+
+    assert asyncio.run(run()) == [4, 4, 4, 4, 1]  # the fifth finds the batch full
+
+
 @pytest.mark.parametrize(("seconds", "on_loop"), [(LOOP_SECONDS / 2, True), (LOOP_SECONDS, False), (math.inf, False)])
 def test_only_a_cheap_pass_runs_on_the_loop(seconds: float, *, on_loop: bool) -> None:
     threads = []
