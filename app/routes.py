@@ -124,7 +124,7 @@ async def predict(
                 upload.data, upload.media_type, wishes.conversion, preview=wishes.preview, stages=stages
             )
         trace.answers.append(answer)
-        response = JsonAnswer(to_json(answer))
+        response: Response = JsonAnswer(to_json(answer))
         stages.end("serialise")
     except ServiceError as error:
         response = refusal(error)
