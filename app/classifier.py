@@ -7,6 +7,7 @@ import math
 import tempfile
 import time
 import timeit
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -15,12 +16,10 @@ from app.errors import StartError
 from app.model_card import IMAGE_SHAPE, ModelCard, read_verified
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
-
-logger = logging.getLogger(__name__)
 
 GOLDEN_TOLERANCE = 1e-3
 """Largest difference of an answer from the card's: far above what another processor's float32 changes."""
@@ -66,26 +65,43 @@ class Classifier(Protocol):
 
 
 class SavedModel:
-    """A SavedModel's `serving_default`, called as a concrete function: `Model.predict` takes 250 times as long."""
+    """A SavedModel's `serving_default`, run in the caller's thread by a session of TensorFlow's graph mode.
 
-    def __init__(self, folder: Path) -> None:
+    Its concrete function of eager mode takes twice as long for one image and the `mlp`: it hands operations to
+    another thread, and looks at its arguments in Python. `Model.predict` takes 250 times as long.
+    """
+
+    def __init__(self, folder: Path, threads: int | None = None) -> None:
         """Load the graph and its weights, trusting the folder.
+
+        Args:
+            folder: The SavedModel.
+            threads: Cores that one forward pass may use; None leaves the choice to TensorFlow. The first model of a
+                process decides for all.
 
         Raises:
             StartError: It is no SavedModel, or one without that signature.
         """
         tf = _tensorflow()
-        self._constant = tf.constant
+        options = tf.compat.v1.ConfigProto(
+            intra_op_parallelism_threads=threads or 0,
+            inter_op_parallelism_threads=-1,  # none but the caller's
+        )
+        graph = tf.Graph()
+        session = tf.compat.v1.Session(graph=graph, config=options)
         try:
-            self._signature = tf.saved_model.load(str(folder)).signatures["serving_default"]
-        except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
+            with graph.as_default(), _no_advice():
+                loaded = tf.compat.v1.saved_model.load(session, [tf.saved_model.SERVING], str(folder))
+            signature = loaded.signature_def["serving_default"]
+            outputs = [signature.outputs[name].name for name in Answers._fields]
+            self._run = session.make_callable(outputs, [signature.inputs["images"].name])
+        except (OSError, RuntimeError, KeyError, ValueError, tf.errors.OpError) as error:
             msg = f"{folder}: expected a SavedModel with serving_default, found {str(error).splitlines()[0]}"
             raise StartError(msg) from error
 
     def classify(self, images: NDArray[np.uint8]) -> Answers:
         """Classify uint8 `[n, 28, 28]`."""
-        outputs = self._signature(images=self._constant(images))
-        return Answers(*(outputs[name].numpy() for name in Answers._fields))
+        return Answers(*self._run(images))
 
 
 class SavedModelClassifier:
@@ -106,9 +122,7 @@ class SavedModelClassifier:
         if self.card.input_shape != IMAGE_SHAPE:
             msg = f"{folder}: expected a model of {IMAGE_SHAPE} images, found one of {self.card.input_shape}"
             raise StartError(msg)
-        if threads is not None:
-            _use_threads(threads)
-        self._model = SavedModel(folder)
+        self._model = SavedModel(folder, threads)
         self._seconds = {size: self._warm_up(size) for size in batch_sizes}
         self._replay_golden_set(folder)
 
@@ -157,10 +171,13 @@ def _tensorflow() -> Any:  # noqa: ANN401  it ships no types
     return tf
 
 
-def _use_threads(threads: int) -> None:
-    tf = _tensorflow()
+@contextmanager
+def _no_advice() -> Iterator[None]:
+    """Keep back that a SavedModel could be loaded in eager mode."""
+    log = logging.getLogger("tensorflow")
+    level = log.level
+    log.setLevel(logging.ERROR)
     try:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
-    except RuntimeError:
-        logger.warning("TensorFlow runs already in this process: its threads stay as they are, not %d", threads)
+        yield
+    finally:
+        log.setLevel(level)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import math
 import shutil
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -101,8 +103,19 @@ def test_a_folder_with_a_right_card_and_no_saved_model_is_refused(copy: Path) ->
         SavedModelClassifier(copy)
 
 
-def test_threads_that_cannot_be_set_any_more_are_a_warning_and_no_failure(
-    artifact: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    SavedModelClassifier(artifact, threads=3)
-    assert "threads stay as they are, not 3" in caplog.text
+def test_a_pass_uses_the_callers_thread_and_no_more_cores_than_it_may(artifact: Path) -> None:
+    """In a process of its own, since the first model of a process decides for all."""
+    program = f"""
+import resource
+from pathlib import Path
+import numpy as np
+from app.classifier import SavedModelClassifier
+classifier, images = SavedModelClassifier(Path({str(artifact)!r}), (1,), threads=1), np.zeros((1, 28, 28), np.uint8)
+all_threads, own = (resource.getrusage(who).ru_utime for who in (resource.RUSAGE_SELF, resource.RUSAGE_THREAD))
+while resource.getrusage(resource.RUSAGE_THREAD).ru_utime < own + 0.3:
+    classifier.classify(images)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_utime - all_threads) / 0.3)
+"""
+    used = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert float(used.stdout) == pytest.approx(1, abs=0.1)
+    assert "deprecated" not in used.stderr
