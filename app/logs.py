@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor
 
     from app.settings import Settings
+
+
+request_id: ContextVar[str] = ContextVar("request_id")
+"""Of the request that the current task answers."""
 
 
 class NamedLogger(structlog.WriteLogger):
@@ -46,6 +51,13 @@ def _printable(value: object) -> str:
     return value if isinstance(value, str) and value.isprintable() and " " not in value else repr(value)
 
 
+def _add_request_id(_: object, __: str, event: EventDict) -> EventDict:
+    """Say which request a line belongs to; structlog's own `bind_contextvars` takes ten times as long to be told."""
+    if (current := request_id.get(None)) is not None:
+        event["request_id"] = current
+    return event
+
+
 _WRITERS: dict[str, Processor] = {"json": structlog.processors.JSONRenderer(_as_json), "console": _as_line}
 
 
@@ -53,6 +65,7 @@ def configure_logging(settings: Settings) -> None:
     """Send every logger of the process to standard error in the format that the settings ask for."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        _add_request_id,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from app.headers import header
+from app.logs import request_id
 from app.problems import ProblemResponse, internal_problem
 from app.trace import TRACE, Trace
 
@@ -40,7 +41,7 @@ class RequestTracing:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request_id = _request_id(scope)
+        own_id = _request_id(scope)
         trace = scope[TRACE] = Trace()
         status = 0
         started = time.perf_counter()
@@ -49,11 +50,11 @@ class RequestTracing:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (HEADER, request_id.encode())]
+                message["headers"] = [*message.get("headers", ()), (HEADER, own_id.encode())]
             await send(message)
 
-        # Never unbound: a request has a task of its own, and with it a context.
-        structlog.contextvars.bind_contextvars(request_id=request_id)
+        # Never reset: a request has a task of its own, and with it a context.
+        request_id.set(own_id)
         try:
             await self.app(scope, receive, send_with_id)
         except Exception:  # the border of the process: nothing of it may reach the client
