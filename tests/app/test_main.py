@@ -87,12 +87,6 @@ def test_the_service_starts_answers_and_stops_cleanly(artifact: Path, data: Data
         assert process.wait(timeout=30) == 0
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the policy is Linux's")
-def test_no_thread_interrupts_another_because_a_request_has_arrived(artifact: Path) -> None:
-    with service(MODEL_DIR=artifact) as (process, _):
-        assert os.sched_getscheduler(process.pid) == os.SCHED_BATCH  # of its first thread, which others inherit
-
-
 def test_an_artifact_that_fails_its_golden_set_stops_every_worker(artifact: Path, tmp_path: Path) -> None:
     broken = shutil.copytree(artifact, tmp_path / "broken")
     card = read_verified(broken)
