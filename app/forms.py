@@ -87,11 +87,12 @@ class Form:
             self._refuse("Invalid multipart data.")
 
     def uploads(self) -> list[Upload]:
-        """Return the files in order.
+        """Return the files in order, at the end.
 
         Raises:
             InvalidRequestError: There is none, or the body has not come to its end.
         """
+        del self._parser  # its callbacks are our methods: what points in a circle waits for the garbage collector
         if not self._ended:
             self._refuse("It ends before its last boundary.")
         if not self._uploads:

@@ -39,9 +39,6 @@ if TYPE_CHECKING:
     from app.classifier import Classifier
     from app.settings import Settings
 
-OBJECTS_A_COLLECTION = 50_000
-"""Python by itself looks for cycles after 700 new objects, every few requests, and these leave hardly any."""
-
 OPENAPI, WEB = "/openapi.json", "/web"
 
 
@@ -65,7 +62,6 @@ def create_app(settings: Settings, classifier: Classifier, tally: Tally | None =
         # TensorFlow leaves so many objects that a full collection would stop the event loop for 0.1 to 0.2 seconds.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(OBJECTS_A_COLLECTION)
         watching = asyncio.create_task(metrics.watch(predictor.load))
         app.state.ready = True
         yield {"service": app.state, "settings": settings, "metrics": metrics}  # for `app.drain` and `app.protocol`

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import time
+import weakref
 from contextlib import suppress
 
 import pytest
@@ -143,3 +145,17 @@ def test_a_body_without_the_file_is_refused_with_the_fields_it_has(body: bytes, 
         InvalidRequestError, match=f"Expected a file in the field `file`, received the fields: {fields}"
     ):
         read(body)
+
+
+def test_a_form_that_was_read_is_freed_without_the_garbage_collector() -> None:
+    form = Form("multipart/form-data; boundary=b", "file", max_files=1)
+    form.write(b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\npixels\r\n--b--\r\n')
+    freed = weakref.ref(form)
+    (upload,) = form.uploads()
+    gc.disable()
+    try:
+        del form
+        assert freed() is None
+    finally:
+        gc.enable()
+    assert upload.data == b"pixels"
