@@ -67,8 +67,8 @@ class Classifier(Protocol):
 class SavedModel:
     """A SavedModel's `serving_default`, run in the caller's thread by a session of TensorFlow's graph mode.
 
-    Its concrete function of eager mode takes twice as long for one image and the `mlp`: it hands operations to
-    another thread, and looks at its arguments in Python. `Model.predict` takes 250 times as long.
+    Its concrete function of eager mode takes 1.7 times as long for one image and the `mlp`: it hands operations to
+    another thread, and looks at its arguments in Python. `Model.predict` takes 300 times as long.
     """
 
     def __init__(self, folder: Path, threads: int | None = None) -> None:

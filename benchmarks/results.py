@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections import defaultdict
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,11 +82,19 @@ def spread(values: Sequence[float], form: str) -> str:
 
 
 def rows(cards: Iterable[dict[str, Any]]) -> list[Row]:
-    """Put the cards of one config into one row, in the order in which the first of each comes."""
+    """Put the cards of one config into one row, in the order in which the first of each comes.
+
+    Networks of one name are told apart by their parameters.
+    """
     groups: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
     for card in cards:
         groups[json.dumps([card["network"], {**card["training"]["config"], "seed": None}], sort_keys=True)].append(card)
-    return [Row(_name(group[0]), group) for group in groups.values()]
+    made = [Row(_name(group[0]), group) for group in groups.values()]
+    times = Counter(row.name for row in made)
+    return [
+        row if times[row.name] == 1 else replace(row, name=f"{row.name}, {row.network('parameters') / 1e6:.2f} M")
+        for row in made
+    ]
 
 
 def table(made: Sequence[Row]) -> str:

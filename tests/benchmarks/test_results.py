@@ -36,6 +36,12 @@ def test_models_that_differ_in_their_seed_alone_make_one_row(card: dict[str, Any
     assert "| 91.00% ± 1.41% (n = 2) |" in table(made)
 
 
+def test_networks_of_one_name_are_told_apart_by_their_parameters(card: dict[str, Any]) -> None:
+    wider = deepcopy(card)
+    wider["network"]["parameters"] = 527_402
+    assert [row.name for row in rows([card, wider])] == ["mlp, 0.10 M", "mlp, 0.53 M"]
+
+
 def test_one_value_has_no_spread_and_none_is_left_empty() -> None:
     assert spread([0.5], ".1%") == "50.0%"
     assert spread([], ".1%") == ""
