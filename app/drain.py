@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 
+from app.ports import begin_no_more
+
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Sequence
@@ -41,7 +43,7 @@ class DrainingServer(uvicorn.Server):
 
     1. It is no longer ready, so that whoever deals out requests sends no more. It serves on until they have noticed,
        and each answer asks to close its connection.
-    2. It accepts the connections that wait for it, and listens no more.
+    2. It accepts the connections that wait for it or are half made, and listens no more.
     3. It reads what was sent on open connections, and closes those on which nothing was.
     4. It waits for the requests in flight, no longer than `timeout_graceful_shutdown`, and ends.
 
@@ -99,6 +101,9 @@ class DrainingServer(uvicorn.Server):
 
     async def _listen_no_more(self) -> None:
         """Accept by hand what waits, since the kernel resets that once nobody listens."""
+        for listener in self._listening:
+            begin_no_more(listener)
+        await asyncio.sleep(LOOK_SECONDS)  # for the handshakes that have begun
         waiting = [connection for listener in self._listening for connection in _accept_all(listener)]
         for server in self.servers:
             server.close()

@@ -1,9 +1,23 @@
-"""Lets each worker listen on the port of all with a socket of its own."""
+"""Lets each worker listen on the port of all with a socket of its own, and stop without losing half a connection."""
 
 from __future__ import annotations
 
+import ctypes
 import socket
+import struct
 import sys
+
+_SO_ATTACH_FILTER = 26
+_SYN = 2
+_FLAGS = 13
+"""Where a TCP header has its flags."""
+
+_IGNORE_SYN = (  # classic BPF: opcode, jump if true, jump if false, operand
+    (0x30, 0, 0, _FLAGS),  # load a byte
+    (0x45, 0, 1, _SYN),  # is this bit set?
+    (0x06, 0, 0, 0),  # then keep nothing of the packet
+    (0x06, 0, 0, 0xFFFFFFFF),  # else all of it
+)
 
 
 class SharedPort(socket.socket):
@@ -37,3 +51,21 @@ def shared(bound: socket.socket) -> socket.socket:
     host, port, *_ = bound.getsockname()
     bound.close()
     return listen_with_others(host, port)
+
+
+def begin_no_more(listener: socket.socket) -> None:
+    """Let the kernel ignore who begins to connect, while handshakes that have begun come to an end.
+
+    Closing a listening socket resets a connection that is half made, though the client may take it for whole and have
+    sent a request. Who is ignored asks again after a second, and gets to another worker or is refused. Elsewhere than
+    on Linux nothing is done.
+
+    Source:
+        Linux, `Documentation/networking/filter.rst`.
+    """
+    if sys.platform != "linux":
+        return
+    code = b"".join(struct.pack("HBBI", *instruction) for instruction in _IGNORE_SYN)
+    kept = ctypes.create_string_buffer(code)
+    program = struct.pack("HP", len(_IGNORE_SYN), ctypes.addressof(kept))
+    listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from app.ports import SharedPort, shared
+from app.ports import SharedPort, begin_no_more, shared
 
 
 def bound() -> socket.socket:
@@ -45,3 +45,29 @@ def test_elsewhere_than_on_linux_the_socket_stays(monkeypatch: pytest.MonkeyPatc
     with bound() as before:
         assert shared(before) is before
         assert not isinstance(before, SharedPort)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the kernel is not told")
+def test_who_connected_before_is_accepted_and_heard_and_who_comes_after_is_ignored() -> None:
+    with bound() as listener:
+        listener.listen()
+        with socket.create_connection(listener.getsockname()) as before:
+            begin_no_more(listener)
+            before.sendall(b"still here")
+            with pytest.raises(TimeoutError):
+                socket.create_connection(listener.getsockname(), timeout=0.2)
+            accepted, _ = listener.accept()
+            with accepted:
+                assert accepted.recv(16) == b"still here"
+            listener.settimeout(0)
+            with pytest.raises(BlockingIOError):
+                listener.accept()
+
+
+def test_elsewhere_than_on_linux_whoever_comes_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with bound() as listener:
+        listener.listen()
+        begin_no_more(listener)
+        with socket.create_connection(listener.getsockname(), timeout=5):
+            listener.accept()[0].close()
