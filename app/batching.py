@@ -71,7 +71,8 @@ class MicroBatcher:
 
     Nothing ever waits on purpose: an image that arrives while no pass runs goes with what else the event loop has to
     bring, turn by turn, and at once where it has nothing. A cheap pass runs on the loop and any other in a thread, by
-    what the classifier says it takes.
+    what the classifier says it takes; after one in a thread the loop first hands out the answers and looks once for
+    what they bring back, else half of the clients would always be computed while the other half waits.
     """
 
     def __init__(
@@ -140,7 +141,9 @@ class MicroBatcher:
             _fail(batch, error)
         else:
             self._answer(batch, done.result())
-        self._next()
+        # In the next turn the answers go out; what they bring back comes in the one after it, and goes with what waits.
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.call_soon, loop.call_soon, self._gather, len(self._waiting))
 
     def _take(self) -> list[Waiting]:
         batch: list[Waiting] = []

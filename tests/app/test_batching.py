@@ -114,6 +114,32 @@ def test_the_loop_turns_while_a_pass_runs_in_the_thread() -> None:
     assert asyncio.run(run()) == 3
 
 
+def test_what_the_answers_of_a_long_pass_bring_back_goes_with_what_arrived_during_it() -> None:
+    passes: list[int] = []
+    entered, release = threading.Event(), threading.Event()
+
+    def hold(_: NDArray[np.uint8]) -> None:
+        entered.set()
+        release.wait(5)
+
+    async def run() -> None:
+        batcher = MicroBatcher(FirstPixelClassifier(hold), 8, passes.append)
+
+        async def ask() -> None:
+            for _ in range(4):
+                await batcher.classify(tagged_image(3))
+                await asyncio.sleep(0)  # as long as a client on another core takes to read one and send the next
+
+        first = asyncio.create_task(ask())
+        await asyncio.to_thread(entered.wait, 5)
+        second = asyncio.create_task(ask())
+        asyncio.get_running_loop().call_soon(release.set)
+        await asyncio.gather(first, second)
+
+    asyncio.run(run())
+    assert passes == [1, 2, 2, 2, 1]
+
+
 def test_what_arrives_during_a_pass_is_gathered_for_the_next_and_passes_never_overlap() -> None:
     running = threading.Lock()
 
