@@ -61,7 +61,7 @@ class Row:
             ", ".join(str(one["config"]["seed"]) for one in training),
             f"{self.network('parameters'):,}",
             f"{self.network('multiply_accumulates') / 1e6:.1f} M",
-            str(training[0]["epochs"]),
+            f"{statistics.mean(one['epochs'] for one in training):.0f}",
             f"{statistics.mean(one['minutes'] for one in training):.0f}",
             spread(self.metric("validation", "accuracy"), ".2%"),
             spread(self.metric("test", "accuracy"), ".2%"),
