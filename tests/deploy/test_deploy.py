@@ -76,7 +76,7 @@ def test_every_metric_that_is_drawn_or_watched_is_shown(shown: dict[str, set[str
 
 
 def test_every_label_that_is_drawn_or_watched_is_shown(shown: dict[str, set[str]]) -> None:
-    given_by_prometheus = {"job", "instance"}
+    given_by_prometheus = {"__name__", "job", "instance"}
     known = set().union(*shown.values()) | given_by_prometheus
     for text in (*(query for _, query in queries()), *expressions()):
         selected = re.findall(r"[{,]\s*(\w+)=", text)
