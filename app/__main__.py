@@ -112,6 +112,9 @@ def serve(settings: Settings) -> int:
         timeout_worker_healthcheck=30,  # loading TensorFlow can hold the interpreter for so long
     )
     if workers == 1:
+        # With a supervisor it replaces the workers; here it would end the process with all that is in its hands.
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+            signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
         DrainingServer(config).run(sockets=[config.bind_socket()])
         return 0
     supervisor = Supervisor(config, sockets=[shared(config.bind_socket())])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import select
 import signal
 import time
@@ -23,8 +24,8 @@ LOOK_SECONDS = 0.05
 LAST_LOOKS = 20
 """How often, in these steps, open connections are looked at before those without a request are closed."""
 
-SAME_INTERRUPT_SECONDS = 1.0
-"""A terminal interrupts all processes at once, and the supervisor its workers besides: one wish, not two."""
+SAME_SIGNAL_SECONDS = 1.0
+"""A terminal or systemd signals all processes at once, and the supervisor its workers besides: one wish, not two."""
 
 _CLOSE = (b"connection", b"close")
 
@@ -48,31 +49,35 @@ class DrainingServer(uvicorn.Server):
     4. It waits for the requests in flight, no longer than `timeout_graceful_shutdown`, and ends.
 
     SIGINT, a second SIGTERM and a drain of no seconds leave out the first.
+
+    Attributes:
+        has_turned: Set at each turn of the event loop while it serves, for whoever unsets it to see.
     """
 
     def __init__(self, config: Config) -> None:
         """Take what it is told."""
         super().__init__(config)
+        self.has_turned = False
         self._drain_seconds = config.drain_seconds
         self._drained_at: float | None = None
-        self._interrupted_at = 0.0
+        self._told_at: dict[int, float] = {}
         self._listening: Sequence[socket.socket] = ()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop."""
         now = time.monotonic()
+        if now - self._told_at.get(sig, -math.inf) < SAME_SIGNAL_SECONDS:
+            return
+        self._told_at[sig] = now
         if sig == signal.SIGTERM and self.started and self._drained_at is None and not self.should_exit:
             self._drained_at = now + self._drain_seconds
             self._announce()
             return
-        if sig == signal.SIGINT:
-            if now - self._interrupted_at < SAME_INTERRUPT_SECONDS:
-                return
-            self._interrupted_at = now
         super().handle_exit(sig, frame)
 
     async def on_tick(self, counter: int) -> bool:
         """Look, ten times a second, whether to stop."""
+        self.has_turned = True
         if self._drained_at is not None and time.monotonic() >= self._drained_at:
             self.should_exit = True
         return await super().on_tick(counter)

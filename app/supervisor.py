@@ -23,18 +23,37 @@ if TYPE_CHECKING:
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
 
+PINGS_A_SECOND = 2
+"""How often uvicorn asks each worker at the most."""
+
 logger = logging.getLogger(__name__)
 
 
 class Worker(multiprocess.Process):
-    """A process of the supervisor that stops in steps."""
+    """A process of the supervisor that stops in steps, and at once when its event loop hangs."""
+
+    _silent_pings = 0
 
     @property
-    def server(self) -> uvicorn.Server:
+    def server(self) -> DrainingServer:
         """The server, made where it is first asked for: in the process."""
         if self._server is None:
             self._server = DrainingServer(cast("Config", self.config))
-        return self._server
+        return cast("DrainingServer", self._server)
+
+    def pong(self) -> None:
+        """Answer the supervisor, and end where the event loop has not turned for as long as that waits for an answer.
+
+        This runs in a thread, which lives on when the loop hangs. It counts pings, not seconds, since a machine or a
+        container may be paused, and it writes no log, since that may be what the loop hangs at.
+        """
+        super().pong()
+        server = self.server
+        serves = server.started and not server.should_exit
+        self._silent_pings = self._silent_pings + 1 if serves and not server.has_turned else 0
+        server.has_turned = False
+        if self._silent_pings > PINGS_A_SECOND * self.config.timeout_worker_healthcheck:
+            os.abort()
 
 
 class Supervisor(multiprocess.Multiprocess):

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
+from app import drain
 from app.drain import LAST_LOOKS, LOOK_SECONDS, Config, DrainingServer
 from app.main import create_app
 from app.settings import Settings
@@ -128,8 +129,6 @@ def test_in_a_drain_it_is_not_ready_and_answers_and_asks_to_close_each_connectio
             if not told:
                 server.handle_exit(signal.SIGTERM, None)
         assert not server.should_exit
-        server.handle_exit(signal.SIGTERM, None)  # a second one has had enough
-        assert server.should_exit
 
 
 @pytest.mark.usefixtures("quiet")
@@ -143,6 +142,19 @@ def test_it_ends_by_itself_once_the_drain_is_over_and_nobody_can_connect_any_mor
             except httpx2.TransportError:
                 break
         assert 0.3 <= time.monotonic() - started < START_SECONDS
+
+
+@pytest.mark.usefixtures("quiet")
+def test_the_same_signal_twice_at_once_is_one_and_a_second_one_later_has_had_enough(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with draining(FirstPixelClassifier(), 3600) as (server, _):
+        server.handle_exit(signal.SIGTERM, None)
+        server.handle_exit(signal.SIGTERM, None)  # as from systemd, which signals the workers as well
+        assert not server.should_exit
+        monkeypatch.setattr(drain, "SAME_SIGNAL_SECONDS", 0)
+        server.handle_exit(signal.SIGTERM, None)
+        assert server.should_exit
 
 
 @pytest.mark.usefixtures("quiet")

@@ -87,6 +87,13 @@ def test_the_service_starts_answers_and_stops_cleanly(artifact: Path, data: Data
         assert process.wait(timeout=30) == 0
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="the system has no such signal")
+def test_one_worker_takes_a_hangup_for_the_wish_to_stop(artifact: Path) -> None:
+    with service(MODEL_DIR=artifact) as (process, _):
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(timeout=30) == 0
+
+
 def test_an_artifact_that_fails_its_golden_set_stops_every_worker(artifact: Path, tmp_path: Path) -> None:
     broken = shutil.copytree(artifact, tmp_path / "broken")
     card = read_verified(broken)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING, cast
@@ -10,7 +12,9 @@ import pytest
 import uvicorn
 from uvicorn.supervisors.multiprocess import SIGNALS
 
-from app.supervisor import LONGEST_PAUSE_SECONDS, Supervisor
+from app import supervisor
+from app.drain import Config, DrainingServer
+from app.supervisor import LONGEST_PAUSE_SECONDS, PINGS_A_SECOND, Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -136,3 +140,37 @@ def test_once_all_are_ready_again_the_next_is_replaced_at_once(company: Company)
     company.look_after()
     company.workers[-1].exitcode = -signal.SIGKILL
     assert company.look_after() == 1
+
+
+def test_a_worker_ends_itself_once_its_event_loop_has_not_turned_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    aborted: list[bool] = []
+    monkeypatch.setattr(os, "abort", lambda: aborted.append(True))
+    config = Config("no:app", drain_seconds=0, workers=2, log_config=None, timeout_worker_healthcheck=3)
+    worker = supervisor.Worker(config, [])
+
+    def ping(times: int, *, turns: bool = False) -> bool:
+        for _ in range(times):
+            worker.server.has_turned = turns
+            worker.parent_conn.send(b"ping")
+            worker.pong()
+            assert worker.parent_conn.recv() is worker.server.started
+        return bool(aborted)
+
+    patience = 3 * PINGS_A_SECOND
+    assert not ping(2 * patience)  # it loads
+    worker.server.started = True
+    assert not ping(patience)
+    assert not ping(1, turns=True)
+    assert not ping(patience)
+    worker.server.should_exit = True
+    assert not ping(2 * patience)  # it stops, for as long as that may take
+    worker.server.should_exit = False
+    assert not ping(patience)
+    assert ping(1)
+
+
+def test_each_turn_of_the_event_loop_leaves_its_mark() -> None:
+    server = DrainingServer(Config("no:app", drain_seconds=0, log_config=None))
+    assert not server.has_turned
+    assert asyncio.run(server.on_tick(1)) is False
+    assert server.has_turned
