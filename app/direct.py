@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from fastapi.exceptions import RequestValidationError
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
 
 from app.dependencies import TIMEOUT_HEADER, seconds_of, wishes_of
 from app.headers import header
-from app.problems import invalid_request
+from app.problems import invalid_request, unheard
 from app.routes import predict
 from app.tracing import RequestTracing
 
@@ -40,6 +38,9 @@ class DirectPredict:
         """Answer one request."""
         if scope["type"] == "http" and scope["path"] == "/predict" and scope["method"] == "POST":
             await self._traced(scope, receive, send)
+        elif scope["type"] == "http" and scope["method"] == "HEAD":
+            # The same headers as for GET (RFC 9110, 9.3.2); uvicorn, which looks at its own scope, leaves out the body.
+            await self._app({**scope, "method": "GET"}, receive, send)
         else:
             await self._app(scope, receive, send)
 
@@ -51,6 +52,6 @@ class DirectPredict:
             response = await predict(request, self._predictor, self._settings, wishes, seconds)
         except RequestValidationError as error:
             response = invalid_request(error)
-        except ClientDisconnect:  # nobody hears it, and it is no failure of ours
-            response = Response(status_code=HTTPStatus.BAD_REQUEST)
+        except ClientDisconnect:
+            response = unheard(scope)
         await response(scope, receive, send)

@@ -38,6 +38,7 @@ class KeyGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or refuse it before its body is read."""
+        structlog.contextvars.unbind_contextvars("key")  # one request of a connection may inherit it from another
         if scope["type"] != "http" or _is_open(scope["path"]):
             await self._app(scope, receive, send)
         elif (owner := self._owner(scope)) is not None:

@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from app.errors import InvalidRequestError, RetryableError, ServiceError, UnauthorizedError
+from app.headers import header
 from app.schemas import Problem
 from app.trace import TRACE
 
@@ -56,6 +57,8 @@ class ProblemResponse(Response):
         """Send it."""
         if TRACE in scope:
             scope[TRACE].problems.append(self._code)
+        if header(scope, b"expect"):  # whether the body comes all the same is the client's to choose: nobody reads it
+            self.raw_headers.append((b"connection", b"close"))
         await super().__call__(scope, receive, send)
 
 
@@ -129,6 +132,11 @@ async def _http_error(request: Request, error: HTTPException) -> Response:
     return ProblemResponse(_problem(status, code, status.phrase, msg), error.headers)
 
 
-async def _disconnected(_: Request, __: Exception) -> Response:
-    """Answer nobody: the client is gone, and that is no failure of ours."""
+def unheard(scope: Scope) -> Response:
+    """Return what ASGI wants said although the client is gone, which is no failure of ours."""
+    scope[TRACE].is_heard = False
     return Response(status_code=HTTPStatus.BAD_REQUEST)
+
+
+async def _disconnected(request: Request, _: Exception) -> Response:
+    return unheard(request.scope)

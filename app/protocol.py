@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from itertools import filterfalse
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app.errors import HeaderTooLargeError, MalformedRequestError, OverloadedError, RequestTooSlowError
 from app.problems import refusal
+from app.trace import CUT_OFF
 
 if TYPE_CHECKING:
     import asyncio
+
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
     from app.errors import ServiceError
     from app.metrics import Metrics
@@ -20,15 +25,20 @@ if TYPE_CHECKING:
 # What a connection has to send next. After NOTHING, when a request is complete, uvicorn's keep-alive waits for another.
 HEADER, BODY, NOTHING = range(3)  # members of an Enum take longer to look up
 
+_is_answered = attrgetter("response_complete")
+
 
 class Protocol(HttpToolsProtocol):
     """One connection. What it refuses gets a problem where an answer is due, and is closed.
 
-    A timer runs only while a header or a body is incomplete: a request that comes in one piece never makes one. The
-    settings arrive as the lifespan's state (ASGI, lifespan state), so that every worker has its own.
+    A timer runs only while a header or a body is incomplete, or an answer is left unread: a request that comes in one
+    piece never makes one. The settings arrive as the lifespan's state (ASGI, lifespan state), so that every worker has
+    its own.
     """
 
     header_seconds: ClassVar[float] = 10.0
+    unread_seconds: ClassVar[float] = 30.0
+    """How long a client may read nothing of what no buffer can hold any more."""
     max_header_bytes: ClassVar[int] = 32 * 1024
     """Of request line, headers and trailers, and of chunk framing between two bytes of the body. httptools has no limit
     of its own and keeps them all. Source: what nginx takes, `large_client_header_buffers`."""
@@ -40,6 +50,8 @@ class Protocol(HttpToolsProtocol):
         self._metrics: Metrics = app_state["metrics"]
         self._awaited = HEADER
         self._timer: asyncio.TimerHandle | None = None
+        self._unread_timer: asyncio.TimerHandle | None = None
+        self._unanswered: list[RequestResponseCycle] = []  # several, where a client does not wait for its answers
         self._framing_bytes = 0
         self._malformed: ServiceError | None = None
 
@@ -51,12 +63,24 @@ class Protocol(HttpToolsProtocol):
             msg = f"Expected at most {limit} connections at a time, received one more. Try again later."
             self._cut_off(OverloadedError(msg, 1))
             return
-        self._timer = self.loop.call_later(self.header_seconds, self._too_slow)
+        self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop waiting."""
+        """Stop waiting, and let all who answer know: uvicorn tells only the newest request."""
         self._stop_timer()
+        self._stop_unread_timer()
+        self._tell_all_that_nobody_listens()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Give the client time to read what is written already."""
+        super().pause_writing()
+        self._unread_timer = self.loop.call_later(self.unread_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Go on: it has read."""
+        self._stop_unread_timer()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; wait for the rest, if there is to be any, only for so long."""
@@ -64,14 +88,15 @@ class Protocol(HttpToolsProtocol):
             self._awaited = HEADER
         self._framing_bytes += len(data)
         super().data_received(data)
-        if self._awaited == NOTHING or self.transport.is_closing():
+        if self.transport.is_closing():
             return
-        if self._framing_bytes > self.max_header_bytes:
+        if self._awaited == NOTHING:
+            if self.cycle.response_complete:  # refused before its body was there, which ended uvicorn's wait for more
+                self._keep_alive()
+        elif self._framing_bytes > self.max_header_bytes:
             self._cut_off(self._header_too_large())
         elif self._timer is None:
-            is_body = self._awaited == BODY
-            seconds = self._settings.receive_seconds if is_body else self.header_seconds
-            self._timer = self.loop.call_later(seconds, self._too_slow)
+            self._start_timer()
 
     def on_headers_complete(self) -> None:
         """Hand the request to the app.
@@ -83,6 +108,7 @@ class Protocol(HttpToolsProtocol):
             self._malformed = self._header_too_large()
             raise self._malformed
         super().on_headers_complete()
+        self._unanswered = [*filterfalse(_is_answered, self._unanswered), self.cycle]
         if self._timer is not None:
             self._stop_timer()
         self._framing_bytes = 0
@@ -113,7 +139,18 @@ class Protocol(HttpToolsProtocol):
         msg = f"Expected at most {self.max_header_bytes} bytes beside the body, received more. Send fewer headers."
         return HeaderTooLargeError(msg)
 
+    def _start_timer(self) -> None:
+        seconds = self._settings.receive_seconds if self._awaited == BODY else self.header_seconds
+        self._timer = self.loop.call_later(seconds, self._too_slow)
+
+    def _keep_alive(self) -> None:
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
     def _too_slow(self) -> None:
+        if self.pipeline:  # it waits for an answer to an earlier one, and is not read meanwhile
+            self._start_timer()
+            return
         if self._awaited == BODY:
             msg = f"Expected the whole body within {self._settings.receive_seconds:g} seconds, received a part of it. "
             msg += "Send a smaller picture; the model looks at 28 x 28."
@@ -133,10 +170,15 @@ class Protocol(HttpToolsProtocol):
             headers = [*self.server_state.default_headers, *response.raw_headers, (b"connection", b"close")]
             lines = [STATUS_LINE[response.status_code], *(b"%s: %s\r\n" % header for header in headers), b"\r\n"]
             self.transport.write(b"".join(lines) + bytes(response.body))
-        if self.cycle is not None and not self.cycle.response_complete:
-            self.cycle.disconnected = True  # the app that waits for the body is told so
-            self.cycle.message_event.set()
+            if self._awaited == BODY:
+                cast("dict[str, Any]", self.cycle.scope)[CUT_OFF] = response.status_code
+        self._tell_all_that_nobody_listens()
         self.transport.close()
+
+    def _tell_all_that_nobody_listens(self) -> None:
+        for cycle in filterfalse(_is_answered, self._unanswered):
+            cycle.disconnected = True
+            cycle.message_event.set()
 
     def _owes_an_answer(self) -> bool:
         """Tell it from a connection that a browser opened in advance, and from one that still gets another answer."""
@@ -149,3 +191,8 @@ class Protocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _stop_unread_timer(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None

@@ -178,7 +178,13 @@ async def predict_batch(  # noqa: PLR0913, PLR0917  what FastAPI injects
             uploads = await read_uploads(request, settings.max_batch_files, settings.max_batch_bytes, held)
         with Patience(NEVER) as patience:  # the deadline is that of each picture
             patience.listen(request.receive)
-            return BatchPrediction(results=tuple(await asyncio.gather(*map(item, uploads))))
+            tasks = [asyncio.ensure_future(item(upload)) for upload in uploads]
+            try:
+                return BatchPrediction(results=tuple(await asyncio.gather(*tasks)))
+            finally:  # where one fails, the others would go on for nobody
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
     finally:
         held.release()
 

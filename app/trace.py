@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 TRACE = "trace"
 """Where in the ASGI scope of a request its trace is."""
 
+CUT_OFF = "cut_off"
+"""Where in it the status is with which a request was cut off before the app could answer."""
+
 
 @dataclass(slots=True)
 class Trace:
@@ -22,11 +25,13 @@ class Trace:
         stages: The stopwatch of each picture.
         answers: Of each picture that was answered, what `Predictor.predict` returned.
         problems: The code of each problem that was answered with, those inside a batch included.
+        is_heard: Whether anybody is left to hear the answer.
     """
 
     stages: list[Stages] = field(default_factory=list)
     answers: list[dict[str, Any]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    is_heard: bool = True
 
     def facts(self) -> dict[str, Any]:
         """Return what belongs into the log line; of many pictures the longest time for each stage."""

@@ -13,7 +13,7 @@ import structlog
 from app.headers import header
 from app.logs import request_id
 from app.problems import ProblemResponse, internal_problem
-from app.trace import TRACE, Trace
+from app.trace import CUT_OFF, TRACE, Trace
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -64,6 +64,8 @@ class RequestTracing:
             await ProblemResponse(internal_problem())(scope, receive, send_with_id)
         finally:
             seconds = time.perf_counter() - started
+            if not trace.is_heard:
+                status = scope.get(CUT_OFF, 0)
             self._metrics.request(scope["method"], scope["path"], status, seconds, trace)
             # Probes come every few seconds and would bury the rest.
             level = logging.DEBUG if scope["path"].startswith(PROBES) else logging.INFO

@@ -30,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         client = FashionClient(options.url, api_key=options.api_key)
     except httpx.InvalidURL as error:
         parser.error(f"expected an address as {DEFAULT_URL}, found {options.url}: {error}")
+    except ValueError as error:
+        parser.error(f"--api-key or {KEY_VARIABLE}: {error}")
     pictures = (sys.stdin.buffer if name == STANDARD_INPUT else name for name in names)
     try:
         with client, Listing(options.format, names, sys.stdout, sys.stderr) as listing:

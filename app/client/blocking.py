@@ -46,6 +46,7 @@ class FashionClient:
 
         Raises:
             httpx.InvalidURL: The address is none.
+            ValueError: The key cannot stand in a header.
         """
         self.url = exchange.service_url(url)
         self._headers = exchange.key_headers(api_key)

@@ -107,8 +107,15 @@ def service_url(url: str | None) -> str:
 
 
 def key_headers(api_key: str | None) -> dict[str, str]:
-    """Return the header that carries the key given, or that of `FASHION_API_KEY`; nothing where there is none."""
-    key = api_key or os.environ.get(KEY_VARIABLE)
+    """Return the header that carries the key given, or that of `FASHION_API_KEY`; nothing where there is none.
+
+    Raises:
+        ValueError: It cannot stand in a header. The message does not repeat it.
+    """
+    key = (api_key or os.environ.get(KEY_VARIABLE) or "").strip()  # a file or a shell may have added the end of a line
+    if not (key.isascii() and key.isprintable()):
+        msg = "expected a key of printable ASCII characters, found others in it"
+        raise ValueError(msg)
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 

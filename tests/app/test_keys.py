@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import subprocess
@@ -12,12 +13,14 @@ from fastapi.testclient import TestClient
 
 from app.client import FashionClient, UnauthorizedError
 from app.client.__main__ import main as client_command
+from app.client.exchange import key_headers
 from app.errors import StartError
 from app.keys import Keys, digest, new_key, read_keys
 from app.logs import configure_logging
 from app.main import create_app
 from app.settings import Settings
 from tests.app.test_main import start_in_vain
+from tests.app.test_protocol import read_all, serving
 from tests.app.test_routes import BOOT, problem
 from tests.conftest import listening
 from tests.fakes import FirstPixelClassifier
@@ -112,6 +115,22 @@ def test_the_log_names_the_key_and_never_shows_it(guarded: TestClient, capsys: p
     assert "wrong guess" not in logged
 
 
+@pytest.mark.usefixtures("restored_logging")
+def test_the_log_names_nobody_s_key_for_the_next_request_of_the_same_connection(
+    keys_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging(Settings(log_format="json"))
+    asked = b"GET /classes HTTP/1.1\r\nHost: a\r\nX-Request-ID: %s\r\n%s\r\n"
+    with_key, without = asked % (b"first", b"X-API-Key: another\r\n"), asked % (b"second", b"Connection: close\r\n")
+    with serving(api_keys_file=keys_file) as service, service.connect(with_key + without) as connection:
+        read_all(connection)
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines() if '"request_id"' in line]
+    assert [(line["request_id"], line["status"], "key" in line) for line in lines] == [
+        ("first", 200, True),
+        ("second", 401, False),
+    ]
+
+
 def test_the_api_document_says_which_calls_need_a_key_and_how_it_is_sent(guarded: TestClient) -> None:
     document = guarded.get("/openapi.json").json()
     assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
@@ -189,6 +208,23 @@ def test_the_client_sends_the_key_that_it_is_given_or_that_of_the_environment(
         assert client_command(arguments) == 1
         monkeypatch.setenv("FASHION_API_KEY", KEY)
         assert client_command(arguments) == 0
+
+
+@pytest.mark.parametrize("key", [f"{KEY}\n", f"  {KEY}\r\n"])
+def test_the_end_of_a_line_does_not_belong_to_a_key(key: str) -> None:
+    assert key_headers(key) == {"Authorization": f"Bearer {KEY}"}
+
+
+@pytest.mark.parametrize("key", ["schl\u00fcssel", "two\nlines", "\0"])
+def test_a_key_that_no_header_can_carry_is_refused_and_not_repeated(
+    key: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ValueError, match="printable ASCII") as refused:
+        FashionClient(api_key=key)
+    assert key not in str(refused.value)
+    with pytest.raises(SystemExit):
+        client_command(["no.png", "--api-key", key])
+    assert "--api-key or FASHION_API_KEY: expected a key" in capsys.readouterr().err
 
 
 # --- pages of other sites -----------------------------------------------------------------------------------------

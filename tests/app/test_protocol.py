@@ -15,6 +15,7 @@ import uvicorn
 
 from app.errors import OverloadedError
 from app.main import create_app
+from app.patience import UNWATCHED_SECONDS
 from app.protocol import Protocol
 from app.settings import Settings
 from app.uploads import PIECE_BYTES, BodyBudget, Held
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterator
 
+    import numpy as np
     from fastapi import FastAPI
+    from numpy.typing import NDArray
 
 BOOT = encoded(tagged_image(9))
 PICTURE = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(BOOT) + BOOT
@@ -84,12 +87,27 @@ def last(received: bytes) -> tuple[int, str]:
 
 
 @contextmanager
-def serving(protocol: type[Protocol] = Impatient, **settings: object) -> Iterator[Service]:
-    app = create_app(Settings.model_validate({"receive_seconds": SLOW_SECONDS} | settings), FirstPixelClassifier())
+def serving(
+    protocol: type[Protocol] = Impatient,
+    classifier: FirstPixelClassifier | None = None,
+    keep_alive_seconds: int = 5,
+    **settings: object,
+) -> Iterator[Service]:
+    app = create_app(
+        Settings.model_validate({"receive_seconds": SLOW_SECONDS} | settings), classifier or FirstPixelClassifier()
+    )
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         free.listen(128)
-        config = uvicorn.Config(app, http=protocol, ws="none", log_config=None, access_log=False)
+        config = uvicorn.Config(
+            app,
+            http=protocol,
+            ws="none",
+            log_config=None,
+            access_log=False,
+            timeout_keep_alive=keep_alive_seconds,
+            timeout_graceful_shutdown=SOON_SECONDS,
+        )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [free]})
         thread.start()
@@ -217,6 +235,112 @@ def test_one_slow_sender_delays_nobody(service: Service) -> None:
     assert time.monotonic() - started < SOON_SECONDS
 
 
+def test_a_connection_whose_body_came_after_the_refusal_is_closed_once_it_is_idle() -> None:
+    head = PICTURE[: -len(BOOT)].replace(b"/predict", b"/nowhere")
+    with serving(receive_seconds=60, keep_alive_seconds=1) as service, service.connect(head) as connection:
+        assert last(connection.recv(65536)) == (404, "not_found")
+        connection.sendall(BOOT)
+        started = time.monotonic()
+        assert read_all(connection) == b""
+        assert 0.9 <= time.monotonic() - started < SOON_SECONDS
+
+
+# --- those who do not listen --------------------------------------------------------------------------------------
+
+
+def test_who_leaves_answers_unread_is_cut_off() -> None:
+    class Hasty(Impatient):
+        unread_seconds = SLOW_SECONDS
+
+    large = b"GET /static-offline-docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: a\r\n\r\n"
+    with serving(Hasty) as service, service.connect(20 * large):
+        eventually(lambda: len(service.server.server_state.connections) == 1)
+        eventually(lambda: not service.server.server_state.connections)
+        eventually(lambda: not service.server.server_state.tasks)
+
+
+def test_who_reads_slowly_gets_everything() -> None:
+    class Hasty(Impatient):
+        unread_seconds = SLOW_SECONDS
+
+    large = b"GET /static-offline-docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: a\r\n\r\n"
+    with serving(Hasty) as service, service.connect(5 * large, closing(CLASSES)) as connection:
+        received, paused = 0, 0.0
+        while piece := connection.recv(2**20):
+            received += len(piece)
+            if paused < 2 * SLOW_SECONDS:
+                time.sleep(SLOW_SECONDS / 5)
+                paused += SLOW_SECONDS / 5
+        assert received > 5_000_000
+
+
+def held_up() -> tuple[FirstPixelClassifier, threading.Event, threading.Event]:
+    """Return a classifier that waits for the second event once it has set the first."""
+    entered, release = threading.Event(), threading.Event()
+
+    def hold(_: NDArray[np.uint8]) -> None:
+        entered.set()
+        release.wait(SOON_SECONDS)
+
+    return FirstPixelClassifier(hold), entered, release
+
+
+def test_who_leaves_with_several_requests_under_way_is_not_answered_and_counted_as_gone(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    classifier, entered, release = held_up()
+    with serving(classifier=classifier) as service:
+        with service.connect(PICTURE + PICTURE):
+            assert entered.wait(SOON_SECONDS)
+        eventually(lambda: not service.server.server_state.connections)
+        time.sleep(2 * UNWATCHED_SECONDS)
+        release.set()
+        eventually(lambda: not service.server.server_state.tasks)
+        counted = service.app.state.metrics.exposition().decode()
+    assert 'http_requests_total{code="none",handler="/predict",method="POST"} 1.0' in counted
+    assert 'handler="/predict",method="POST"} 2.0' not in counted
+    assert "Traceback" not in "".join(capsys.readouterr())
+
+
+def test_a_request_that_waits_for_an_earlier_answer_is_not_called_slow() -> None:
+    classifier, entered, release = held_up()
+    with serving(classifier=classifier) as service, service.connect(PICTURE + closing(PICTURE)[:-1]) as connection:
+        assert entered.wait(SOON_SECONDS)
+        time.sleep(3 * SLOW_SECONDS)
+        release.set()
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        connection.sendall(BOOT[-1:])
+        assert last(read_all(connection)) == (200, "Ankle boot")
+
+
+# --- what HTTP asks for -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [b"/", b"/classes", b"/health/ready", b"/health/live", b"/metrics"])
+def test_head_is_get_without_the_body(service: Service, path: bytes) -> None:
+    def ask(method: bytes) -> tuple[bytes, bytes]:
+        with service.connect(b"%s %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" % (method, path)) as connection:
+            head, _, body = read_all(connection).partition(b"\r\n\r\n")
+            return head, body
+
+    (head, nothing), (whole, body) = ask(b"HEAD"), ask(b"GET")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert (nothing, bool(body)) == (b"", True)
+    assert {line.partition(b":")[0] for line in head.splitlines()} == {
+        line.partition(b":")[0] for line in whole.splitlines()
+    }
+
+
+def test_who_asks_before_sending_and_is_refused_finds_the_connection_closed(service: Service) -> None:
+    head = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\nExpect: 100-continue\r\n\r\n"
+    assert service.answer(head) == (413, "payload_too_large")
+    head = PICTURE.replace(b"Host: a", b"Host: a\r\nConnection: close\r\nExpect: 100-continue")
+    with service.connect(head[: -len(BOOT)]) as connection:
+        assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(BOOT)
+        assert last(read_all(connection)) == (200, "Ankle boot")
+
+
 # --- large headers ------------------------------------------------------------------------------------------------
 
 
@@ -335,6 +459,13 @@ def test_what_is_refused_before_there_is_a_request_is_counted_as_well() -> None:
     with serving() as service:
         assert service.answer(b"GET / HTTP/1.1\r\n") == (408, "too_slow")
         assert service.answer(b"nonsense\r\n\r\n") == (400, "malformed_request")
+        assert service.answer(PICTURE[:-1]) == (408, "too_slow")
+        with service.connect(PICTURE[:-1]) as leaves:
+            eventually(lambda: service.held_bytes > 0)
+            leaves.close()
+        eventually(lambda: not service.server.server_state.tasks)
         counted = service.app.state.metrics.exposition().decode()
-    assert 'fashion_refusals_total{reason="too_slow"} 1.0' in counted
+    assert 'fashion_refusals_total{reason="too_slow"} 2.0' in counted
+    assert 'http_requests_total{code="408",handler="/predict",method="POST"} 1.0' in counted
+    assert 'http_requests_total{code="none",handler="/predict",method="POST"} 1.0' in counted
     assert 'fashion_refusals_total{reason="malformed_request"} 1.0' in counted

@@ -285,6 +285,21 @@ def test_a_batch_answers_in_order_and_a_bad_file_spoils_nothing() -> None:
     assert [results[i]["problem"]["code"] for i in (1, 2)] == ["unsupported_media_type", "payload_too_large"]
 
 
+def test_a_batch_of_which_one_fails_leaves_nothing_at_work() -> None:
+    passes: list[int] = []
+
+    def fail_at_first(images: NDArray[np.uint8]) -> None:
+        passes.append(len(images))
+        if len(passes) == 1:
+            raise RuntimeError
+
+    app = create_app(Settings(max_forward_images=1), FirstPixelClassifier(fail_at_first))
+    with TestClient(app) as client:
+        assert problem(client.post("/predict/batch", files=[("files", BOOT)] * 8)) == (500, "internal")
+        assert app.state.predictor.load().pending == 0
+    assert len(passes) < 4
+
+
 def test_a_batch_gives_each_picture_the_answer_that_it_gets_alone(client: TestClient, data: Data) -> None:
     pictures = [encoded(image) for image in data.test.images[:30]]
     batch = client.post("/predict/batch", files=[("files", picture) for picture in pictures]).json()["results"]
