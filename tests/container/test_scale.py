@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
+import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -13,6 +16,7 @@ import pytest
 from benchmarks.soak.connection import request
 from benchmarks.soak.drive import closed_load
 from benchmarks.soak.mix import Pictures, Request, has_status
+from tests.app.test_routes import problem
 from tests.container.test_container import Deployment, docker
 
 if TYPE_CHECKING:
@@ -52,6 +56,13 @@ def test_a_body_as_large_as_a_batch_may_be_goes_through_the_proxy(scaled: Deploy
     assert [one["problem"]["code"] for one in results] == ["unsupported_media_type"] * 7
 
 
+def test_what_the_proxy_answers_by_itself_is_a_problem_as_well(scaled: Deployment) -> None:
+    url = f"http://{scaled.compose('port', 'proxy', '8000')}"
+    too_large = httpx2.post(f"{url}/predict/batch", content=bytes(64 * 2**20 + 1), timeout=60)
+    assert problem(too_large) == (413, "payload_too_large")
+    assert problem(httpx2.get(f"{url}/metrics")) == (404, "not_found")
+
+
 def test_no_request_fails_when_one_of_two_replicas_is_killed(scaled: Deployment) -> None:
     port = int(scaled.compose("port", "proxy", "8000").rpartition(":")[2])
     pictures = Pictures(seed=0)
@@ -71,3 +82,26 @@ def test_no_request_fails_when_one_of_two_replicas_is_killed(scaled: Deployment)
     assert docker("inspect", "-f", "{{.State.Status}}", first, second).split() == ["exited", "running"]
     assert tally.right == tally.answered > 100
     assert not tally.faults
+
+
+def test_a_proxy_that_is_stopped_answers_what_it_has_in_hand(scaled: Deployment) -> None:
+    # The last of the module, since the others ask the proxy that it stops.
+    container = scaled.compose("ps", "-q", "proxy")
+    port = int(scaled.compose("port", "proxy", "8000").rpartition(":")[2])
+    message = request("/predict", Pictures(seed=0).all[0])
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection, ThreadPoolExecutor() as threads:
+        connection.sendall(message[:-1])
+        stopped = threads.submit(scaled.compose, "stop", "proxy")
+        while not stopped.done() and _answers(port):
+            time.sleep(0.1)
+        connection.sendall(message[-1:])
+        assert connection.recv(15) == b"HTTP/1.1 200 OK"
+        stopped.result()
+    assert docker("inspect", "-f", "{{.State.ExitCode}}", container) == "0"
+
+
+def _answers(port: int) -> bool:
+    try:
+        return httpx2.get(f"http://127.0.0.1:{port}/health/live").is_success
+    except httpx2.TransportError:
+        return False
