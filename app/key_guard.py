@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from app.keys import Keys
     from app.metrics import Metrics
 
-OPEN_PATHS = ("/", "/docs", "/openapi.json")
+OPEN_PATHS = ("/", "/docs", "/model", "/openapi.json")
 OPEN_FOLDERS = ("/health/", "/web/", "/static-offline-docs/")
-"""What needs no key: probes, and the files of the pages, which are public, as a browser sends none with a link."""
+"""What needs no key: probes, and what is public and linked, the card and the files of the pages; a link sends none."""
 
 _SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer KEY`"},

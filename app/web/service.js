@@ -13,6 +13,8 @@ async function call(path, options = {}) {
   const headers = key ? { ...options.headers, "X-API-Key": key } : options.headers;
   const response = await fetch(path, { ...options, headers });
   if (response.status !== 401) return response;
+  // Of many pictures at once the first asks for the key, and the others take it from there.
+  if (sessionStorage.getItem("key") !== key) return call(path, options);
   const given = window.prompt("This service asks for a key.")?.trim();
   if (!given) return response;
   sessionStorage.setItem("key", given);

@@ -77,7 +77,7 @@ def test_whoever_has_a_key_is_let_in(guarded: TestClient, headers: dict[str, str
 )
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("POST", "/predict"), ("POST", "/predict/batch"), ("GET", "/classes"), ("GET", "/model"), ("GET", "/metrics")],
+    [("POST", "/predict"), ("POST", "/predict/batch"), ("GET", "/classes"), ("GET", "/metrics")],
 )
 def test_whoever_has_none_is_told_how_to_send_one(
     guarded: TestClient, method: str, path: str, headers: dict[str, str]
@@ -93,13 +93,15 @@ def test_a_key_is_asked_for_before_the_body_is_read(guarded: TestClient) -> None
     assert problem(guarded.post("/predict", content=bytes(30 * 2**20)))[0] == 401
 
 
-@pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/", "/web/page.js", "/docs", "/openapi.json"])
-def test_probes_and_the_files_of_the_pages_need_no_key(guarded: TestClient, path: str) -> None:
+@pytest.mark.parametrize(
+    "path", ["/health/live", "/health/ready", "/", "/web/page.js", "/docs", "/openapi.json", "/model"]
+)
+def test_probes_and_what_is_public_need_no_key(guarded: TestClient, path: str) -> None:
     assert guarded.get(path).status_code == 200
 
 
 def test_nothing_hides_behind_what_needs_no_key(guarded: TestClient) -> None:
-    for path in ("/web/../classes", "/web/%2e%2e/classes", "/health/%2e%2e/model", "/web/..%2fclasses"):
+    for path in ("/web/../classes", "/web/%2e%2e/classes", "/health/%2e%2e/metrics", "/web/..%2fclasses"):
         assert guarded.get(path).status_code in {401, 404}
 
 
@@ -137,7 +139,8 @@ def test_the_api_document_says_which_calls_need_a_key_and_how_it_is_sent(guarded
     assert document["components"]["securitySchemes"]["key"]["name"] == "X-API-Key"
     for path, operations in document["paths"].items():
         for operation in operations.values():
-            assert ("security" in operation) == ("401" in operation["responses"]) == (not path.startswith("/health/"))
+            is_open = path.startswith("/health/") or path == "/model"
+            assert ("security" in operation) == ("401" in operation["responses"]) == (not is_open)
 
 
 def test_without_a_file_of_keys_nobody_needs_one(client: TestClient) -> None:
