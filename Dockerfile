@@ -76,7 +76,7 @@ COPY models models
 # Building the service verifies the artifact, replays its golden set on the pruned packages, and leaves the bytecode of
 # all it imports.
 RUN chmod -R a+rX . && python -c 'from app.main import app_from_environment; app_from_environment()'
-ENV FASHION_HOST=0.0.0.0 FASHION_PORT=8000 FASHION_LOG_FORMAT=json
+ENV FASHION_HOST=0.0.0.0 FASHION_PORT=8000 FASHION_WORKERS=2 FASHION_LOG_FORMAT=json
 # Given an arena for each thread, glibc keeps twice as much of the memory that large pictures took.
 ENV MALLOC_ARENA_MAX=2
 EXPOSE 8000

@@ -17,7 +17,7 @@ from app.client import FashionClient
 from app.client.__main__ import main as client_command
 from app.main import create_app
 from app.model_card import SplitMetrics, read_verified
-from app.settings import PREFIX, Settings
+from app.settings import PREFIX, Settings, read_settings
 from tests.conftest import encoded, listening
 from tests.fakes import FirstPixelClassifier, tagged_image
 
@@ -121,6 +121,13 @@ def test_the_table_of_settings_is_the_settings() -> None:
         (PREFIX + name.upper(), "" if field.default is None else str(field.default), field.description)
         for name, field in Settings.model_fields.items()
     ]
+
+
+def test_what_the_image_sets_is_what_is_said() -> None:
+    (line,) = re.findall(rf"^ENV ({PREFIX}.+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    (sentence,) = re.findall(rf"^The image sets((?:,?(?: and)? `{PREFIX}\w+=[^`]+`)+)", README, re.MULTILINE)
+    assert re.findall(r"`(.+?)`", sentence) == line.split()
+    assert read_settings(dict(one.split("=") for one in line.split())).log_format == "json"
 
 
 def test_the_table_of_problems_has_every_error_with_its_status() -> None:

@@ -182,6 +182,14 @@ def test_its_limits_are_in_force(service: Deployment, version_2: str, version_1:
     assert int(service.execute("sh", "-c", either).split()[0]) == expected
 
 
+def test_what_fashion_env_says_reaches_the_service(service: Deployment, tmp_path: Path) -> None:
+    (tmp_path / "fashion.env").write_text("FASHION_WORKERS=1\nFASHION_COVERAGE=0.9\n")
+
+    given = service.compose("run", "--rm", "-T", "api", "env", folder=tmp_path).splitlines()
+
+    assert {"FASHION_WORKERS=1", "FASHION_COVERAGE=0.9", "FASHION_LOG_FORMAT=json"} <= set(given)
+
+
 def test_a_missing_artifact_ends_it_with_one_line_that_names_the_file(service: Deployment) -> None:
     done = run_docker("run", "--rm", "-e", "FASHION_MODEL_DIR=/nowhere", service.image)
 
