@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from fastapi.testclient import TestClient
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
+README = (DEPLOY.parent / "README.md").read_text()
+RELIABILITY = (DEPLOY.parent / "docs" / "reliability.md").read_text()
 DASHBOARD = DEPLOY / "grafana-dashboard.json"
 RULES, RULES_TEST = DEPLOY / "alerts.yml", DEPLOY / "alerts_test.yml"
 
@@ -96,6 +98,27 @@ def test_every_alert_points_at_what_to_do_and_is_tested() -> None:
     alerts = re.findall(r"- alert: (\w+)", rules)
     assert rules.count("docs/reliability.md") >= len(alerts)
     assert [alert for alert in alerts if f'alertname="{alert}"' not in tests] == []
+
+
+def test_the_share_that_fails_in_the_readme_is_that_of_the_alert() -> None:
+    alert = " ".join(expressions()[0].removeprefix(">-").split())
+    assert f"    {alert.replace('sum by (job) (', 'sum(').removesuffix(' > 0.01')}\n" in README
+
+
+def test_the_job_of_the_documentation_is_one_that_the_alerts_know() -> None:
+    (job,) = re.findall(r"job_name: (\w+)", RELIABILITY)
+    patterns = re.findall(r'job=~"(.+?)"', RULES.read_text())
+    assert patterns
+    assert all(re.fullmatch(pattern, job) for pattern in patterns)
+
+
+@needs_promtool
+def test_promtool_takes_the_configurations_of_the_documentation(tmp_path: Path) -> None:
+    of_one, of_replicas = re.findall(r"```yaml\n(.+?)```", RELIABILITY, re.DOTALL)
+    for text in (of_one, of_one.partition("    static_configs")[0] + of_replicas):
+        (tmp_path / "prometheus.yml").write_text(text)
+        code, said = promtool("check", "config", "--lint-fatal", str(tmp_path / "prometheus.yml"))
+        assert code == 0, said
 
 
 @needs_promtool
