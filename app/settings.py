@@ -79,10 +79,10 @@ class Settings(BaseSettings):
         description="Other sites whose pages may call, `https://a.example, https://b.example`, or `*` for all.",
     )
     log_format: Literal["console", "json"] = Field(
-        default="console", description="One line an event, for people or machines."
+        default="console", description="One line an event, for people (`console`) or machines (`json`)."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="Least level that is logged."
+        default="info", description="Least level that is logged: `debug`, `info`, `warning` or `error`."
     )
 
 
