@@ -89,7 +89,7 @@ class DistillationConfig:
 
 @dataclass(frozen=True, slots=True)
 class TrainingConfig:
-    """Everything that decides what a run learns; equal configs train equal models.
+    """Everything that decides what a run learns from its data; equal configs train equal models on equal photographs.
 
     Attributes:
         network: Which graph of `training.network` to train.

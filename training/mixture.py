@@ -20,7 +20,7 @@ from training.data import LABELS
 from training.disguise import GARMENTS, GROUNDS, disguise
 from training.distortion import distort
 from training.parallel import on_all_cores
-from training.photos import CLASSES_OF, MAX_IMAGE_PIXELS, decode_photo, targets_of
+from training.photos import CLASSES_OF, MAX_IMAGE_PIXELS, decode_photo, digest_of, targets_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -127,7 +127,7 @@ def prepare(
 
 def _fingerprint(config: PhotoConfig, seed: int, images: NDArray[np.uint8], photos: Sequence[Photo]) -> str:
     """Return hexadecimal digits that differ when anything differs that the conversion depends on, its code included."""
-    how = (config.variants, asdict(config.distortion), seed, [f"{photo.folder}/{photo.path.name}" for photo in photos])
+    how = (config.variants, asdict(config.distortion), seed, digest_of(photos))
     digest = hashlib.sha256(repr(how).encode() + images.tobytes())
     code = [Path(__file__).with_name(name) for name in ("disguise.py", "distortion.py")]
     for path in [*sorted(Path(imaging.__path__[0]).glob("*.*")), *code]:

@@ -75,6 +75,19 @@ def list_photos(folder: Path) -> list[Photo]:
     return photos
 
 
+def digest_of(photos: Iterable[Photo]) -> str:
+    """Return the SHA-256, in hexadecimal digits, of photographs with their folders and names, whatever their order."""
+    digest = hashlib.sha256()
+    for photo in sorted(photos):
+        digest.update(f"{photo.folder}/{photo.path.name}".encode() + photo.path.read_bytes())
+    return digest.hexdigest()
+
+
+def run_folder(runs: Path, run_name: str, photos: Sequence[Photo]) -> Path:
+    """Return where a run keeps what it has done: the same config on other photographs is another run."""
+    return runs / (f"{run_name}-{digest_of(photos)[:8]}" if photos else run_name)
+
+
 def split_photos(photos: Iterable[Photo], share: float, seed: int) -> tuple[list[Photo], list[Photo]]:
     """Hold out a share of the photographs of each folder.
 
@@ -166,14 +179,11 @@ def measure_photos(answered: AnsweredPhotos, learnt: Sequence[Photo]) -> PhotoMe
         answered: What to measure on.
         learnt: What was learnt from.
     """
-    digest = hashlib.sha256()
-    for photo in sorted([*learnt, *answered.known, *answered.unknown]):
-        digest.update(f"{photo.folder}/{photo.path.name}".encode() + photo.path.read_bytes())
     n, right = Counter(photo.folder for photo in answered.known), Counter[str]()
     for photo, is_right in zip(answered.known, answered.right, strict=True):
         right[photo.folder] += int(is_right)
     return PhotoMetrics(
-        digest=digest.hexdigest(),
+        digest=digest_of([*learnt, *answered.known, *answered.unknown]),
         learnt_from=sum(bool(CLASSES_OF[photo.folder]) for photo in learnt),
         held_out=n.total(),
         accuracy=right.total() / n.total(),

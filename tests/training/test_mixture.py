@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -58,11 +59,14 @@ def test_what_was_converted_is_kept_for_runs_that_convert_in_the_same_way(
     assert np.array_equal(again.photos, mixture.photos)
 
 
-@pytest.mark.parametrize("change", ["variants", "distortion", "seed", "images", "photos"])
+@pytest.mark.parametrize("change", ["variants", "distortion", "seed", "images", "photos", "pixels"])
 def test_what_was_converted_in_another_way_is_converted_anew(
-    change: str, mixture: Mixture, runs: Path, data: Data, photo_folder: Path
+    change: str, mixture: Mixture, runs: Path, data: Data, photo_folder: Path, tmp_path: Path
 ) -> None:
     images, photos = data.train.images[:30], list_photos(photo_folder)
+    if change == "pixels":
+        photos = list_photos(shutil.copytree(photo_folder, tmp_path / "copied"))
+        photos[-1].path.write_bytes(photos[0].path.read_bytes())
     config = {
         "variants": replace(CONFIG, variants=1),
         "distortion": replace(CONFIG, distortion=Distortion(zoom=0.2)),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from training.photos import (
     convert_photo,
     list_photos,
     measure_photos,
+    run_folder,
     split_photos,
     targets_of,
 )
@@ -75,6 +77,17 @@ def test_the_ends_of_the_share_hold_out_nothing_or_everything(share: float, expe
 def test_the_split_is_the_same_on_every_machine() -> None:
     held_out = split_photos(MANY[:20], 0.2, seed=0)[1]
     assert [photo.path.name for photo in held_out] == ["4.jpg", "5.jpg", "7.jpg", "14.jpg"]
+
+
+def test_other_photographs_are_another_run_whatever_their_names(photo_folder: Path, tmp_path: Path) -> None:
+    photos = list_photos(photo_folder)
+    folder = run_folder(tmp_path, "cnn-1", photos)
+    assert folder == run_folder(tmp_path, "cnn-1", photos[::-1])
+    copied = list_photos(shutil.copytree(photo_folder, tmp_path / "copied"))
+    assert folder == run_folder(tmp_path, "cnn-1", copied)
+    copied[0].path.write_bytes(copied[0].path.read_bytes() + b"changed")
+    assert folder != run_folder(tmp_path, "cnn-1", copied)
+    assert run_folder(tmp_path, "cnn-1", []) == tmp_path / "cnn-1"
 
 
 def test_the_right_labels_of_a_photograph_share_its_target_alike() -> None:
