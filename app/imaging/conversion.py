@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from app.imaging.framing import find_picture
 from app.imaging.segmentation import separate
 from app.model_card import IMAGE_SHAPE
 
@@ -103,12 +104,26 @@ def convert(pixels: Image.Image, mode: Mode) -> Converted:
         resized = pixels.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
         return Converted(np.asarray(resized), "none", ("resized",), None)
     reduction = max(1, max(pixels.size) // WORKING_PIXELS)
-    converted = _convert_colours(np.asarray(pixels.reduce(reduction).convert("RGB")), mode)
-    if converted.box is None or reduction == 1:
-        return converted
-    left, top, right, bottom = (edge * reduction for edge in converted.box)
-    box = (left, top, min(right, pixels.width), min(bottom, pixels.height))
-    return Converted(converted.image, converted.mode, converted.steps, box)
+    colours = np.asarray(pixels.reduce(reduction).convert("RGB"))
+    left, top, right, bottom = find_picture(colours)
+    picture = colours[top:bottom, left:right]
+    converted = _convert_colours(picture, mode)
+    steps = converted.steps if picture.size == colours.size else ("frame_removed", *converted.steps)
+    box = converted.box and _in_given(converted.box, (left, top), reduction, pixels.size)
+    return Converted(converted.image, converted.mode, steps, box)
+
+
+def _in_given(box: Box, corner: tuple[int, int], reduction: int, size: tuple[int, int]) -> Box:
+    """Return a box in pixels of the picture that was given.
+
+    Args:
+        box: In pixels of the part that was converted.
+        corner: Left and top of that part in the reduced picture.
+        reduction: How many pixels of the given picture, along each side, one of the reduced stands for.
+        size: Width and height of the given picture.
+    """
+    left, top, right, bottom = ((edge + start) * reduction for edge, start in zip(box, corner * 2, strict=True))
+    return left, top, min(right, size[0]), min(bottom, size[1])
 
 
 def _convert_colours(colours: NDArray[np.uint8], mode: Mode) -> Converted:

@@ -6,6 +6,7 @@ const STEPS = {
   decoded_at_eighth: "Read at an eighth of its size, which is plenty",
   exif_transpose: "Turned upright, as the camera noted",
   composited_on_white: "Laid on white where it was transparent",
+  frame_removed: "Taken out of its frame",
   background_removed: "Garment separated from its ground",
   no_garment_found: "No garment found, so the whole picture is taken",
   trimmed: "Cut to the garment",

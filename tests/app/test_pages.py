@@ -82,6 +82,7 @@ def test_the_page_has_words_for_every_mode_and_every_step_of_the_conversion_and_
         "dark": encoded(Image.eval(photograph(), lambda value: max(0, 235 - value))),
         "transparent": encoded(Image.new("RGBA", (90, 90), (0, 0, 0, 0))),
         "noise": encoded(noise),
+        "framed": encoded(np.pad(noise, ((20, 20), (0, 0), (0, 0)))),
         "half": encoded(photograph(), "JPEG", exif=SIDEWAYS.tobytes()),
         "quarter": encoded(photograph(2), "JPEG"),
         "eighth": encoded(photograph(4), "JPEG"),

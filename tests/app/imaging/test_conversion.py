@@ -110,6 +110,32 @@ def test_the_shape_of_a_photographed_garment_is_kept(ground: tuple[int, ...], ga
 def test_the_box_is_in_the_pixels_that_were_given() -> None:
     large = photograph((150, 110, 70), (40, 60, 120)).resize((240 * 5, 320 * 5))
     assert convert(large, Mode.AUTO).box == pytest.approx((150, 300, 1050, 1400), abs=40)
+    between_bars = Image.new("RGB", (1200, 2600))
+    between_bars.paste(large, (0, 500))
+    assert convert(between_bars, Mode.AUTO).box == pytest.approx((150, 800, 1050, 1900), abs=60)
+
+
+@pytest.mark.parametrize("mode", [Mode.AUTO, Mode.PHOTO])
+@pytest.mark.parametrize("colour", ["black", "white"])
+@pytest.mark.parametrize("margin", [(20, 16), (0, 90), (90, 0)], ids=["all around", "above and below", "at the sides"])
+def test_a_photograph_in_a_frame_is_converted_as_without(mode: Mode, colour: str, margin: tuple[int, int]) -> None:
+    photo = photograph((150, 110, 70), (40, 60, 120))
+    across, down = margin
+    framed = Image.new("RGB", (photo.width + 2 * across, photo.height + 2 * down), colour)
+    framed.paste(photo, margin)
+    expected, converted = convert(photo, mode), convert(framed, mode)
+    assert expected.box is not None
+    assert (converted.mode, converted.steps) == (expected.mode, ("frame_removed", *expected.steps))
+    assert converted.box == pytest.approx(np.add(expected.box, margin * 2), abs=4)
+    assert np.abs(converted.image.astype(int) - expected.image).mean() < 10
+
+
+def test_a_catalogue_picture_between_bars_is_converted_as_without() -> None:
+    picture = np.full((160, 120, 3), WHITE, np.uint8)
+    picture[20:140, 30:90] = (40, 60, 120)
+    converted = convert(Image.fromarray(np.pad(picture, ((80, 80), (0, 0), (0, 0)))), Mode.AUTO)
+    assert (converted.mode, converted.steps[0]) == ("catalogue", "frame_removed")
+    assert converted.box == (30, 100, 90, 220)
 
 
 @pytest.mark.parametrize("colour", ["white", "black", "red"])
@@ -134,6 +160,7 @@ def test_a_disguised_image_of_the_data_set_is_nearly_itself_again(data: Data, gr
     for image in data.train.images[:40]:
         converted = convert(decode(disguise(image, ground, garment, rng), "image/jpeg", 10**7).pixels, Mode.AUTO)
         assert converted.mode == "catalogue"
+        assert "frame_removed" not in converted.steps
         errors.append(np.abs(converted.image.astype(int) - image).mean())
     assert np.median(errors) < 10  # of 255 grey levels; a shift by one pixel makes about 20
 

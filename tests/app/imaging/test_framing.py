@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.imaging.decode import decode
+from app.imaging.framing import find_picture
+from tests.conftest import encoded
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from app.imaging.conversion import Box
+    from training.data import Data
+
+TROUSER = 1
+
+FRAMES = {
+    "all around": (10, 8, 12, 14),
+    "as of a Polaroid": (8, 8, 8, 30),
+    "above and below": (0, 60, 0, 70),
+    "to the left and right": (40, 0, 50, 0),
+    "letterbox with a margin": (6, 80, 6, 80),
+    "on three sides": (12, 10, 0, 14),
+}
+"""Pixels to the left, above, to the right and below."""
+
+PICTURE = np.random.default_rng(0).integers(60, 200, (150, 110, 3), np.uint8)
+
+
+def framed(picture: NDArray[np.uint8], widths: Box, colour: int = 0) -> NDArray[np.uint8]:
+    left, above, right, below = widths
+    return np.pad(picture, ((above, below), (left, right), (0, 0)), constant_values=colour)
+
+
+def whole(colours: NDArray[np.uint8]) -> Box:
+    return 0, 0, colours.shape[1], colours.shape[0]
+
+
+@pytest.mark.parametrize("colour", [0, 25, 235, 255])
+@pytest.mark.parametrize("widths", FRAMES.values(), ids=FRAMES)
+def test_the_picture_in_a_frame_is_found_less_its_outermost_lines(widths: Box, colour: int) -> None:
+    left, above, right, below = (width + 2 if width else 0 for width in widths)
+    colours = framed(PICTURE, widths, colour)
+    height, width = colours.shape[:2]
+    assert find_picture(colours) == (left, above, width - right, height - below)
+
+
+@pytest.mark.parametrize("quality", [70, 90])
+def test_compression_hides_no_frame(quality: int) -> None:
+    smooth = Image.fromarray(PICTURE[:15, :11]).resize((110, 150))
+    data = encoded(framed(np.asarray(smooth), FRAMES["all around"], 255), "JPEG", quality=quality)
+    assert find_picture(np.asarray(decode(data, "", 10**6).pixels)) == pytest.approx((12, 10, 118, 156), abs=2)
+
+
+@pytest.mark.parametrize(
+    "colours",
+    [
+        PICTURE,
+        framed(PICTURE, (0, 40, 0, 0)),
+        framed(PICTURE, (30, 40, 0, 0)),
+        framed(PICTURE, (40, 40, 40, 40)),
+        framed(PICTURE[:20, :20], (2, 2, 2, 2)),
+        framed(np.repeat(PICTURE[..., :1], 3, axis=2), (10, 10, 10, 10)),
+        framed(np.full_like(PICTURE, 120), (10, 10, 10, 10)),
+        np.full_like(PICTURE, 255),
+        PICTURE[:1, :1],
+    ],
+    ids=["none", "one bar", "at a corner", "wide margins", "tiny", "grey", "of one grey", "nothing inside", "a pixel"],
+)
+def test_where_there_is_no_frame_everything_is_the_picture(colours: NDArray[np.uint8]) -> None:
+    assert find_picture(colours) == whole(colours)
+
+
+def test_what_is_not_straight_is_no_picture() -> None:
+    colours = framed(PICTURE, (10, 10, 10, 10))
+    colours[10:25, 10:40] = 0
+    assert find_picture(colours) == whole(colours)
+
+
+def test_straight_trousers_of_the_data_set_are_no_picture_however_they_are_enlarged(data: Data) -> None:
+    for image in data.train.images[data.train.class_ids == TROUSER][:100]:
+        for resampling in (Image.Resampling.NEAREST, Image.Resampling.BICUBIC):
+            colours = np.asarray(Image.fromarray(image).resize((280, 280), resampling).convert("RGB"))
+            assert find_picture(colours) == whole(colours)
