@@ -41,6 +41,10 @@ CONTRAST, CONTRAST_SHARE = 14, 0.14
 """A garment differs from a plain ground by at least these grey levels, and this share of the most it differs by, on a
 copy of that longer side. The share keeps out the halo that scaling and compression draw around it."""
 
+FAINT, MOST_FAINT = 7, 2
+"""What differs from a plain ground by these grey levels at least, and by more than the ground itself, takes at most so
+many times the area of what was trimmed; where it takes more, that is the print of a shirt as pale as its ground."""
+
 FRINGE = 8
 """Grey levels under which a pixel of the fitted garment counts as ground."""
 
@@ -169,25 +173,42 @@ def _frame(values: NDArray[Values]) -> NDArray[Values]:
 
 
 def _convert_plain(values: NDArray[np.float32], kind: str) -> Converted | None:
-    """Convert a picture whose ground is one colour, or return None where nothing stands out from it.
+    """Convert a picture whose ground is one colour, or return None where the garment does not stand out from it.
 
     Args:
         values: float32 `[height, width]`, 0 to 255, garment brighter than the ground.
         kind: `bright_on_black` or `catalogue`.
     """
-    contrast = np.maximum(values - np.median(_frame(values)), 0)
+    difference = values - np.median(_frame(values))
+    contrast = np.maximum(difference, 0)
     small = shrink(contrast, TRIMMED_PIXELS)
     differing = small[small > CONTRAST]
     if not differing.size:
         return None
     most = np.percentile(differing, 99.8)
     box = _box_around(small > max(CONTRAST, CONTRAST_SHARE * most), *contrast.shape)
+    if _is_print(box, np.abs(difference)):
+        return None
     fitted = _fit(contrast, box, SUBSAMPLING)
     # The brightest pixel of every image of the data set is white.
     stretched = np.where(fitted < FRINGE, 0, fitted) * (255 / most)
     image = np.rint(np.clip(stretched, 0, 255)).astype(np.uint8)
     tone = ("greyscale", "negated") if kind == "catalogue" else ("greyscale",)
     return Converted(image, kind, (*tone, "background_removed", "trimmed", "fitted", "stretched"), box)
+
+
+def _is_print(box: Box, difference: NDArray[np.float32]) -> bool:
+    """Tell whether a box holds no more than a part of the garment, the rest of which is as pale as the ground.
+
+    Args:
+        box: What was trimmed.
+        difference: float32 `[height, width]`, by how many grey levels each pixel differs from the ground, either way.
+    """
+    faint = difference > max(FAINT, float(np.percentile(_frame(difference), 99)))
+    opened = cv2.morphologyEx(faint.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))  # no specks
+    _, _, width, height = cv2.boundingRect(opened)
+    left, top, right, bottom = box
+    return width * height > MOST_FAINT * (right - left) * (bottom - top)
 
 
 def _convert_photo(colours: NDArray[np.uint8], grey: NDArray[np.float32]) -> Converted:

@@ -115,6 +115,17 @@ def test_the_box_is_in_the_pixels_that_were_given() -> None:
     assert convert(between_bars, Mode.AUTO).box == pytest.approx((150, 800, 1050, 1900), abs=60)
 
 
+@pytest.mark.parametrize(
+    ("ground", "garment", "print_"), [(WHITE, 245, 20), (225, 250, 20), (28, 12, 240)], ids=["white", "pale", "dark"]
+)
+def test_a_shirt_as_pale_as_its_ground_is_taken_for_a_photograph_and_not_cut_to_its_print(
+    ground: int, garment: int, print_: int
+) -> None:
+    values = np.where(shirt_mask(), garment, ground).astype(np.uint8)
+    values[130:170, 100:140] = print_
+    assert convert(Image.fromarray(values), Mode.AUTO).mode == "photo"
+
+
 @pytest.mark.parametrize("mode", [Mode.AUTO, Mode.PHOTO])
 @pytest.mark.parametrize("colour", ["black", "white"])
 @pytest.mark.parametrize("margin", [(20, 16), (0, 90), (90, 0)], ids=["all around", "above and below", "at the sides"])
