@@ -114,7 +114,7 @@ def main() -> None:
     title = f"{card.name} {card.version} on {len(photos):,} photographs"
     print(f"# {title}\n\nPhotographs: {choice}. One thread on {machine()}.\n\n{page(outcomes, card.labels)}")
     if given.full_size:
-        print(f"\n{compare(outcomes, [label_at_full_size(photo, classifier) for photo in photos])}")
+        print(f"\n{compare(outcomes, [label_at_full_size(photo, classifier, given.conversion) for photo in photos])}")
     if given.sheet:
         cells = [cell(outcome) for outcome in pick(outcomes, given.cells)]
         draw_sheet(f"{title}: {len(cells)} of them, wrong ones first", cells).save(given.sheet)
@@ -164,10 +164,10 @@ def answer(photo: Photo, classifier: Classifier, mode: Mode = Mode.AUTO) -> Outc
     )
 
 
-def label_at_full_size(photo: Photo, classifier: Classifier) -> str:
+def label_at_full_size(photo: Photo, classifier: Classifier, mode: Mode = Mode.AUTO) -> str:
     """Return the most probable class of a photograph all of whose pixels are decoded."""
     with Image.open(photo.path) as picture:
-        converted = convert(ImageOps.exif_transpose(picture).convert("RGB"), Mode.AUTO)
+        converted = convert(ImageOps.exif_transpose(picture).convert("RGB"), mode)
     return classifier.card.labels[int(classifier.classify(converted.image[None]).probabilities.argmax())]
 
 

@@ -100,6 +100,12 @@ def test_at_full_size_a_small_photograph_is_answered_alike(photo: Photo) -> None
     assert label_at_full_size(photo, classifier) == answer(photo, classifier).label
 
 
+def test_at_full_size_a_photograph_is_converted_as_asked_for(photo: Photo) -> None:
+    classifier = FirstPixelClassifier()
+    label_at_full_size(photo, classifier, Mode.NONE)
+    assert classifier.seen[0][0, 0, 0] > 200  # the ground is still there
+
+
 def test_other_answers_are_compared_by_what_stays_and_what_is_right() -> None:
     labels = ["Dress", "Coat", "Shirt", "Pullover", "Bag"]
     assert compare(OUTCOMES, labels) == (
