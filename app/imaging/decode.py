@@ -9,6 +9,7 @@ import re
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, TiffImagePlugin, _imaging
@@ -84,6 +85,9 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _SIDEWAYS = range(5, 9)
+
+_GREY_STEPS = {"L;2": 85, "L;4": 17}
+"""Of a PNG's greys of 2 and 4 bits, in levels of 8, by Pillow's names."""
 
 _HINTS = {
     "HEIC": "save it as JPEG first: on an iPhone, Settings > Camera > Formats > Most Compatible",
@@ -243,6 +247,8 @@ def _load(image: Image.Image, kind: str) -> int:
         orientation = _orientation(image)
         image.load()
         return orientation
+    if kind == "PNG":
+        _scale_transparency(image)
     image.load()  # first, since a PNG may have its tags behind the pixels
     return _orientation(image)
 
@@ -253,13 +259,23 @@ def _orientation(image: Image.Image) -> int:
     return 1
 
 
+def _scale_transparency(image: Image.Image) -> None:
+    """Bring a PNG's one transparent value to 8 bits, as Pillow brings its pixels, but not this."""
+    transparent, tiles = image.info.get("transparency"), getattr(image, "tile", None)
+    raw_mode = tiles[0].args if tiles else None
+    if isinstance(transparent, int) and raw_mode in _GREY_STEPS:
+        image.info["transparency"] = transparent * _GREY_STEPS[raw_mode]
+    elif isinstance(transparent, tuple) and raw_mode == "RGB;16B":
+        image.info["transparency"] = tuple(level >> 8 for level in transparent)
+
+
 def _on_white(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):  # one of its greys is transparent; Pillow's `convert` would clip the others
         is_transparent = Image.fromarray(np.asarray(image) == image.info["transparency"])
         grey = _scaled_to_8_bit(image)
         grey.paste(255, mask=is_transparent)
         return grey
-    rgba = image.convert("RGBA")
+    rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")  # a TIFF's associated alpha
     canvas = Image.new("RGB", rgba.size, "white")
     canvas.paste(rgba, mask=rgba)
     return canvas
@@ -273,16 +289,22 @@ def _to_grey_or_rgb(image: Image.Image) -> Image.Image:
 
 
 def _scaled_to_8_bit(image: Image.Image) -> Image.Image:
-    """Scale 16-bit grey by its own range, anything wider by the values it holds; Pillow's `convert` would clip."""
+    """Scale up to 16 bits of grey by their own range, anything wider by the values it holds; `convert` would clip."""
+    tags: dict[int, Any] = getattr(image, "tag_v2", {})
     with np.errstate(invalid="ignore"):  # numpy would warn of what is no number, which is refused below
         values = np.array(image, np.float64)
-    low, high = (0.0, 65535.0) if image.mode.startswith("I;16") else (float(values.min()), float(values.max()))
+    if image.mode == "I" and tags.get(TiffImagePlugin.SAMPLEFORMAT, (1,)) == (1,):
+        values %= 2**32  # Pillow reads them as signed
+    highest = 4095.0 if tags.get(TiffImagePlugin.BITSPERSAMPLE) == (12,) else 65535.0
+    low, high = (0.0, highest) if image.mode.startswith("I;16") else (float(values.min()), float(values.max()))
     if not np.isfinite(low + high):
         msg = "not a finite number"
         raise ValueError(msg)
     values -= low  # in place: at 50 megapixels each copy takes 400 MB
     values *= 255 / ((high - low) or 1)
-    return Image.fromarray(np.rint(values, out=values).astype(np.uint8))
+    grey = np.rint(values, out=values).astype(np.uint8)
+    # Pillow negates such greys of 8 bits alone.
+    return Image.fromarray(~grey if tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0 else grey)
 
 
 def _accepted_format(data: bytes) -> str | None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
 import zlib
@@ -11,6 +12,7 @@ from PIL import Image, PngImagePlugin
 
 from app.errors import ImageTooLargeError, InvalidImageError, UnsupportedMediaTypeError
 from app.imaging.decode import FORMATS, MAX_JPEG_SCANS, RAW_BYTES, REDUCED_PIXELS, TINY_BYTES, Decoded, decode, is_tiny
+from tests.bombs import tiff
 from tests.conftest import encoded
 
 if TYPE_CHECKING:
@@ -187,6 +189,35 @@ def test_a_png_may_name_one_colour_as_transparent() -> None:
     assert (result.pixels.getpixel((0, 0)), result.pixels.getpixel((9, 9))) == ((255, 255, 255), (90, 90, 90))
 
 
+def png(bits: int, colour: int, row: bytes, transparent: bytes) -> bytes:
+    """Make a PNG of 4x4 pixels, all rows alike."""
+    chunks = {
+        b"IHDR": (4).to_bytes(4) * 2 + bytes([bits, colour, 0, 0, 0]),
+        b"tRNS": transparent,
+        b"IDAT": zlib.compress((b"\0" + row) * 4),
+        b"IEND": b"",
+    }
+    packed = (
+        len(content).to_bytes(4) + kind + content + zlib.crc32(kind + content).to_bytes(4)
+        for kind, content in chunks.items()
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+
+
+@pytest.mark.parametrize(
+    ("data", "level"),
+    [
+        (png(2, 0, b"\x5a", b"\0\x01"), 170),
+        (png(4, 0, b"\x33\x99", b"\0\x03"), 153),
+        (png(16, 2, b"\x12\x34\x23\x45\x34\x56" * 2 + b"\x99" * 12, b"\x12\x34\x23\x45\x34\x56"), 153),
+    ],
+    ids=["2 bits", "4 bits", "16 bits of colour"],
+)
+def test_what_a_png_names_as_transparent_has_the_depth_of_its_pixels(data: bytes, level: int) -> None:
+    grey = np.asarray(decoded(data).pixels.convert("L"))
+    assert (grey == [255, 255, level, level]).all()
+
+
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP", "TIFF"])
 def test_a_palette_becomes_its_colours(kind: str) -> None:
     image = COLOURFUL.reduce(8).quantize(256)
@@ -234,6 +265,51 @@ def test_sixteen_bits_are_scaled_and_not_clipped(kind: str) -> None:
     values = np.linspace(0, 65535, 100).astype(np.uint16).reshape(10, 10)
     grey = np.asarray(decoded(encoded(Image.fromarray(values), kind)).pixels)
     assert np.array_equal(grey, np.rint(values / 257).astype(np.uint8))
+
+
+DARK_TO_BRIGHT = np.linspace(0, 1, 16).reshape(4, 4)
+
+
+def grey_tiff(bits: int, pixels: bytes, photometric: int = 1, sample_format: int = 1) -> bytes:
+    """Make a TIFF of 4x4 grey pixels in one strip."""
+    tags: dict[int, int | tuple[int, int]] = {
+        258: bits,
+        262: photometric,
+        273: 8 + 2 + 12 * 10 + 4,
+        278: 4,
+        279: len(pixels),
+        339: sample_format,
+    }
+    return tiff(4, 4, tags, pixels)
+
+
+def of_12_bits(values: NDArray[np.floating]) -> bytes:
+    levels = np.rint(values * 4095).astype(int).reshape(-1, 2).tolist()
+    return b"".join((left << 12 | right).to_bytes(3) for left, right in levels)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        grey_tiff(16, np.rint((1 - DARK_TO_BRIGHT) * 65535).astype("<u2").tobytes(), photometric=0),
+        grey_tiff(32, (1 - DARK_TO_BRIGHT).astype("<f4").tobytes(), photometric=0, sample_format=3),
+        grey_tiff(32, np.rint(DARK_TO_BRIGHT * (2**32 - 1)).astype("<u4").tobytes()),
+        grey_tiff(12, of_12_bits(DARK_TO_BRIGHT)),
+    ],
+    ids=["white is zero", "white is zero, floating point", "32 bits", "12 bits"],
+)
+def test_the_greys_of_a_tiff_come_out_right_however_it_stores_them(data: bytes) -> None:
+    assert difference(decoded(data).pixels, np.rint(DARK_TO_BRIGHT * 255).astype(np.uint8)).max() <= 1
+
+
+def test_the_grey_of_a_tiff_may_be_multiplied_by_its_alpha() -> None:
+    data = encoded(Image.new("LA", (4, 4), (50, 128)), "TIFF")
+    extra_sample = struct.Struct("<HHLL").pack
+    multiplied = data.replace(extra_sample(338, 3, 1, 2), extra_sample(338, 3, 1, 1))
+    assert multiplied != data
+    result = decoded(multiplied)
+    assert difference(result.pixels.convert("L"), np.full((4, 4), 50 + 127)).max() <= 1
+    assert result.steps == ("composited_on_white",)
 
 
 def test_a_floating_point_tiff_is_scaled_by_the_values_it_holds() -> None:
