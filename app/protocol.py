@@ -148,7 +148,7 @@ class Protocol(HttpToolsProtocol):
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def _too_slow(self) -> None:
-        if self.pipeline:  # it waits for an answer to an earlier one, and is not read meanwhile
+        if self._answers_an_earlier_one():  # which is not to be lost; its own deadline ends it
             self._start_timer()
             return
         if self._awaited == BODY:
@@ -179,6 +179,10 @@ class Protocol(HttpToolsProtocol):
         for cycle in filterfalse(_is_answered, self._unanswered):
             cycle.disconnected = True
             cycle.message_event.set()
+
+    def _answers_an_earlier_one(self) -> bool:
+        is_answering = self.cycle is not None and not self.cycle.response_complete
+        return bool(self.pipeline) or (self._awaited == HEADER and is_answering)
 
     def _owes_an_answer(self) -> bool:
         """Tell it from a connection that a browser opened in advance, and from one that still gets another answer."""

@@ -302,14 +302,16 @@ def test_who_leaves_with_several_requests_under_way_is_not_answered_and_counted_
     assert "Traceback" not in "".join(capsys.readouterr())
 
 
-def test_a_request_that_waits_for_an_earlier_answer_is_not_called_slow() -> None:
+@pytest.mark.parametrize("missing", [1, len(PICTURE) - 5])
+def test_a_request_that_waits_for_an_earlier_answer_is_not_called_slow(missing: int) -> None:
     classifier, entered, release = held_up()
-    with serving(classifier=classifier) as service, service.connect(PICTURE + closing(PICTURE)[:-1]) as connection:
+    second = closing(PICTURE)
+    with serving(classifier=classifier) as service, service.connect(PICTURE + second[:-missing]) as connection:
         assert entered.wait(SOON_SECONDS)
         time.sleep(3 * SLOW_SECONDS)
         release.set()
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
-        connection.sendall(BOOT[-1:])
+        connection.sendall(second[-missing:])
         assert last(read_all(connection)) == (200, "Ankle boot")
 
 
