@@ -215,8 +215,9 @@ def test_under_load_no_accepted_request_is_lost_when_it_stops(
             time.sleep(0.75)  # uvicorn's supervisor looks twice a second
             assert ready(url) == HTTPStatus.SERVICE_UNAVAILABLE
             before = sum(caller.answered for caller in callers)
-            time.sleep(0.25)
-            assert sum(caller.answered for caller in callers) > before
+            while sum(caller.answered for caller in callers) == before:  # the machine may be busy
+                assert time.monotonic() - signalled < drain_seconds
+                time.sleep(0.01)
         assert process.wait(START_SECONDS) == 0
         assert time.monotonic() - signalled >= drain_seconds
         for caller in callers:
