@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from app.imaging.framing import find_picture
+from app.imaging.framing import CONTRAST, CONTRAST_SHARE, find_picture
 from app.imaging.segmentation import separate
 from app.model_card import IMAGE_SHAPE
 
@@ -37,9 +37,7 @@ LIGHT, DARK = 190, 32
 """Least level of every channel of a catalogue's ground, and most level of one like the data set's."""
 
 TRIMMED_PIXELS = 256
-CONTRAST, CONTRAST_SHARE = 14, 0.14
-"""A garment differs from a plain ground by at least these grey levels, and this share of the most it differs by, on a
-copy of that longer side. The share keeps out the halo that scaling and compression draw around it."""
+"""Longer side of the copy on which a garment is told from a plain ground."""
 
 FAINT, MOST_FAINT = 7, 2
 """What differs from a plain ground by these grey levels at least, and by more than the ground itself, takes at most so

@@ -16,8 +16,8 @@ CORNER_SPREAD = 12
 """Grey levels within which each channel of the four corners lies where they belong to one frame."""
 
 CONTRAST, CONTRAST_SHARE = 14, 0.14
-"""A picture differs from its frame by at least these grey levels; to find where it ends, by this share of the most it
-differs by as well. The share keeps out the halo that scaling and compression draw around it."""
+"""A picture differs from its frame, and a garment from a plain ground, by at least these grey levels; to find where it
+ends, by this share of the most it differs by as well. The share keeps out the halo of scaling and compression."""
 
 STRAIGHT = 0.9
 """Of the second and third line inside each edge of a picture more than this share differs from the frame: the outline
