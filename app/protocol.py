@@ -25,7 +25,39 @@ if TYPE_CHECKING:
 # What a connection has to send next. After NOTHING, when a request is complete, uvicorn's keep-alive waits for another.
 HEADER, BODY, NOTHING = range(3)  # members of an Enum take longer to look up
 
+CONTINUE = b"HTTP/1.1 100 "
+
 _is_answered = attrgetter("response_complete")
+
+
+class HeadWithBody:
+    """What an answer is written to: its head waits for the first piece of the body, and both go in one segment.
+
+    uvicorn writes each by a call of its own. That costs the time of a call, here and where it is read, and a worker
+    killed in between would leave a proxy with a head, after which it cannot ask another one.
+
+    It knows nothing of the request that it belongs to: each would keep the other alive until the garbage collector
+    comes, which costs more than the call.
+    """
+
+    __slots__ = ("_head", "_transport", "close", "is_closing")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        """Take what it writes to."""
+        self._transport = transport
+        self._head: bytes | None = None
+        self.close = transport.close
+        self.is_closing = transport.is_closing
+
+    def write(self, data: bytes) -> None:
+        """Write, but for the head, for which every answer has a body of any length (ASGI, `http.response.body`)."""
+        if self._head is None and not data.startswith(CONTINUE):
+            self._head = data
+        elif self._head:
+            self._transport.write(self._head + data)
+            self._head = b""
+        else:
+            self._transport.write(data)
 
 
 class Protocol(HttpToolsProtocol):
@@ -108,6 +140,8 @@ class Protocol(HttpToolsProtocol):
             self._malformed = self._header_too_large()
             raise self._malformed
         super().on_headers_complete()
+        if self.parser.get_method() != b"HEAD":
+            self.cycle.transport = cast("asyncio.Transport", HeadWithBody(self.transport))
         self._unanswered = [*filterfalse(_is_answered, self._unanswered), self.cycle]
         if self._timer is not None:
             self._stop_timer()

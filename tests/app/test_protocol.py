@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import socket
 import threading
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import pytest
 import uvicorn
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 BOOT = encoded(tagged_image(9))
 PICTURE = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(BOOT) + BOOT
+PDF = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n%PDF"
 CLASSES = b"GET /classes HTTP/1.1\r\nHost: a\r\n\r\n"
 LARGE = b"GET /static-offline-docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: a\r\n\r\n"
 SLOW_SECONDS = 0.5
@@ -134,6 +136,71 @@ def eventually(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+# --- answers ------------------------------------------------------------------------------------------------------
+
+
+class CountedWrites:
+    """A transport that counts the pieces that are written to it."""
+
+    pieces: ClassVar[list[bytes]] = []
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  whatever a transport has
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        self.pieces.append(data)
+        self._transport.write(data)
+
+
+class Counted(Protocol):
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        super().connection_made(cast("asyncio.Transport", CountedWrites(transport)))
+
+
+@pytest.mark.parametrize(
+    ("sent", "pieces"),
+    [
+        (PICTURE, 1),
+        (CLASSES, 1),
+        (PDF, 1),
+        (CLASSES.replace(b"GET", b"HEAD"), 1),
+        (PICTURE.replace(b"Host: a", b"Host: a\r\nExpect: 100-continue"), 2),
+    ],
+    ids=["prediction", "get", "refusal", "head", "continue"],
+)
+def test_head_and_body_of_an_answer_go_out_in_one_piece(sent: bytes, pieces: int) -> None:
+    CountedWrites.pieces.clear()
+    with serving(Counted) as service, service.connect(closing(sent)) as connection:
+        assert read_all(connection) == b"".join(CountedWrites.pieces)
+    assert len(CountedWrites.pieces) == pieces
+
+
+def test_a_long_answer_is_whole(service: Service) -> None:
+    with service.connect(closing(LARGE)) as connection:
+        head, _, body = read_all(connection).partition(b"\r\n\r\n")
+    assert f"content-length: {len(body)}".encode() in head
+    assert len(body) > 2**20
+
+
+@pytest.mark.parametrize("sent", [PICTURE, CLASSES, PDF])
+def test_a_request_leaves_nothing_to_the_garbage_collector(service: Service, sent: bytes) -> None:
+    with service.connect() as connection:
+        connection.sendall(sent)
+        connection.recv(65536)
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(50):
+                connection.sendall(sent)
+                connection.recv(65536)
+            assert gc.collect() < 50
+        finally:
+            gc.enable()
 
 
 # --- slow senders -------------------------------------------------------------------------------------------------

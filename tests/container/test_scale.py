@@ -63,7 +63,7 @@ def test_what_the_proxy_answers_by_itself_is_a_problem_as_well(scaled: Deploymen
     assert problem(httpx2.get(f"{url}/metrics")) == (404, "not_found")
 
 
-def test_no_request_but_one_half_answered_fails_when_one_of_two_replicas_is_killed(scaled: Deployment) -> None:
+def test_no_request_fails_when_one_of_two_replicas_is_killed(scaled: Deployment) -> None:
     port = int(scaled.compose("port", "proxy", "8000").rpartition(":")[2])
     pictures = Pictures(seed=0)
     predictions = itertools.cycle(
@@ -81,9 +81,7 @@ def test_no_request_but_one_half_answered_fails_when_one_of_two_replicas_is_kill
     print(f"\n{tally.right} predictions, p99 {tally.percentile(99):.0f} ms, slowest {tally.percentile(100):.0f} ms")  # noqa: T201  measured
     assert docker("inspect", "-f", "{{.State.Status}}", first, second).split() == ["exited", "running"]
     assert tally.right == tally.answered > 100
-    # Once nginx has the head of an answer it cannot ask another replica for it, and says so.
-    half_answered = scaled.compose("--profile", "scale", "logs", "proxy").count(" while reading upstream,")
-    assert tally.faults.total() == half_answered
+    assert not tally.faults
 
 
 def test_a_proxy_that_is_stopped_answers_what_it_has_in_hand(scaled: Deployment) -> None:
