@@ -33,8 +33,8 @@ class Wishes(BaseModel):
 
     conversion: Mode = Field(
         default=Mode.AUTO,
-        description="`auto` leaves a grey 28x28 image untouched and converts anything else as a photo; `photo` always "
-        "converts; `none` only resizes.",
+        description="`auto` leaves a grey 28x28 image untouched and otherwise decides by the picture; `photo` takes it "
+        "for a photograph; `none` only resizes.",
     )
     preview: bool = Field(
         default=False, description="Whether to answer with the 28x28 image that the model saw as well."

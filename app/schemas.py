@@ -80,8 +80,8 @@ class Prediction(Answer):
     prediction: ClassProbability = Field(description="The most probable class.")
     probabilities: tuple[ClassProbability, ...] = Field(description="All classes in class order; they sum to 1.")
     prediction_set: tuple[str, ...] = Field(
-        description="The labels that hold the right one as often as `FASHION_COVERAGE` says, most probable first: one "
-        "where the model is sure, more where it is not. See `prediction_sets` of `/model`.",
+        description="The labels that hold the right one as often as `FASHION_COVERAGE` says, most probable first; "
+        "how many these are, and how often they hold it, say `prediction_sets` of `/model`.",
         examples=[["Ankle boot"]],
     )
     familiar: bool = Field(

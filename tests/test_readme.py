@@ -32,11 +32,12 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+RESULTS = (ROOT / "docs/results.md").read_text()
 
 
 def test_the_first_request_gives_the_answer_that_stands_beside_it() -> None:
     shown = json.loads(re.findall(r"```json\n(.+?)```", README, re.DOTALL)[0])
-    picture = ROOT / re.findall(r"curl -F file=@(\S+) ", README)[0]
+    picture = ROOT / re.findall(r"curl -s?F file=@(\S+) ", README)[0]
     with TestClient(create_app(Settings(), SavedModelClassifier(ROOT / Settings().model_dir))) as client:
         answer = client.post("/predict", files={"file": picture.read_bytes()}).json()
     # Another processor may round the fourth digit the other way.
@@ -45,6 +46,14 @@ def test_the_first_request_gives_the_answer_that_stands_beside_it() -> None:
     assert answer["prediction"].pop("probability") == pytest.approx(shown["prediction"].pop("probability"), abs=2e-4)
     assert answer.pop("familiarity") == pytest.approx(shown.pop("familiarity"), abs=2e-3)
     assert answer == shown
+
+
+def test_the_short_answer_is_out_of_the_whole_one() -> None:
+    whole = json.loads(re.findall(r"```json\n(.+?)```", README, re.DOTALL)[0])
+    ((fields, short),) = re.findall(r"jq -c '(.+)'\n((?:    .+\n)+)", README)
+    assert [json.loads(line) for line in short.splitlines()] == [
+        whole[field.removeprefix(".")] for field in fields.split(", ")
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +147,7 @@ def test_the_table_of_problems_has_every_error_with_its_status() -> None:
 
 def test_the_figures_of_the_shipped_model_are_those_of_its_card() -> None:
     card = read_verified(ROOT / Settings().model_dir)
-    (row,) = re.findall(r"^\| `cnn` \|(.+)\|$", README, re.MULTILINE)
+    (row,) = re.findall(r"^\| `cnn` \|(.+)\|$", RESULTS, re.MULTILINE)
     cells = [cell.strip() for cell in row.split("|")]
     training = card.training
     assert cells == [
@@ -160,8 +169,8 @@ def test_the_figures_on_photographs_are_those_of_its_card() -> None:
     low, high = photos.accuracy_interval_95
     assert f"**{photos.accuracy:.1%} of real photographs**" in README
     assert f"{100 * low:.1f} to {100 * high:.1f} %" in README
-    assert f"{photos.learnt_from:,} others of the same collection" in README
-    rows = re.findall(r"^\| ([a-z-]+) \| (\d+) \| (\d+) \| ([\d.]+%) \|$", README, re.MULTILINE)
+    assert f"{photos.learnt_from:,} others of the same collection" in RESULTS
+    rows = re.findall(r"^\| ([a-z-]+) \| (\d+) \| (\d+) \| ([\d.]+%) \|$", RESULTS, re.MULTILINE)
     assert rows == [
         (folder, str(one.n), str(one.right), f"{one.right / one.n:.1%}") for folder, one in photos.folders.items()
     ]
@@ -169,7 +178,7 @@ def test_the_figures_on_photographs_are_those_of_its_card() -> None:
 
 def test_the_figures_on_trust_are_those_of_its_card() -> None:
     card = read_verified(ROOT / Settings().model_dir)
-    rows = re.findall(r"^\| [a-z ,]+ \| ([\d,]+) \| (0\.\d{4}) \| (0\.\d{4}) \| ([\d.]+%) \|$", README, re.MULTILINE)
+    rows = re.findall(r"^\| [a-z ,]+ \| ([\d,]+) \| (0\.\d{4}) \| (0\.\d{4}) \| ([\d.]+%) \|$", RESULTS, re.MULTILINE)
     known = {
         (f"{one.n:,}", f"{one.auroc:.4f}", f"{one.auroc_max_softmax:.4f}", f"{one.flagged:.1%}")
         for one in card.familiarity.separations
@@ -177,7 +186,7 @@ def test_the_figures_on_trust_are_those_of_its_card() -> None:
     assert len(rows) == 7
     assert set(rows) <= known
     test = card.metrics["test"]
-    assert f"{test.ece_equal_mass:.4f} in 15 bins of equal mass, {test.ece_equal_width:.4f} in bins" in README
+    assert f"{test.ece_equal_mass:.4f} in 15 bins of equal mass, {test.ece_equal_width:.4f} in bins" in RESULTS
 
 
 def _interval(split: SplitMetrics) -> str:
@@ -191,7 +200,9 @@ PAGES = [
     "CONTRIBUTING.md",
     "training/README.md",
     "benchmarks/README.md",
+    "docs/how-it-works.md",
     "docs/reliability.md",
+    "docs/results.md",
 ]
 
 

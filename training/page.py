@@ -29,8 +29,8 @@ def page(card: ModelCard) -> str:
 **Not for** several garments at once, people who wear them, brands, sizes or anything else that is not on this list;
 nor for decisions that matter without a person who looks.
 
-**Ask it how far to trust an answer.** `prediction_set` holds more than one label where it hesitates, `familiar` is
-false where the picture is not like what it has learnt, and the probabilities are calibrated.
+**Ask it how far to trust an answer.** The probabilities are calibrated, `prediction_set` holds the right label as often
+as is asked for, and `familiar` is false where the picture is not like what it has learnt.
 
 - Network: `{network.name}`, {network.parameters:,} parameters
 - Cost: {network.multiply_accumulates:,} multiply-accumulates an image
