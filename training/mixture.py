@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from app import imaging
 from app.imaging.conversion import Mode, convert
 from app.imaging.decode import decode
+from app.imaging.segmentation import SEGMENTER
 from app.model_card import IMAGE_SHAPE
 from training.data import LABELS
 from training.disguise import GARMENTS, GROUNDS, disguise
 from training.distortion import distort
+from training.fingerprint import CONVERSION, code, fingerprint
 from training.parallel import on_all_cores
 from training.photos import CLASSES_OF, MAX_IMAGE_PIXELS, decode_photo, digest_of, targets_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -32,6 +32,13 @@ if TYPE_CHECKING:
     from training.photos import Photo
 
 EXAMPLE_VARIANTS = 8
+
+CODE = (
+    *CONVERSION,
+    SEGMENTER.path,
+    *code("mixture.py", "photos.py", "disguise.py", "distortion.py"),
+)
+"""What the images look like depends on this besides."""
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +110,8 @@ def prepare(
         photos: What may be learnt from.
         folder: Where what was converted is kept, for all runs.
     """
-    cache = folder / f"mixture-{_fingerprint(config, seed, images, photos)}.npz"
+    how = (config.variants, config.distortion, seed)
+    cache = folder / f"mixture-{fingerprint(how, images, digest_of(photos), *CODE)}.npz"
     if not cache.exists():
         folder.mkdir(parents=True, exist_ok=True)
         logger.info("converting %d images and %d photographs", len(images), len(photos))
@@ -123,16 +131,6 @@ def prepare(
     chance_of = dict(zip(folders, counts**-0.75, strict=True))
     chances = np.array([chance_of[photo.folder] for photo in classed])
     return Mixture(disguised, variants[has_class], targets_of(classed), chances / chances.sum(), variants[~has_class])
-
-
-def _fingerprint(config: PhotoConfig, seed: int, images: NDArray[np.uint8], photos: Sequence[Photo]) -> str:
-    """Return hexadecimal digits that differ when anything differs that the conversion depends on, its code included."""
-    how = (config.variants, asdict(config.distortion), seed, digest_of(photos))
-    digest = hashlib.sha256(repr(how).encode() + images.tobytes())
-    code = [Path(__file__).with_name(name) for name in ("disguise.py", "distortion.py")]
-    for path in [*sorted(Path(imaging.__path__[0]).glob("*.*")), *code]:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:8]
 
 
 def _disguised(numbered: tuple[int, NDArray[np.uint8]], seed: int) -> NDArray[np.uint8]:
