@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from training.config import DEFAULTS, DistillationConfig, PhotoConfig, native_precision
 from training.errors import TrainingError
-from training.photos import list_photos, run_folder
+from training.photos import list_photos
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,8 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         photos = list_photos(given.photos) if given.photos else []
         fashion_mnist = data.load(data.find_folder(given.data), config.split_seed)
-        run = run_folder(given.runs, config.run_name, photos)
-        job.train_and_export(config, fashion_mnist, run, output, photos, teachers)
+        job.train_and_export(config, fashion_mnist, given.runs, output, photos, teachers)
     except TrainingError as error:
         print(f"training: {error}", file=sys.stderr)
         return 1

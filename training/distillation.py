@@ -68,6 +68,11 @@ class Lessons:
     blends: NDArray[np.uint8]
     blend_targets: NDArray[np.float32]
 
+    @property
+    def drawn(self) -> tuple[NDArray[np.generic], ...]:
+        """Everything that batches are made of."""
+        return self.targets, self.photo_targets, self.blends, self.blend_targets
+
     def draw_blends(self, count: int, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Draw blends, uint8 `[count, 28, 28]`, with their targets, float32 `[count, 10]`."""
         chosen = rng.integers(0, len(self.blends), count)

@@ -34,7 +34,7 @@ from training.mixture import Mixture, prepare
 from training.network import build, mirrored, multiply_accumulates
 from training.photos import Photo, answer_photos, measure_photos, split_photos
 from training.report import write_report
-from training.train import train
+from training.train import run_folder, train
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +51,7 @@ logger = logging.getLogger(__name__)
 def train_and_export(  # noqa: PLR0913, PLR0917  one more than five, each a thing of its own
     config: TrainingConfig,
     data: Data,
-    run: Path,
+    runs: Path,
     artifact: Path,
     photos: Sequence[Photo] = (),
     teachers: Sequence[Teacher] = (),
@@ -61,7 +61,7 @@ def train_and_export(  # noqa: PLR0913, PLR0917  one more than five, each a thin
     Args:
         config: What to train.
         data: What to learn from, choose on and evaluate on.
-        run: Folder for checkpoints, this config's own.
+        runs: Folder for what is kept between starts: checkpoints, converted photographs, teachers' answers.
         artifact: Folder to write or replace, `.../NAME/VERSION`. The report goes to `.../NAME/report-VERSION`.
         photos: What to learn from and evaluate on besides, when the config says so.
         teachers: Whose answers to learn from, when the config says so.
@@ -70,16 +70,17 @@ def train_and_export(  # noqa: PLR0913, PLR0917  one more than five, each a thin
         The card that was written.
     """
     facts = network_facts(build(config), views=1 + config.mirror)
+    learnt, held_out, mixture = list[Photo](), list[Photo](), None
+    if config.photos:
+        learnt, held_out = split_photos(photos, config.photos.held_out_share, config.split_seed)
+        mixture = prepare(config.photos, config.split_seed, data.train.images, learnt, runs)
+    if config.distillation:
+        mixture = taught(mixture or Mixture.of_nothing(), teachers, config.distillation, data.train, runs)
+    run = run_folder(runs, config, data, mixture)
     logger.info(
         "%s: %s parameters, %.1f million multiply-accumulates an image; checkpoints in %s",
         *(facts.name, f"{facts.parameters:,}", facts.multiply_accumulates / 1e6, run),
     )
-    learnt, held_out, mixture = list[Photo](), list[Photo](), None
-    if config.photos:
-        learnt, held_out = split_photos(photos, config.photos.held_out_share, config.split_seed)
-        mixture = prepare(config.photos, config.split_seed, data.train.images, learnt, run.parent)
-    if config.distillation:
-        mixture = taught(mixture or Mixture.of_nothing(), teachers, config.distillation, data.train, run.parent)
     network, history = train(config, data, run, mixture=mixture)
     answering = _answering(network, config, data, mixture)
     with replacing(artifact) as staging:

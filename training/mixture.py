@@ -71,6 +71,12 @@ class Mixture:
             self.unfamiliar[:, :EXAMPLE_VARIANTS].reshape(-1, *IMAGE_SHAPE),
         )
 
+    @property
+    def drawn(self) -> tuple[NDArray[np.generic], ...]:
+        """Everything that batches are made of."""
+        taught = self.lessons.drawn if self.lessons else ()
+        return self.disguised, self.photos, self.targets, self.chances, *taught
+
     def disguise(
         self, images: NDArray[np.uint8], chosen: NDArray[np.intp], share: float, rng: np.random.Generator
     ) -> NDArray[np.uint8]:

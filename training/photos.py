@@ -83,11 +83,6 @@ def digest_of(photos: Iterable[Photo]) -> str:
     return digest.hexdigest()
 
 
-def run_folder(runs: Path, run_name: str, photos: Sequence[Photo]) -> Path:
-    """Return where a run keeps what it has done: the same config on other photographs is another run."""
-    return runs / (f"{run_name}-{digest_of(photos)[:8]}" if photos else run_name)
-
-
 def split_photos(photos: Iterable[Photo], share: float, seed: int) -> tuple[list[Photo], list[Photo]]:
     """Hold out a share of the photographs of each folder.
 

@@ -1,4 +1,4 @@
-"""Trains a network, epoch by epoch, from where an earlier run of the same config stopped."""
+"""Trains a network, epoch by epoch, from where an equal run stopped."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tqdm.keras import TqdmCallback
 from training.augmentation import batches
 from training.data import one_hot
 from training.errors import TrainingError
+from training.fingerprint import code, fingerprint
 from training.network import build
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from training.config import TrainingConfig
     from training.data import Data
     from training.mixture import Mixture
+
+CODE = code("train.py", "network.py", "augmentation.py", "mixture.py", "distillation.py")
+"""What decides, beside config and data, what a run learns; `mixture` and `distillation` draw from what they hold."""
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +43,19 @@ class Epoch:
     seconds: float
 
 
+def run_folder(runs: Path, config: TrainingConfig, data: Data, mixture: Mixture | None) -> Path:
+    """Return where a run keeps what it has done; whatever its weights depend on makes it another run.
+
+    Args:
+        runs: Folder of all runs.
+        config: What is trained.
+        data: What is learnt from, and what chooses the epoch that is kept.
+        mixture: Counts with every image and target in it, so with the segmenter and the teachers behind them.
+    """
+    splits = (array for split in (data.train, data.validation) for array in (split.images, split.class_ids))
+    return runs / f"{config.run_name}-{fingerprint(*splits, *(mixture.drawn if mixture else ()), *CODE)}"
+
+
 def train(
     config: TrainingConfig,
     data: Data,
@@ -49,10 +66,10 @@ def train(
     """Train the config's network and return it in float32 with its history.
 
     Args:
-        config: What to train; `run` belongs to it alone.
+        config: What to train.
         data: Learns from `train`, measures each epoch on `validation`; `test` is not touched.
-        run: Folder for checkpoints and the history. A run that was stopped goes on after its last whole epoch, a
-            finished one is read back without training.
+        run: Folder for checkpoints and the history, that of `run_folder`. A run that was stopped goes on after its last
+            whole epoch, a finished one is read back without training.
         callbacks: Told of each batch and epoch besides.
         mixture: What to mix into the batches when the config says so.
 

@@ -1,18 +1,23 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 import pytest
 
+import training.augmentation
+import training.network
+import training.train
 from training.config import DEFAULTS
+from training.distillation import Lessons
 from training.errors import TrainingError
-from training.train import OneCycle, SetCrossentropy, read_history, train
+from training.mixture import Mixture
+from training.train import OneCycle, SetCrossentropy, read_history, run_folder, train
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from training.config import TrainingConfig
     from training.data import Data
 
@@ -75,6 +80,33 @@ def test_a_finished_run_is_read_back_without_training(data: Data, tmp_path: Path
     first, _ = train(PATIENT, data, tmp_path)
     second, _ = train(PATIENT, data, tmp_path, [Kill(epoch=0)])
     assert all(map(np.array_equal, weights(first), weights(second)))
+
+
+def test_what_is_mixed_in_is_part_of_what_a_run_is(data: Data, tmp_path: Path) -> None:
+    """A new segmenter or other teachers change the images and the targets: weights of before are not theirs."""
+    images, row = np.zeros((1, 28, 28), np.uint8), np.zeros((1, 10), np.float32)
+    taught = Lessons(row, row[None], images, row)
+    nothing = Mixture.of_nothing()
+    mixtures = [
+        None,
+        nothing,
+        replace(nothing, disguised=images),
+        replace(nothing, photos=images[None]),
+        *(replace(nothing, lessons=lessons) for lessons in (taught, replace(taught, targets=row + 1))),
+        replace(nothing, lessons=replace(taught, photo_targets=row[None] + 1)),
+        replace(nothing, lessons=replace(taught, blend_targets=row + 1)),
+    ]
+    folders = [[run_folder(tmp_path, RECIPE, data, mixture) for mixture in mixtures] for _ in range(2)]
+    assert folders[0] == folders[1]
+    assert len({*folders[0]}) == len(mixtures)
+
+
+def test_the_code_the_config_and_the_data_are_part_of_what_a_run_is(data: Data, tmp_path: Path) -> None:
+    modules = (training.train, training.network, training.augmentation)
+    assert {Path(str(module.__file__)) for module in modules} <= {*training.train.CODE}
+    fewer = replace(data, train=data.train.take(slice(299)))
+    runs = [(RECIPE, data), (PATIENT, data), (RECIPE, fewer), (RECIPE, replace(data, validation=data.test))]
+    assert len({run_folder(tmp_path, config, learnt, None) for config, learnt in runs}) == len(runs)
 
 
 def test_the_same_seed_trains_the_same_network_and_another_seed_another(data: Data, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from app.imaging.segmentation import SEGMENTER
 from training.errors import TrainingError
-from training.photos import list_photos, run_folder
+from training.photos import list_photos
 from training.segmenter.config import SegmenterConfig
 
 if TYPE_CHECKING:
@@ -48,8 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from training.segmenter import job  # noqa: PLC0415
 
         images = data.load(data.find_folder(given.data), config.split_seed).train.images
-        photos = list_photos(given.photos)
-        job.train_and_write(config, images, photos, run_folder(given.runs, config.run_name, photos), given.output)
+        job.train_and_write(config, images, list_photos(given.photos), given.runs, given.output)
     except TrainingError as error:
         print(f"training: {error}", file=sys.stderr)
         return 1

@@ -6,6 +6,7 @@ import json
 import logging
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
@@ -13,9 +14,10 @@ import numpy as np
 
 from app.imaging.segmentation import SIDE, Segmenter, separate
 from training.errors import TrainingError
+from training.fingerprint import CONVERSION, code, fingerprint
 from training.machine import machine
 from training.parallel import on_all_cores
-from training.photos import split_photos
+from training.photos import digest_of, split_photos
 from training.segmenter.grabcut import separate as cut_by_colours
 from training.segmenter.lessons import Lessons, teach
 from training.segmenter.network import export
@@ -24,7 +26,6 @@ from training.segmenter.train import train
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -32,11 +33,14 @@ if TYPE_CHECKING:
     from training.segmenter.config import SegmenterConfig
     from training.segmenter.lessons import Cut
 
+CODE = (*CONVERSION, *sorted(Path(__file__).parent.glob("*.py")), *code("distortion.py", "photos.py", "train.py"))
+"""What decides, beside config, images and photographs, what a run finds and learns."""
+
 logger = logging.getLogger(__name__)
 
 
 def train_and_write(
-    config: SegmenterConfig, images: NDArray[np.uint8], photos: Sequence[Photo], run: Path, output: Path
+    config: SegmenterConfig, images: NDArray[np.uint8], photos: Sequence[Photo], runs: Path, output: Path
 ) -> float:
     """Make a segmenter from photographs and images of the data set.
 
@@ -44,7 +48,7 @@ def train_and_write(
         config: How.
         images: uint8 `[n, 28, 28]`, the training split.
         photos: Of any folder; a share of them is held out.
-        run: Folder for what is between, this config's own.
+        runs: Folder for what is between.
         output: The ONNX file to write.
 
     Returns:
@@ -54,6 +58,7 @@ def train_and_write(
     Raises:
         TrainingError: No photograph is clear enough.
     """
+    run = run_folder(runs, config, images, photos)
     run.mkdir(parents=True, exist_ok=True)
     learnt, held_out = split_photos(photos, config.held_out_share, config.split_seed)
     _round(1, config, images, learnt, run)
@@ -68,6 +73,11 @@ def train_and_write(
     output.write_bytes(segmenter.path.read_bytes())
     logger.info("wrote %s", output)
     return float(overlaps.mean())
+
+
+def run_folder(runs: Path, config: SegmenterConfig, images: NDArray[np.uint8], photos: Sequence[Photo]) -> Path:
+    """Return where a run keeps what is between; whatever its network depends on makes it another run."""
+    return runs / f"{config.run_name}-{fingerprint(images, digest_of(photos), *CODE)}"
 
 
 def _round(number: int, config: SegmenterConfig, images: NDArray[np.uint8], photos: Sequence[Photo], run: Path) -> None:

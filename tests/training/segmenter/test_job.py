@@ -2,29 +2,32 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from app.imaging import segmentation
 from app.imaging.segmentation import Segmenter, separate
+from training import distortion
 from training.errors import TrainingError
 from training.photos import decode_photo, list_photos
+from training.segmenter import grabcut, job, lessons, network, scenes
 from training.segmenter.__main__ import main
 from training.segmenter.config import SegmenterConfig
-from training.segmenter.job import train_and_write
+from training.segmenter.job import run_folder, train_and_write
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from training.data import Data
 
 QUICK = SegmenterConfig(steps=60, batch_size=8, averaging=0.9, ambiguity=2)
 
 
 def test_a_segmenter_is_learnt_from_photographs_and_read_back(data: Data, photo_folder: Path, tmp_path: Path) -> None:
-    photos, run, output = list_photos(photo_folder), tmp_path / "run", tmp_path / "segmenter.onnx"
-    overlap = train_and_write(QUICK, data.train.images, photos, run, output)
+    photos, output = list_photos(photo_folder), tmp_path / "segmenter.onnx"
+    run = run_folder(tmp_path, QUICK, data.train.images, photos)
+    overlap = train_and_write(QUICK, data.train.images, photos, tmp_path, output)
     assert overlap > 0.5
     share = separate(np.asarray(decode_photo(photos[0])), Segmenter(output))
     assert share is not None
@@ -33,7 +36,7 @@ def test_a_segmenter_is_learnt_from_photographs_and_read_back(data: Data, photo_
     written = {path.name: path.stat().st_mtime_ns for path in run.iterdir()}
     (run / "round-2.onnx").unlink()
     shutil.copy(run / "round-1.onnx", run / "round-2.onnx")
-    train_and_write(QUICK, data.train.images, photos, run, output)
+    train_and_write(QUICK, data.train.images, photos, tmp_path, output)
     assert output.read_bytes() == (run / "round-1.onnx").read_bytes()
     assert {path.name: path.stat().st_mtime_ns for path in run.iterdir() if path.suffix == ".npz"}.items() <= (
         written.items()
@@ -52,5 +55,20 @@ def test_the_command_says_what_is_missing(tmp_path: Path, capsys: pytest.Capture
     assert str(tmp_path) in capsys.readouterr().err
 
 
-def test_every_field_of_the_config_names_another_run() -> None:
-    assert replace(QUICK, steps=61).run_name != QUICK.run_name == replace(QUICK).run_name
+def test_config_images_photographs_and_code_are_part_of_what_a_run_is(
+    data: Data, photo_folder: Path, tmp_path: Path
+) -> None:
+    images, photos = data.train.images, list_photos(photo_folder)
+    folders = {
+        run_folder(tmp_path, *parts)
+        for parts in (
+            (QUICK, images, photos),
+            (replace(QUICK), images, photos[::-1]),
+            (replace(QUICK, steps=61), images, photos),
+            (QUICK, images[1:], photos),
+            (QUICK, images, photos[1:]),
+        )
+    }
+    assert len(folders) == 4
+    modules = (job, grabcut, lessons, network, scenes, segmentation, distortion)
+    assert {Path(str(module.__file__)) for module in modules} <= {*job.CODE}
