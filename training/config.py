@@ -86,6 +86,12 @@ class DistillationConfig:
     blended_share: float = 0.33
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        """Refuse a lesson of nobody."""
+        if not self.teachers:
+            msg = "expected at least one teacher, received none"
+            raise ValueError(msg)
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingConfig:

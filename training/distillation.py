@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,14 +15,16 @@ from tqdm import tqdm
 from app.model_card import CARD_NAME, IMAGE_SHAPE
 from training.data import LABELS, one_hot
 from training.errors import DataError
+from training.fingerprint import code, fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from training.config import DistillationConfig
-    from training.data import Split
+    from training.config import DistillationConfig, TrainingConfig
+    from training.data import Data, Split
     from training.mixture import Mixture
 
 BATCH_SIZE = 500
@@ -43,13 +44,22 @@ class Teacher:
 
     Attributes:
         probabilities: From uint8 `[n, 28, 28]` to float32 `[n, 10]`, each row summing to 1.
-        knows_photos: Whether it has learnt from photographs; one that has not teaches the data set alone.
         digest: SHA-256 of its graph.
+        split_seed: Seeds what it held out.
+        held_out_share: Share of the photographs that it held out; None where it learnt from the data set alone.
+        data_digests: SHA-256 of each file of the data set that it learnt from.
     """
 
     probabilities: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-    knows_photos: bool
     digest: str
+    split_seed: int
+    held_out_share: float | None
+    data_digests: Mapping[str, str]
+
+    @property
+    def knows_photos(self) -> bool:
+        """Whether it has learnt from photographs; one that has not teaches the data set alone."""
+        return self.held_out_share is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +96,51 @@ def read_teacher(folder: Path) -> Teacher:
         DataError: There is no artifact.
     """
     try:
-        card = json.loads((folder / CARD_NAME).read_text())
+        training = json.loads((folder / CARD_NAME).read_text())["training"]
+        config = training["config"]
         signature = tf.saved_model.load(str(folder)).signatures["serving_default"]
+        return Teacher(
+            lambda images: signature(images=tf.constant(images))["probabilities"].numpy(),
+            digest=hashlib.sha256((folder / "saved_model.pb").read_bytes()).hexdigest(),
+            split_seed=config.get("split_seed", config["seed"]),  # of older models one seed decided everything
+            held_out_share=config["photos"]["held_out_share"] if config.get("photos") else None,
+            data_digests=training["data_digests"],
+        )
     except (OSError, ValueError, KeyError) as error:
         msg = f"{folder}: expected an artifact to learn from, found {str(error).splitlines()[0]}"
         raise DataError(msg) from error
-    return Teacher(
-        lambda images: signature(images=tf.constant(images))["probabilities"].numpy(),
-        knows_photos=bool(card.get("photos")),
-        digest=hashlib.sha256((folder / "saved_model.pb").read_bytes()).hexdigest(),
-    )
+
+
+def require_same_held_out(teachers: Sequence[Teacher], config: TrainingConfig, data: Data) -> None:
+    """Refuse teachers that know what this run is measured on: they would hand on what they have learnt by heart.
+
+    Args:
+        teachers: Those at hand.
+        config: `distillation` names those that are meant, `split_seed` and `photos` say what is held out.
+        data: What is learnt from.
+
+    Raises:
+        DataError: Others are meant, or one has held out other images or photographs.
+    """
+    named, received = config.distillation.teachers if config.distillation else (), [one.digest for one in teachers]
+    if [*named] != received:
+        msg = f"expected the config's teachers, {', '.join(named) or 'none'}, received {', '.join(received) or 'none'}"
+        raise DataError(msg)
+    for teacher in teachers:
+        for difference in _differences(teacher, config, data):
+            msg = f"teacher {teacher.digest}: expected {difference}: it may have learnt from what this run holds out"
+            raise DataError(msg)
+
+
+def _differences(teacher: Teacher, config: TrainingConfig, data: Data) -> Iterator[str]:
+    """Yield what a teacher has held out otherwise."""
+    if teacher.split_seed != config.split_seed:
+        yield f"split_seed {config.split_seed}, received {teacher.split_seed}"
+    # Without photographs of its own a run is not measured on any.
+    if config.photos and teacher.held_out_share not in {None, config.photos.held_out_share}:
+        yield f"held_out_share {config.photos.held_out_share}, received {teacher.held_out_share}"
+    if dict(teacher.data_digests) != dict(data.digests):
+        yield "the files of the data set that this run reads, received a model of others"
 
 
 def taught(
@@ -117,7 +162,8 @@ def taught(
     if len(mixture.photos) and not graduates:
         msg = "expected a teacher that has learnt from photographs, since there are photographs to learn from"
         raise DataError(msg)
-    cache = runs / f"lessons-{_fingerprint(teachers, config, split, mixture)}.npz"
+    asked = [(teacher.digest, teacher.knows_photos) for teacher in teachers], config.blends, config.seed
+    cache = runs / f"lessons-{fingerprint(asked, split.images, mixture.photos, *code('distillation.py'))}.npz"
     if not cache.exists():
         runs.mkdir(parents=True, exist_ok=True)
         logger.info("asking %d teachers", len(teachers))
@@ -213,12 +259,3 @@ def _boxes(share: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.b
         from_start = np.arange(side) + 0.5 - (rng.random((len(share), 1)) * side - length / 2)
         inside.append((from_start > 0) & (from_start < length))
     return np.asarray(inside[0][:, :, None] & inside[1][:, None, :])
-
-
-def _fingerprint(teachers: Sequence[Teacher], config: DistillationConfig, split: Split, mixture: Mixture) -> str:
-    """Return hexadecimal digits that differ when anything differs that the answers depend on, this code included."""
-    digest = hashlib.sha256(Path(__file__).read_bytes())
-    digest.update(repr(([teacher.digest for teacher in teachers], config.blends, config.seed)).encode())
-    digest.update(split.images.tobytes())
-    digest.update(mixture.photos.tobytes())
-    return digest.hexdigest()[:8]

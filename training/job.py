@@ -25,7 +25,7 @@ from training.atomic import replacing
 from training.calibrate import calibrate, uncalibrated
 from training.conformal import measure_sets
 from training.data import LABELS
-from training.distillation import taught
+from training.distillation import require_same_held_out, taught
 from training.evaluate import evaluate
 from training.export import save_graph
 from training.familiarity import fit_head, measure_familiarity, with_familiarity
@@ -70,6 +70,7 @@ def train_and_export(  # noqa: PLR0913, PLR0917  one more than five, each a thin
         The card that was written.
     """
     facts = network_facts(build(config), views=1 + config.mirror)
+    require_same_held_out(teachers, config, data)
     learnt, held_out, mixture = list[Photo](), list[Photo](), None
     if config.photos:
         learnt, held_out = split_photos(photos, config.photos.held_out_share, config.split_seed)

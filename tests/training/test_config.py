@@ -39,6 +39,11 @@ def test_teachers_and_label_smoothing_exclude_each_other() -> None:
         DEFAULTS["cnn"].override(distillation=DistillationConfig(("one",)))
 
 
+def test_a_lesson_wants_a_teacher() -> None:
+    with pytest.raises(ValueError, match="expected at least one teacher"):
+        DistillationConfig(())
+
+
 def test_the_photographs_take_their_share_of_a_batch() -> None:
     assert DEFAULTS["cnn"].photos_a_batch == 0
     assert DEFAULTS["cnn"].override(batch_size=50, photos=PhotoConfig(share=0.3)).photos_a_batch == 15

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from training.augmentation import batches
 from training.config import DEFAULTS, DistillationConfig, PhotoConfig
 from training.data import one_hot
-from training.distillation import Teacher, blend, read_teacher, soften, targets_of, taught
+from training.distillation import Teacher, blend, read_teacher, require_same_held_out, soften, targets_of, taught
 from training.errors import DataError
 from training.job import train_and_export
 from training.mixture import Mixture
@@ -30,7 +32,11 @@ def sure_of(class_id: int, *, knows_photos: bool = False, digest: str = "one") -
     def probabilities(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.tile(np.where(np.arange(10) == class_id, 0.91, 0.01).astype(np.float32), (len(images), 1))
 
-    return Teacher(probabilities, knows_photos, digest)
+    return Teacher(probabilities, digest, 0, 0.2 if knows_photos else None, {})
+
+
+def teacher_of(data: Data, held_out_share: float | None = None) -> Teacher:
+    return replace(sure_of(0), held_out_share=held_out_share, data_digests=data.digests)
 
 
 def photographs() -> Mixture:
@@ -98,6 +104,69 @@ def test_only_teachers_that_know_photographs_answer_for_them(data: Data, tmp_pat
 def test_photographs_want_a_teacher_that_knows_some(data: Data, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="learnt from photographs"):
         taught(photographs(), [sure_of(0)], CONFIG, data.train, tmp_path)
+
+
+def test_a_teacher_that_held_out_the_same_is_heard_whether_it_knows_photographs_or_not(data: Data) -> None:
+    config = DEFAULTS["mlp"].override(distillation=CONFIG, photos=PhotoConfig())
+    for share in (None, 0.2):
+        require_same_held_out([teacher_of(data, held_out_share=share)], config, data)
+    require_same_held_out([teacher_of(data, held_out_share=0.1)], replace(config, photos=None), data)
+
+
+@pytest.mark.parametrize(
+    ("held_out", "expected"),
+    [
+        ({"split_seed": 1}, "teacher one: expected split_seed 0, received 1"),
+        ({"held_out_share": 0.1}, "teacher one: expected held_out_share 0.2, received 0.1"),
+        ({"data_digests": {}}, "teacher one: expected the files of the data set that this run reads"),
+        ({"digest": "other"}, "expected the config's teachers, one, received other"),
+    ],
+)
+def test_a_teacher_that_may_know_what_is_held_out_is_refused(
+    data: Data, held_out: dict[str, Any], expected: str
+) -> None:
+    config = DEFAULTS["mlp"].override(distillation=CONFIG, photos=PhotoConfig())
+    with pytest.raises(DataError, match=expected):
+        require_same_held_out([replace(teacher_of(data, held_out_share=0.2), **held_out)], config, data)
+
+
+def test_the_job_refuses_teachers_that_its_config_does_not_name(
+    data: Data, quick: TrainingConfig, tmp_path: Path
+) -> None:
+    for config, teachers in ((quick.override(distillation=CONFIG), []), (quick, [teacher_of(data)])):
+        with pytest.raises(DataError, match="expected the config's teachers"):
+            train_and_export(config, data, tmp_path, tmp_path / "models" / "sample" / "1", teachers=teachers)
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("config", "held_out"),
+    [
+        ({"seed": 3}, (3, None)),
+        ({"seed": 3, "split_seed": 0}, (0, None)),
+        ({"seed": 3, "photos": None}, (3, None)),
+        ({"seed": 3, "photos": {"held_out_share": 0.4}}, (3, 0.4)),
+    ],
+)
+def test_what_a_teacher_held_out_stands_in_its_card_however_old(
+    artifact: Path, data: Data, tmp_path: Path, config: dict[str, Any], held_out: tuple[int, float | None]
+) -> None:
+    folder = shutil.copytree(artifact, tmp_path / "teacher")
+    card = json.loads((folder / "model_card.json").read_text())
+    (folder / "model_card.json").write_text(json.dumps(card | {"training": card["training"] | {"config": config}}))
+    teacher = read_teacher(folder)
+    assert (teacher.split_seed, teacher.held_out_share) == held_out
+    assert teacher.data_digests == data.digests
+
+
+def test_one_teacher_that_has_seen_photographs_meanwhile_is_asked_anew(data: Data, tmp_path: Path) -> None:
+    both = sure_of(0), sure_of(4, knows_photos=True, digest="two")
+    taught(photographs(), both, CONFIG, data.train, tmp_path)
+    lessons = taught(
+        photographs(), [replace(both[0], held_out_share=0.2), both[1]], CONFIG, data.train, tmp_path
+    ).lessons
+    assert lessons
+    assert lessons.photo_targets[..., 4] == pytest.approx(0.46, abs=1e-3)
 
 
 def test_what_the_teachers_said_is_kept_for_runs_that_ask_the_same(data: Data, tmp_path: Path) -> None:
