@@ -55,15 +55,22 @@ def multiply_accumulates(network: keras.Model) -> int:
     Returns:
         The sum over layers of kernel size times output positions; normalisation and activations are left out, as is
         usual.
+
+    Raises:
+        TypeError: A layer of another kind has a kernel, whose cost would be left out.
     """
-    total = 0
-    for layer in network.layers:
-        if isinstance(layer, layers.Conv2D):
-            _, height, width, _ = layer.output.shape
-            total += math.prod(layer.kernel.shape) * height * width
-        elif isinstance(layer, layers.Dense):
-            total += math.prod(layer.kernel.shape)
-    return total
+    return sum(map(_multiply_accumulates, network.layers))
+
+
+def _multiply_accumulates(layer: keras.Layer) -> int:
+    if isinstance(layer, layers.Conv2D | layers.Dense):
+        return int(math.prod((*layer.kernel.shape, *layer.output.shape[1:-1])))
+    if any(len(weight.shape) > 1 for weight in layer.weights):
+        msg = (
+            f"expected kernels in Conv2D and Dense alone, received {type(layer).__name__} {layer.name}: teach the count"
+        )
+        raise TypeError(msg)
+    return 0
 
 
 def _features(name: Network) -> Callable[[keras.KerasTensor], keras.KerasTensor]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import keras
 import numpy as np
 import pytest
 
@@ -37,12 +38,31 @@ def test_an_image_and_its_mirror_image_get_one_answer_from_both() -> None:
 
 
 def test_multiply_accumulates_of_a_convolution_are_kernel_times_positions() -> None:
-    import keras  # noqa: PLC0415  only this test builds a network of its own
-
     image = keras.Input((28, 28, 3))
     features = keras.layers.Conv2D(16, 3, strides=2, padding="same")(image)
     network = keras.Model(image, keras.layers.Dense(10)(keras.layers.GlobalAveragePooling2D()(features)))
     assert multiply_accumulates(network) == 14 * 14 * (3 * 3 * 3 * 16) + 16 * 10
+
+
+def test_a_dense_layer_on_a_map_counts_at_each_position() -> None:
+    image = keras.Input((14, 14, 3))
+    assert multiply_accumulates(keras.Model(image, keras.layers.Dense(10)(image))) == 14 * 14 * 3 * 10
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        keras.layers.DepthwiseConv2D(3),
+        keras.layers.SeparableConv2D(4, 3),
+        keras.layers.Conv2DTranspose(4, 3),
+        keras.Sequential([keras.Input((28, 28, 3)), keras.layers.Dense(4)], name="nested"),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_a_kernel_that_the_count_does_not_know_is_no_kernel_for_nothing(layer: keras.Layer) -> None:
+    image = keras.Input((28, 28, 3))
+    with pytest.raises(TypeError, match=f"received {type(layer).__name__} "):
+        multiply_accumulates(keras.Model(image, layer(image)))
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn", "tiny"])
