@@ -32,7 +32,7 @@ from training.familiarity import fit_head, measure_familiarity, with_familiarity
 from training.machine import machine
 from training.mixture import Mixture, prepare
 from training.network import build, mirrored, multiply_accumulates
-from training.photos import Photo, answer_photos, measure_photos, split_photos
+from training.photos import Photo, answer_photos, measure_photos, require_classed, split_photos
 from training.report import write_report
 from training.train import run_folder, train
 
@@ -74,6 +74,7 @@ def train_and_export(  # noqa: PLR0913, PLR0917  one more than five, each a thin
     learnt, held_out, mixture = list[Photo](), list[Photo](), None
     if config.photos:
         learnt, held_out = split_photos(photos, config.photos.held_out_share, config.split_seed)
+        require_classed(learnt, held_out)
         mixture = prepare(config.photos, config.split_seed, data.train.images, learnt, runs)
     if config.distillation:
         mixture = taught(mixture or Mixture.of_nothing(), teachers, config.distillation, data.train, runs)

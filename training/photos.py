@@ -102,6 +102,19 @@ def split_photos(photos: Iterable[Photo], share: float, seed: int) -> tuple[list
     return sides
 
 
+def require_classed(learnt: Sequence[Photo], held_out: Sequence[Photo]) -> None:
+    """Refuse, before hours of training, photographs of which none with a right label is learnt from or held out.
+
+    Raises:
+        DataError: Hats, shorts and skirts alone, so few that chance holds out none, or a share of 0 or 1.
+    """
+    n_learnt, n_held_out = (sum(bool(CLASSES_OF[photo.folder]) for photo in side) for side in (learnt, held_out))
+    if not n_learnt or not n_held_out:
+        msg = "expected photographs of garments that have a class to learn from and others to hold out, received "
+        msg += f"{n_learnt} and {n_held_out} of {len(learnt) + len(held_out)}"
+        raise DataError(msg)
+
+
 def _draw(photo: Photo, seed: int) -> float:
     """Draw a number from 0 to under 1 that depends on the seed and the photograph's folder and name alone."""
     digest = hashlib.sha256(f"{seed}/{photo.folder}/{photo.path.name}".encode()).digest()

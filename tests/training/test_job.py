@@ -15,6 +15,7 @@ from tests.conftest import encoded
 from training.__main__ import main
 from training.config import PhotoConfig
 from training.data import LABELS
+from training.errors import DataError
 from training.job import train_and_export
 from training.photos import list_photos, split_photos
 
@@ -118,3 +119,14 @@ def test_photographs_are_learnt_from_and_the_card_and_the_report_say_so(
     assert {name: one.n for name, one in card.photos.folders.items()}.keys() == {"pants", "t-shirt"}
     assert card.training.config["photos"]["held_out_share"] == 0.3
     assert f"from {card.photos.learnt_from} photographs" in (tmp_path / "models/sample/report-1/README.md").read_text()
+
+
+@pytest.mark.parametrize(("kinds", "share"), [({"hat"}, 0.3), ({"hat", "pants"}, 0.0), ({"hat", "pants"}, 1.0)])
+def test_photographs_that_cannot_be_measured_or_learnt_from_are_refused_before_training(
+    tmp_path: Path, data: Data, quick: TrainingConfig, photo_folder: Path, kinds: set[str], share: float
+) -> None:
+    config = quick.override(photos=PhotoConfig(held_out_share=share))
+    photos = [photo for photo in list_photos(photo_folder) if photo.folder in kinds]
+    with pytest.raises(DataError, match="expected photographs of garments that have a class"):
+        train_and_export(config, data, tmp_path, tmp_path / "models" / "sample" / "1", photos)
+    assert not [*tmp_path.iterdir()]

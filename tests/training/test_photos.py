@@ -20,6 +20,7 @@ from training.photos import (
     digest_of,
     list_photos,
     measure_photos,
+    require_classed,
     split_photos,
     targets_of,
 )
@@ -77,6 +78,13 @@ def test_the_ends_of_the_share_hold_out_nothing_or_everything(share: float, expe
 def test_the_split_is_the_same_on_every_machine() -> None:
     held_out = split_photos(MANY[:20], 0.2, seed=0)[1]
     assert [photo.path.name for photo in held_out] == ["4.jpg", "5.jpg", "7.jpg", "14.jpg"]
+
+
+@pytest.mark.parametrize(("learnt", "held_out"), [("hat", "dress"), ("dress", "hat"), ("hat", "hat")])
+def test_photographs_of_no_class_alone_are_refused(learnt: str, held_out: str) -> None:
+    with pytest.raises(DataError, match=r"received \d+ and \d+ of 4"):
+        require_classed([Photo(Path("a.jpg"), learnt)] * 2, [Photo(Path("b.jpg"), held_out)] * 2)
+    require_classed([Photo(Path("a.jpg"), "dress")], [Photo(Path("b.jpg"), "dress")])
 
 
 def test_other_photographs_have_another_digest_whatever_their_names(photo_folder: Path, tmp_path: Path) -> None:

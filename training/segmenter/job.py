@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from app.imaging.segmentation import SIDE, Segmenter, separate
-from training.errors import TrainingError
+from training.errors import DataError, TrainingError
 from training.fingerprint import CONVERSION, code, fingerprint
 from training.machine import machine
 from training.parallel import on_all_cores
@@ -56,11 +56,15 @@ def train_and_write(
         of these agree.
 
     Raises:
+        DataError: No photograph is learnt from, or none held out.
         TrainingError: No photograph is clear enough.
     """
+    learnt, held_out = split_photos(photos, config.held_out_share, config.split_seed)
+    if not learnt or not held_out:
+        msg = f"expected photographs to learn from and others to hold out, received {len(learnt)} and {len(held_out)}"
+        raise DataError(msg)
     run = run_folder(runs, config, images, photos)
     run.mkdir(parents=True, exist_ok=True)
-    learnt, held_out = split_photos(photos, config.held_out_share, config.split_seed)
     _round(1, config, images, learnt, run)
     _round(2, config, images, learnt, run)
     segmenter = Segmenter(run / "round-2.onnx")

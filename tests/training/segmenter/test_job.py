@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from app.imaging import segmentation
 from app.imaging.segmentation import Segmenter, separate
 from training import distortion
-from training.errors import TrainingError
+from training.errors import DataError, TrainingError
 from training.photos import decode_photo, list_photos
 from training.segmenter import grabcut, job, lessons, network, scenes
 from training.segmenter.__main__ import main
@@ -43,10 +44,22 @@ def test_a_segmenter_is_learnt_from_photographs_and_read_back(data: Data, photo_
     )
 
 
-def test_photographs_without_a_garment_teach_nothing(data: Data, photo_folder: Path, tmp_path: Path) -> None:
-    config = replace(QUICK, ambiguity=0)
+def test_photographs_without_a_garment_teach_nothing(data: Data, tmp_path: Path) -> None:
+    config = replace(QUICK, held_out_share=0.5)
+    (tmp_path / "hat").mkdir()
+    for number in range(10):
+        Image.new("RGB", (100, 120), (180, 190, 20 * number)).save(tmp_path / "hat" / f"{number}.jpg")
     with pytest.raises(TrainingError, match="expected photographs on which several attempts"):
-        train_and_write(config, data.train.images, list_photos(photo_folder)[:3], tmp_path / "run", tmp_path / "x.onnx")
+        train_and_write(config, data.train.images, list_photos(tmp_path), tmp_path, tmp_path / "segmenter.onnx")
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_all_photographs_on_one_side_are_refused_before_training(
+    data: Data, photo_folder: Path, tmp_path: Path, share: float
+) -> None:
+    config = replace(QUICK, held_out_share=share)
+    with pytest.raises(DataError, match="to learn from and others to hold out"):
+        train_and_write(config, data.train.images, list_photos(photo_folder), tmp_path, tmp_path / "segmenter.onnx")
 
 
 @pytest.mark.usefixtures("restored_logging")
