@@ -116,13 +116,13 @@ def _fit(
     network = _compiled(config, steps)
     checkpoint = Checkpoint(run / "checkpoint.weights.h5")
     first_epoch = checkpoint.restore(network) // steps
-    best = max((epoch.val_accuracy for epoch in read_history(run)[:first_epoch]), default=0.0)
+    patience = Patience(config.patience, read_history(run)[:first_epoch])
     kept = run / ("best.weights.h5" if config.patience else "last.weights.h5")
     network.fit(
         batches(data.train.images, one_hot(data.train.class_ids), config, first_epoch, mixture),
         steps_per_epoch=steps,
         initial_epoch=first_epoch,
-        epochs=config.epochs,
+        epochs=first_epoch if patience.is_over else config.epochs,
         validation_data=(data.validation.images, one_hot(data.validation.class_ids)),
         validation_batch_size=1000,
         shuffle=False,  # `batches` does
@@ -130,7 +130,7 @@ def _fit(
         callbacks=[
             *callbacks,
             Stopwatch(),
-            *_weight_keepers(config, kept, best),
+            *_weight_keepers(config, kept, patience),
             keras.callbacks.CSVLogger(str(run / "history.csv"), append=True),
             TqdmCallback(),
             # Last, so that whatever else an epoch writes is there once the epoch counts as done.
@@ -178,7 +178,7 @@ def _optimizer(config: TrainingConfig, steps: int) -> keras.optimizers.Optimizer
     return optimizer
 
 
-def _weight_keepers(config: TrainingConfig, kept: Path, best: float) -> list[keras.callbacks.Callback]:
+def _weight_keepers(config: TrainingConfig, kept: Path, patience: Patience) -> list[keras.callbacks.Callback]:
     if config.patience:
         return [
             keras.callbacks.ModelCheckpoint(
@@ -186,10 +186,9 @@ def _weight_keepers(config: TrainingConfig, kept: Path, best: float) -> list[ker
                 monitor="val_accuracy",
                 save_best_only=True,
                 save_weights_only=True,
-                initial_value_threshold=best,
+                initial_value_threshold=patience.best_before,
             ),
-            # After a resume the patience counts anew, which can only add epochs.
-            keras.callbacks.EarlyStopping(monitor="val_accuracy", patience=config.patience, baseline=best),
+            patience,
         ]
     # Validation sees the averaged weights; when training ends Keras leaves them in the network.
     return [keras.callbacks.SwapEMAWeights()] if config.averaging else []
@@ -271,6 +270,30 @@ class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships
         partial = self.path.with_name("partial.weights.h5")
         self.model.save_weights(partial, overwrite=True)
         partial.replace(self.path)
+
+
+class Patience(keras.callbacks.EarlyStopping):  # type: ignore[misc]  # Keras ships no types
+    """Early stopping on the validation accuracy that counts the epochs before a resume as well.
+
+    Keras' own begins anew with each `fit`, so that a run that was stopped would train for longer than an unbroken one.
+    """
+
+    def __init__(self, patience: int, before: Sequence[Epoch]) -> None:
+        """Take how many epochs may pass without a better one, 0 for any number, and those that have passed."""
+        super().__init__(monitor="val_accuracy", patience=patience)
+        accuracies = [epoch.val_accuracy for epoch in before]
+        self.best_before = max(accuracies, default=0.0)
+        self.waited_before = len(accuracies) - 1 - accuracies.index(self.best_before) if accuracies else 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the epochs before have used it up."""
+        return bool(0 < self.patience <= self.waited_before)
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Go on where the epochs before ended."""
+        super().on_train_begin(logs)
+        self.best, self.wait = self.best_before, self.waited_before
 
 
 class Stopwatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types

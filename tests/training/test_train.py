@@ -15,7 +15,7 @@ from training.config import DEFAULTS
 from training.distillation import Lessons
 from training.errors import TrainingError
 from training.mixture import Mixture
-from training.train import OneCycle, SetCrossentropy, read_history, run_folder, train
+from training.train import Epoch, OneCycle, Patience, SetCrossentropy, read_history, run_folder, train
 
 if TYPE_CHECKING:
     from training.config import TrainingConfig
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # Every mechanism of the cnn's recipe on a network that trains in a second.
 RECIPE = DEFAULTS["cnn"].override(network="mlp", batch_size=50, epochs=4, learning_rate=0.05, averaging=0.9)
 PATIENT = DEFAULTS["mlp"].override(batch_size=50, epochs=4)
+SHORT_OF_PATIENCE = PATIENT.override(epochs=60, patience=2, learning_rate=0.02)
 
 
 def weights(network: keras.Model) -> list[np.ndarray]:
@@ -61,6 +62,31 @@ def test_a_stopped_run_goes_on_and_ends_as_an_unbroken_one(data: Data, tmp_path:
     assert [epoch.val_accuracy for epoch in resumed_history] == [epoch.val_accuracy for epoch in history]
     for ours, theirs in zip(weights(resumed), weights(unbroken), strict=True):
         assert ours == pytest.approx(theirs, abs=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a run that is killed closes nothing
+def test_patience_does_not_begin_anew_after_a_stop(data: Data, tmp_path: Path) -> None:
+    _, history = train(SHORT_OF_PATIENCE, data, tmp_path / "unbroken")
+    assert 3 < len(history) < SHORT_OF_PATIENCE.epochs
+    with pytest.raises(Killed):
+        train(SHORT_OF_PATIENCE, data, tmp_path / "stopped", [Kill(epoch=len(history) - 1)])
+    _, resumed = train(SHORT_OF_PATIENCE, data, tmp_path / "stopped")
+    assert [epoch.val_accuracy for epoch in resumed] == [epoch.val_accuracy for epoch in history]
+
+
+def test_a_run_killed_once_its_patience_was_over_trains_no_further(data: Data, tmp_path: Path) -> None:
+    unbroken, history = train(SHORT_OF_PATIENCE, data, tmp_path)
+    (tmp_path / "finished.weights.h5").rename(tmp_path / "best.weights.h5")
+    again, same = train(SHORT_OF_PATIENCE, data, tmp_path, [Kill(epoch=len(history))])
+    assert same == history
+    assert all(map(np.array_equal, weights(again), weights(unbroken)))
+
+
+def test_of_equal_epochs_the_first_is_the_best_as_keras_has_it() -> None:
+    before = [Epoch(number, 0.0, 0.0, accuracy, 0.0, 0.0) for number, accuracy in enumerate((0.5, 0.7, 0.6, 0.7))]
+    assert Patience(3, before).waited_before == 2
+    assert [Patience(patience, before).is_over for patience in (0, 1, 2, 3)] == [False, True, True, False]
+    assert not Patience(1, []).is_over
 
 
 @pytest.mark.parametrize("config", [RECIPE, PATIENT], ids=["one-cycle", "early stopping"])
@@ -126,7 +152,7 @@ def test_training_learns(data: Data, tmp_path: Path) -> None:
 
 
 def test_early_stopping_keeps_the_best_epoch(data: Data, tmp_path: Path) -> None:
-    network, history = train(PATIENT.override(epochs=60, patience=2, learning_rate=0.02), data, tmp_path)
+    network, history = train(SHORT_OF_PATIENCE, data, tmp_path)
     assert len(history) < 60
     right = network.predict(data.validation.images, verbose=0).argmax(axis=1) == data.validation.class_ids
     assert right.mean() == pytest.approx(max(epoch.val_accuracy for epoch in history))
