@@ -157,6 +157,12 @@ class TrainingConfig:
             )
             raise ValueError(msg)
 
+        ignored = {name: value for name in ("warmup", "momentum", "weight_decay") if (value := getattr(self, name))}
+        if self.optimizer == "adam" and ignored:
+            msg = f"expected adam without warmup, momentum and weight_decay, which are sgd's, received {ignored}: the "
+            msg += "card would name what nothing was done with"
+            raise ValueError(msg)
+
     @property
     def blends_a_batch(self) -> int:
         """How many images of each batch are blends of two."""

@@ -55,6 +55,13 @@ def test_patience_and_averaging_exclude_each_other() -> None:
         DEFAULTS["mlp"].override(averaging=0.9)
 
 
+@pytest.mark.parametrize("name", ["warmup", "momentum", "weight_decay"])
+def test_adam_refuses_what_it_would_ignore(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"adam without .* received {{'{name}': 0\.1}}"):
+        DEFAULTS["mlp"].override(**{name: 0.1})
+    assert DEFAULTS["cnn"].override(**{name: 0.1}).optimizer == "sgd"
+
+
 @pytest.mark.parametrize(
     ("flags", "precision"),
     [("fpu avx512f avx512_bf16", "mixed_bfloat16"), ("fpu amx_bf16", "mixed_bfloat16"), ("fpu avx2", "float32")],
