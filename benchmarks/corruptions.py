@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,11 +53,13 @@ def blur(image: NDArray[np.uint8], deviation: float, _: np.random.Generator) -> 
 
 
 def motion(image: NDArray[np.uint8], length: float, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Smear along a line of that many pixels, in any direction."""
-    side = round(length)
+    """Smear along a line of that many pixels about each, in any direction."""
+    reach = math.ceil((length - 1) / 2)
+    side = 2 * reach + 1  # odd, so that the kernel's middle is a pixel and the image stays where it is
     line = np.zeros((side, side), np.float32)
-    line[side // 2] = 1
-    turn = cv2.getRotationMatrix2D((side // 2, side // 2), rng.uniform(0, 180), 1)
+    # A line of four pixels reaches over three and half of one more on either side.
+    line[reach] = np.clip((length + 1) / 2 - np.abs(np.arange(side) - reach), 0, 1)
+    turn = cv2.getRotationMatrix2D((reach, reach), rng.uniform(0, 180), 1)
     kernel = cv2.warpAffine(line, turn, (side, side))
     return np.asarray(cv2.filter2D(image, -1, kernel / kernel.sum()), np.uint8)
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from benchmarks.corruptions import CORRUPTIONS, cells, damage
+from benchmarks.corruptions import CORRUPTIONS, cells, damage, motion
 from tests.fakes import FirstPixelClassifier
 from training.evaluate import evaluate
 
@@ -23,6 +23,18 @@ def test_each_damage_grows_with_its_strength_and_is_the_same_for_a_seed(kind: st
     assert lost[0] > 0
     assert all(np.array_equal(one.class_ids, data.test.class_ids) for one in damaged)
     assert np.array_equal(damaged[0].images, damage(data.test, corrupt, strengths[0], seed=0).images)
+
+
+@pytest.mark.parametrize("length", [3, 4, 5, 7, 9])
+def test_motion_smears_a_point_over_its_length_and_leaves_it_where_it_is(length: float) -> None:
+    image = np.zeros((29, 29), np.uint8)
+    image[14, 14] = 255
+    for seed in range(20):
+        smeared = motion(image, length, np.random.default_rng(seed)).astype(float)
+        places, shares = np.indices(image.shape) - 14, smeared / smeared.sum()
+        assert (shares * places).sum(axis=(1, 2)) == pytest.approx([0, 0], abs=1e-9)
+        # The spread of a line is a twelfth of its length's square; turning it blurs, whole pixels round.
+        assert (shares * (places**2).sum(axis=0)).sum() == pytest.approx(length**2 / 12, abs=0.6)
 
 
 def test_a_cell_says_how_often_it_is_right_and_how_wrong_its_confidence(data: Data) -> None:
