@@ -26,6 +26,9 @@ FALSE_ALARMS = 0.05
 """Share of the validation images that are called unfamiliar; so the least familiarity of what is not."""
 
 IMAGES_A_FAMILY = 5000
+LEAST_VARIANCE = 1e-4
+"""Least variance of a feature, as a share of their mean: of a hundredth of the usual spread."""
+
 HIDDEN_UNITS = 64
 EPOCHS = 6
 
@@ -69,8 +72,9 @@ def fit_head(
     features = keras.Model(network.input, _features(network)).predict(seen, batch_size=500, verbose=0)
     is_familiar = (np.arange(len(seen)) < len(familiar)).astype(np.float32)
     keras.utils.set_random_seed(seed)
-    normalization = layers.Normalization()
-    normalization.adapt(features[: len(familiar)])
+    mean, variance = features[: len(familiar)].mean(axis=0), features[: len(familiar)].var(axis=0)
+    # What never fires on anything familiar would be divided by nearly nothing, and drown all other features.
+    normalization = layers.Normalization(mean=mean, variance=np.maximum(variance, LEAST_VARIANCE * variance.mean()))
     head = keras.Sequential(
         [
             keras.Input(features.shape[1:]),

@@ -35,3 +35,14 @@ def test_a_head_on_an_untrained_network_tells_noise_from_clothes_and_leaves_the_
     logits, of_clothes = answering.predict(data.test.images, verbose=0)
     assert logits == pytest.approx(network.predict(data.test.images, verbose=0), abs=1e-5)
     assert auroc(of_clothes, answering.predict(noise, verbose=0)[1]) > 0.9
+
+
+def test_a_feature_that_never_fires_on_clothes_does_not_drown_the_others(data: Data) -> None:
+    network = build(DEFAULTS["mlp"])
+    kernel, bias = network.layers[-2].get_weights()
+    kernel[:, 0], bias[0] = 1 / 784, -0.9  # fires on what is nearly white, as no image of the data set is
+    network.layers[-2].set_weights([kernel, bias])
+    none = np.empty((0, 28, 28), np.uint8)
+    answering = with_familiarity(network, fit_head(network, data.train.images, none, none, seed=0))
+    _, scores = answering.predict(np.full((1, 28, 28), 255, np.uint8), verbose=0)
+    assert np.abs(scores).max() < 1000
