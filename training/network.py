@@ -29,7 +29,9 @@ def build(config: TrainingConfig) -> keras.Model:
         layer, so nothing has to be scaled by whoever calls it.
     """
     images = keras.Input(IMAGE_SHAPE, dtype="uint8", name="images")
-    features = _features(config.network)(layers.Rescaling(1 / 255)(images))
+    # In bfloat16 the factor itself would be rounded while training, and not in what is served.
+    pixels = layers.Rescaling(1 / 255, dtype="float32")(images)
+    features = _features(config.network)(pixels)
     if config.dropout:
         features = layers.Dropout(config.dropout)(features)
     logits = layers.Dense(len(LABELS), dtype="float32", name="logits")(features)

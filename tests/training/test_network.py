@@ -76,6 +76,15 @@ def test_networks_take_bytes_and_divide_by_255_themselves(name: Network) -> None
     assert next(layer.scale for layer in network.layers if layer.name.startswith("rescaling")) == 1 / 255
 
 
+def test_bytes_are_divided_in_float32_whatever_is_computed_in() -> None:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    network = build(DEFAULTS["cnn"])
+    keras.config.set_dtype_policy(before)
+    pixels = network.get_layer(index=1)(np.arange(256, dtype=np.uint8))
+    assert np.array_equal(pixels, np.arange(256, dtype=np.float32) * np.float32(1 / 255))
+
+
 def test_dropout_is_an_option() -> None:
     assert [layer.rate for layer in build(DEFAULTS["mlp"].override(dropout=0.3)).layers if hasattr(layer, "rate")] == [
         0.3
