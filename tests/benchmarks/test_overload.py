@@ -94,6 +94,13 @@ def test_pace_is_held_against_the_best_throughput_and_the_waits_at_full_load(
     assert [one.kept for one in overload.pace(100.0, [seen(98, 10)], [seen(*over)])] == kept
 
 
+@pytest.mark.parametrize(
+    ("memory", "kept"), [([], []), ([100], []), ([100, 200, 105], [True]), ([100, 100, 106], [False])]
+)
+def test_memory_is_promised_nothing_after_one_overload_alone(memory: list[int], kept: list[bool]) -> None:
+    assert [one.kept for one in overload.growth(memory)] == kept
+
+
 def test_without_a_service_it_says_so_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert overload.main(["--url", "http://127.0.0.1:9", "--quick"]) == 1
     assert capsys.readouterr().err.count("\n") == 1
