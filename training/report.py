@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from training.evaluate import Evaluation
     from training.train import Epoch
 
+AGREEMENT = "training, augmented: agreement with the target's likeliest label"
 SHEET_ROWS, SHEET_COLUMNS = 4, 4
 RIGHT_COLOUR, WRONG_COLOUR, OTHER_COLOUR = "#2a7f62", "#c8452f", "#b8bec6"
 
@@ -39,7 +40,7 @@ def write_report(
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, figure in {
-        "curves": draw_curves(history),
+        "curves": draw_curves(history, mixed=bool(card.training.config["photos"] or card.training.teachers)),
         "confusion": draw_confusion(test.confusion),
         "reliability": draw_reliability(test, uncalibrated),
         "sheet": draw_sheet(test, *_drawn(test, card.training.config["seed"])),
@@ -50,12 +51,19 @@ def write_report(
     (folder / "README.md").write_text(page(card))
 
 
-def draw_curves(history: list[Epoch]) -> Figure:
-    """Draw accuracy and loss of training and validation against epochs."""
+def draw_curves(history: list[Epoch], *, mixed: bool) -> Figure:
+    """Draw accuracy and loss of training and validation against epochs.
+
+    Args:
+        history: The epochs.
+        mixed: Whether targets may be several labels or teachers' answers; then the accuracy of training is how often
+            the network names the likeliest, which does not compare with that of validation.
+    """
     figure = Figure(figsize=(10, 4), layout="constrained")
     epochs = [entry.epoch + 1 for entry in history]
     for axes, name in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
-        axes.plot(epochs, [getattr(entry, name) for entry in history], label="training, augmented", color=OTHER_COLOUR)
+        label = AGREEMENT if mixed and name == "accuracy" else "training, augmented"
+        axes.plot(epochs, [getattr(entry, name) for entry in history], label=label, color=OTHER_COLOUR)
         axes.plot(epochs, [getattr(entry, f"val_{name}") for entry in history], label="validation", color=RIGHT_COLOUR)
         axes.set(xlabel="epoch", title=name)
         axes.grid(alpha=0.3)

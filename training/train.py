@@ -33,7 +33,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """What one epoch measured; `accuracy` and `loss` are on augmented batches, `val_*` on the validation split."""
+    """What one epoch measured; `accuracy` and `loss` are on augmented batches, `val_*` on the validation split.
+
+    Where photographs or teachers' answers are mixed in, `accuracy` is agreement with the likeliest label of the target.
+    """
 
     epoch: int
     accuracy: float
