@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from training.unfamiliar import NEW_KINDS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -157,15 +159,18 @@ def _sets(fitted: tuple[PredictionSetFacts, ...]) -> str:
 def _familiarity(facts: FamiliarityFacts) -> str:
     false_alarms = ", ".join(f"{share:.1%} of {name}" for name, share in facts.flagged.items())
     rows = (
-        f"{one.images} | {one.n:,} | {one.auroc:.4f} | {one.auroc_max_softmax:.4f} | {one.flagged:.1%}"
+        f"{one.images} | {'no' if one.images in NEW_KINDS else 'yes'} | {one.n:,} | {one.auroc:.4f} | "
+        f"{one.auroc_max_softmax:.4f} | {one.flagged:.1%}"
         for one in facts.separations
     )
     return f"""`familiarity` is the share of validation images that are less like what the model learnt. Below
 {facts.threshold:g} an image is called unfamiliar. False alarms: {false_alarms}.
 AUROC is the chance that, of a pair, the image of something else is the less familiar; beside it the same with the
-highest probability as the score.
+highest probability as the score. What is taught it has learnt to call unfamiliar, from training images altered in the
+same way and other photographs of the same kinds; how it fares with what nobody thought of, only the others can show
+(of characters it has seen another font).
 
-{_table("told from test images | n | AUROC | AUROC of the highest probability | called unfamiliar", rows)}"""
+{_table("told from test images | taught | n | AUROC | AUROC of the highest probability | called unfamiliar", rows)}"""
 
 
 def _interval(interval: tuple[float, float], digits: int) -> str:

@@ -103,7 +103,13 @@ FAMILIES: dict[str, Callable[[NDArray[np.uint8], np.random.Generator], NDArray[n
     "shapes": shapes,
     "glyphs": glyphs,
 }
-"""Each makes as many images as it is given, uint8 `[n, 28, 28]`, out of them or beside them."""
+"""Each makes as many images as it is given, uint8 `[n, 28, 28]`, out of them or beside them; all are taught."""
+
+NEW_KINDS: dict[str, Callable[[NDArray[np.uint8], np.random.Generator], NDArray[np.uint8]]] = {
+    "letters and digits in other fonts": letters_of_other_fonts,
+    "handwritten digits": lambda _, __: handwritten_digits(),
+}
+"""What is measured and never taught: whether the unfamiliar is known where nobody thought of it."""
 
 
 def _shuffle(image: NDArray[np.uint8], pieces: int, rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -81,6 +81,8 @@ def test_the_report_lies_beside_the_artifact_with_pictures_that_are_pictures(art
     page = (report / "README.md").read_text()
     assert page.startswith("# sample 1\n")
     assert f"{read_verified(artifact).metrics['test'].accuracy:.2%}" in page
+    assert "| upside down | yes | 100 | " in page
+    assert "| handwritten digits | no | 1,797 | " in page
     for name in ("curves", "confusion", "sheet", "reliability", "mistakes", "unfamiliar"):
         assert f"({name}.png)" in page
         with Image.open(report / f"{name}.png") as picture:
