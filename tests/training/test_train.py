@@ -158,8 +158,25 @@ def test_early_stopping_keeps_the_best_epoch(data: Data, tmp_path: Path) -> None
     assert right.mean() == pytest.approx(max(epoch.val_accuracy for epoch in history))
 
 
+class Average(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
+    """Averages the weights over the steps by itself, and keeps the last as they are."""
+
+    def __init__(self, decay: float) -> None:
+        super().__init__()
+        self.decay, self.averages = decay, list[np.ndarray]()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        self.last = [np.array(weight) for weight in self.model.trainable_variables]
+        before = self.averages or self.last
+        self.averages = [self.decay * one + (1 - self.decay) * new for one, new in zip(before, self.last, strict=True)]
+
+
 def test_averaged_weights_are_the_ones_that_are_measured_and_kept(data: Data, tmp_path: Path) -> None:
-    network, history = train(RECIPE, data, tmp_path)
+    average = Average(RECIPE.averaging)
+    network, history = train(RECIPE, data, tmp_path, [average])
+    for kept, averaged, last in zip(weights(network), average.averages, average.last, strict=True):
+        assert kept == pytest.approx(averaged, abs=1e-5)
+        assert kept != pytest.approx(last, abs=1e-3)
     right = network.predict(data.validation.images, verbose=0).argmax(axis=1) == data.validation.class_ids
     assert right.mean() == pytest.approx(history[-1].val_accuracy)
 
