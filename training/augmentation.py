@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from training.config import TrainingConfig
     from training.mixture import Mixture
 
-# `default_rng(seed)` and `default_rng([seed, 0])` are one stream: each has a key of its own before the seed.
-MIRROR_STREAM, EPOCH_STREAM = 1, 2
-
 
 def batches(
     images: NDArray[np.uint8],
@@ -41,12 +38,12 @@ def batches(
         uint8 `[batch_size, 28, 28]` and float32 `[batch_size, 10]`.
     """
     # As in airbench: each image is mirrored in every second epoch, which half of them first is drawn once.
-    mirrored_first = np.random.default_rng([MIRROR_STREAM, config.seed]).random(len(images)) < 0.5  # noqa: PLR2004  a coin
+    mirrored_first = np.random.default_rng(config.seed).random(len(images)) < 0.5  # noqa: PLR2004  a coin
     count = config.images_a_batch
     targets = mixture.lessons.targets if mixture and mixture.lessons else targets
     epoch = first_epoch
     while True:
-        rng = np.random.default_rng([EPOCH_STREAM, config.seed, epoch])
+        rng = np.random.default_rng([config.seed, epoch])
         order = rng.permutation(len(images))
         for start in range(0, len(images) - count + 1, count):
             chosen = order[start : start + count]

@@ -5,7 +5,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from training.augmentation import EPOCH_STREAM, augment, batches
+from training.augmentation import augment, batches
 from training.config import DEFAULTS, PhotoConfig, TrainingConfig
 from training.data import Data, one_hot
 from training.mixture import Mixture
@@ -50,17 +50,6 @@ def test_each_image_is_mirrored_in_every_second_epoch(data: Data) -> None:
     first, second = ({image.tobytes() for image in images} for images, _ in stream(data, config, 2))
     for image in data.train.images:
         assert (image.tobytes() in first) != (image.tobytes() in second) or np.array_equal(image, image[:, ::-1])
-
-
-@pytest.mark.parametrize("key", [[], [EPOCH_STREAM]])
-def test_which_images_are_mirrored_first_is_drawn_apart_from_what_an_epoch_draws(data: Data, key: list[int]) -> None:
-    """`default_rng(0)` and `default_rng([0, 0])` are one stream."""
-    config = PLAIN.override(batch_size=len(data.train), flip=True)
-    ((images, _),) = stream(data, config, 1)
-    seen = {image.tobytes() for image in images}
-    mirrored = np.array([image.tobytes() not in seen for image in data.train.images])
-    coins = np.random.default_rng([*key, config.seed, 0]).random(len(mirrored)) < 0.5
-    assert (mirrored == coins).mean() == pytest.approx(0.5, abs=0.15)
 
 
 def test_a_shift_moves_by_at_most_its_pixels_and_fills_with_black() -> None:
