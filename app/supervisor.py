@@ -41,6 +41,15 @@ class Worker(multiprocess.Process):
             self._server = DrainingServer(cast("Config", self.config))
         return cast("DrainingServer", self._server)
 
+    def start(self) -> None:
+        """Start the process, and leave its end of the pipe to it alone.
+
+        With a copy here the pipe would outlive it, and the supervisor wait all of `timeout_worker_healthcheck` for a
+        worker that died between a ping and its answer.
+        """
+        super().start()
+        self.child_conn.close()
+
     def pong(self) -> None:
         """Answer the supervisor, and end where the event loop has not turned for as long as that waits for an answer.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
@@ -17,6 +18,7 @@ from app.drain import Config, DrainingServer
 from app.supervisor import LONGEST_PAUSE_SECONDS, PINGS_A_SECOND, Supervisor
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator
 
     from uvicorn.supervisors.multiprocess import Process
@@ -167,6 +169,23 @@ def test_a_worker_ends_itself_once_its_event_loop_has_not_turned_for_long(monkey
     worker.server.should_exit = False
     assert not ping(patience)
     assert ping(1)
+
+
+class DiesOfAPing(supervisor.Worker):
+    def target(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002  uvicorn's
+        self.child_conn.recv()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_one_that_dies_between_a_ping_and_its_answer_is_not_waited_for() -> None:
+    worker = DiesOfAPing(Config("app", drain_seconds=0), [])
+    worker.start()
+    started = time.monotonic()
+    assert not worker.is_alive(timeout=60)
+    assert time.monotonic() - started < 50
+    worker.kill()
+    worker.join()
+    assert worker.exitcode == -signal.SIGKILL
 
 
 def test_each_turn_of_the_event_loop_leaves_its_mark() -> None:
