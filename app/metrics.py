@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from app.model_card import ModelCard
     from app.predictor import Load
     from app.settings import Settings
-    from app.tally import Tally
+    from app.tally import Living, Tally
     from app.trace import Trace
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -172,6 +172,7 @@ class Metrics:
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics, as `prometheus_client` asks for them."""
+        living = self._tally.living()  # first: who lives has been counted as started
         totals = self._tally.totals()
         yield self._requests.family(totals, zeros=False)
         yield self._durations.family(totals, zeros=False)
@@ -182,7 +183,7 @@ class Metrics:
         yield self._familiarity.family(totals, zeros=True)
         yield self._images.family(totals, zeros=False)
         yield CounterMetricFamily("fashion_worker_starts", "Workers that became ready.", value=totals[JOINS])
-        yield from self._of_workers()
+        yield from self._of_workers(living)
         yield GaugeMetricFamily(
             "fashion_pending_images_limit",
             "Most pictures that a worker takes on.",
@@ -196,9 +197,9 @@ class Metrics:
         build = {"version": __version__, "python_version": platform.python_version()}
         yield _info("fashion_build_info", "What serves it.", build)
 
-    def _of_workers(self) -> Iterator[Metric]:
+    def _of_workers(self, living: Living) -> Iterator[Metric]:
         """Yield what is true of each living worker now."""
-        living, now = self._tally.living(), time.monotonic()
+        now = time.monotonic()
         yield GaugeMetricFamily("fashion_workers", "Workers that are ready.", value=len(living))
         rows = {str(worker): row for worker, (_, row) in living.items()}
         for name, documentation, cell in (

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     Row = memoryview[float]
     """The cells of one process, float64 `[CELLS]`."""
 
+    Living = dict[int, tuple[int, NDArray[np.float64]]]
+    """The process and the cells of each row that has a living process, by row."""
+
 if sys.platform != "win32":
     import fcntl
 
@@ -104,7 +107,7 @@ class Tally:
         totals: list[float] = self._used().sum(axis=0).tolist()
         return totals
 
-    def living(self) -> dict[int, tuple[int, NDArray[np.float64]]]:
+    def living(self) -> Living:
         """Return the process and the cells of each row that has a living process, by row."""
         found = {}
         for row, cells in enumerate(self._used()):

@@ -178,7 +178,7 @@ class DiesOfAPing(supervisor.Worker):
 
 
 def test_one_that_dies_between_a_ping_and_its_answer_is_not_waited_for() -> None:
-    worker = DiesOfAPing(Config("app", drain_seconds=0), [])
+    worker = DiesOfAPing(Config("app", drain_seconds=0, log_config=None), [])
     worker.start()
     started = time.monotonic()
     assert not worker.is_alive(timeout=60)
