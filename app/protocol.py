@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 HEADER, BODY, NOTHING = range(3)  # members of an Enum take longer to look up
 
 CONTINUE = b"HTTP/1.1 100 "
+"""How the answer begins that may come before the answer, and is not held back."""
 
 _is_answered = attrgetter("response_complete")
 
@@ -50,7 +51,7 @@ class HeadWithBody:
         self.is_closing = transport.is_closing
 
     def write(self, data: bytes) -> None:
-        """Write, but for the head, for which every answer has a body of any length (ASGI, `http.response.body`)."""
+        """Write at once, but the head with what comes next: every answer has a body, if an empty one (ASGI)."""
         if self._head is None and not data.startswith(CONTINUE):
             self._head = data
         elif self._head:

@@ -185,6 +185,8 @@ def test_the_figures_on_trust_are_those_of_its_card() -> None:
     }
     assert len(rows) == 7
     assert set(rows) <= known
+    (digits,) = (one for one in card.familiarity.separations if one.images == "handwritten digits")
+    assert f"as for {100 * digits.flagged:.1f} % of handwritten digits" in README
     test = card.metrics["test"]
     assert f"{test.ece_equal_mass:.4f} in 15 bins of equal mass, {test.ece_equal_width:.4f} in bins" in RESULTS
 
