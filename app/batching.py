@@ -24,6 +24,9 @@ LOOP_SECONDS = 0.001
 """A forward pass that takes less runs on the event loop: a thread would cost more than it spares. A longer one would
 keep health checks and small pictures from their turn."""
 
+UNPADDED = 32
+"""A batch of so many images or fewer is never padded."""
+
 _NO_ONE_S = np.zeros(IMAGE_SHAPE, np.uint8)
 
 
@@ -59,10 +62,13 @@ class Pass(NamedTuple):
 
 
 def batch_sizes(most: int) -> tuple[int, ...]:
-    """Return the sizes that batches are padded to, so close that at most a ninth of a batch is padding."""
+    """Return the sizes that batches are padded to: all small ones, then so many that at most a ninth is padding.
+
+    A size that was never run would make its first batch slow, and running each before the service is ready takes time.
+    """
     sizes = [1]
-    while sizes[-1] < most:
-        sizes.append(min(most, max(sizes[-1] + 1, sizes[-1] * 9 // 8)))
+    while (last := sizes[-1]) < most:
+        sizes.append(last + 1 if last < UNPADDED else min(most, last * 9 // 8))
     return tuple(sizes)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Any
 
+import orjson
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import PlainTextResponse
-from pydantic_core import to_json
 
 from app import __version__, pages
 from app.dependencies import MetricsDependency, PredictorDependency, SettingsDependency, TimeoutHeader, WishesQuery
@@ -124,7 +124,7 @@ async def predict(
                 upload.data, upload.media_type, wishes.conversion, preview=wishes.preview, stages=stages
             )
         trace.answers.append(answer)
-        response: Response = JsonAnswer(to_json(answer))
+        response: Response = JsonAnswer(orjson.dumps(answer))
         stages.end("serialise")
     except ServiceError as error:
         response = refusal(error)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import orjson
 import structlog
-from pydantic_core import to_json
 
 from app.batching import MicroBatcher
 from app.classifier import Answers, SavedModelClassifier
@@ -95,7 +95,7 @@ def stages(classifier: Classifier, sizes: Sequence[int]) -> Iterator[tuple[str, 
     yield f"batch {most}, without the model", lambda: asyncio.run(_classify(idle, batch))
     for size in sizes:
         yield f"infer {size}", partial(classifier.classify, batch[:size])
-    yield "serialise", lambda: to_json(answer)
+    yield "serialise", lambda: orjson.dumps(answer)
     yield from _records(classifier, answer)
     yield (
         f"answer {most}, all but HTTP, without the model",

@@ -15,7 +15,11 @@ from app.imaging.segmentation import separate
 from app.model_card import IMAGE_SHAPE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
+
+    Separator = Callable[[NDArray[np.uint8]], NDArray[np.float32] | None]
 
 Values = TypeVar("Values", np.uint8, np.float32)
 
@@ -86,12 +90,13 @@ class Converted:
     box: Box | None
 
 
-def convert(pixels: Image.Image, mode: Mode) -> Converted:
+def convert(pixels: Image.Image, mode: Mode, separator: Separator = separate) -> Converted:
     """Convert a picture the way Fashion-MNIST was made from catalogue photographs.
 
     Args:
         pixels: Upright, of mode `L` or `RGB`.
         mode: What to do.
+        separator: Finds the garment of a photograph, as `separate` does.
 
     Returns:
         The image with the steps taken; the same picture always gives the same image.
@@ -109,7 +114,7 @@ def convert(pixels: Image.Image, mode: Mode) -> Converted:
     colours = np.asarray(pixels.reduce(reduction).convert("RGB"))
     left, top, right, bottom = find_picture(colours)
     picture = colours[top:bottom, left:right]
-    converted = _convert_colours(picture, mode)
+    converted = _convert_colours(picture, mode, separator)
     steps = converted.steps if picture.size == colours.size else ("frame_removed", *converted.steps)
     box = converted.box and _in_given(converted.box, (left, top), reduction, pixels.size)
     return Converted(converted.image, converted.mode, steps, box)
@@ -128,17 +133,20 @@ def _in_given(box: Box, corner: tuple[int, int], reduction: int, size: tuple[int
     return left, top, min(right, size[0]), min(bottom, size[1])
 
 
-def _convert_colours(colours: NDArray[np.uint8], mode: Mode) -> Converted:
+def _convert_colours(colours: NDArray[np.uint8], mode: Mode, separator: Separator) -> Converted:
     """Convert a picture that is neither native nor larger than need be.
 
     Args:
         colours: uint8 `[height, width, 3]`.
         mode: `auto` or `photo`.
+        separator: Finds the garment of a photograph.
     """
     grey = cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY).astype(np.float32)
     kind = "photo" if mode is Mode.PHOTO else _kind_of_ground(colours)
     plain = None if kind == "photo" else _convert_plain(255 - grey if kind == "catalogue" else grey, kind)
-    return plain or _convert_photo(colours, grey)  # a white shirt on a light ground has no contrast, but colours
+    return plain or _convert_photo(
+        colours, grey, separator
+    )  # a white shirt on a light ground has no contrast, but colours
 
 
 def _native(pixels: Image.Image) -> NDArray[np.uint8] | None:
@@ -209,11 +217,11 @@ def _is_print(box: Box, difference: NDArray[np.float32]) -> bool:
     return width * height > MOST_FAINT * (right - left) * (bottom - top)
 
 
-def _convert_photo(colours: NDArray[np.uint8], grey: NDArray[np.float32]) -> Converted:
+def _convert_photo(colours: NDArray[np.uint8], grey: NDArray[np.float32], separator: Separator) -> Converted:
     """Convert a picture whose ground has to be told from the garment by colour."""
     height, width = grey.shape
     share = np.ones_like(grey)  # better the whole frame than nothing
-    garment = separate(colours)
+    garment = separator(colours)
     if garment is not None:
         share = cv2.resize(garment, (width, height)).astype(np.float32)
     inside = share > 0.5  # noqa: PLR2004  more garment than ground

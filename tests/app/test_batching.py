@@ -34,7 +34,13 @@ def tag_of(classified: Classified) -> tuple[int, int]:
 
 @pytest.mark.parametrize(
     ("most", "sizes"),
-    [(1, (1,)), (3, (1, 2, 3)), (16, tuple(range(1, 17))), (32, (*range(1, 17), 18, 20, 22, 24, 27, 30, 32))],
+    [
+        (1, (1,)),
+        (3, (1, 2, 3)),
+        (32, tuple(range(1, 33))),
+        (50, (*range(1, 33), 36, 40, 45, 50)),
+        (35, (*range(1, 33), 35)),
+    ],
 )
 def test_batch_sizes_end_with_the_largest(most: int, sizes: tuple[int, ...]) -> None:
     assert batch_sizes(most) == sizes
@@ -42,7 +48,7 @@ def test_batch_sizes_end_with_the_largest(most: int, sizes: tuple[int, ...]) -> 
 
 def test_at_most_a_ninth_of_a_batch_is_padding() -> None:
     sizes = batch_sizes(1000)
-    assert len(sizes) < 60
+    assert len(sizes) < 65
     for images in range(1, 1001):
         size = next(size for size in sizes if size >= images)
         assert (size - images) / size <= 1 / 9
@@ -63,12 +69,12 @@ def test_what_arrives_together_goes_together_padded_to_a_warm_size(seconds: Call
     classifier = FirstPixelClassifier(seconds=seconds)
 
     async def run() -> list[tuple[tuple[int, int], int]]:
-        batcher = MicroBatcher(classifier, 32)
-        answers = await asyncio.gather(*(batcher.classify(tagged_image(tag % 10, tag)) for tag in range(49)))
+        batcher = MicroBatcher(classifier, 64)
+        answers = await asyncio.gather(*(batcher.classify(tagged_image(tag % 10, tag)) for tag in range(98)))
         return [(tag_of(one), one.images) for one in answers]
 
-    assert asyncio.run(run()) == [((tag % 10, tag), 32 if tag < 32 else 17) for tag in range(49)]
-    assert [len(images) for images in classifier.seen] == [32, 18]
+    assert asyncio.run(run()) == [((tag % 10, tag), 64 if tag < 64 else 34) for tag in range(98)]
+    assert [len(images) for images in classifier.seen] == [64, 36]
 
 
 @everywhere
