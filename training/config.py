@@ -57,6 +57,9 @@ class PhotoConfig:
         disguised_share: Share of the data set's images in a batch that went through `training.disguise` and back.
         variants: Ways in which each photograph is distorted and converted before training, besides as it is.
         distortion: How much they differ.
+        misjudged_share: Share of these ways in which the garment's outline is wrong somewhere: a piece of the garment
+            is lost, or a piece of the ground left over.
+        paired_share: Share of these ways in which a shoe has its mirror image beside it, as a pair seen from above.
     """
 
     held_out_share: float = 0.2
@@ -64,6 +67,8 @@ class PhotoConfig:
     disguised_share: float = 0.2
     variants: int = 32
     distortion: Distortion = Distortion()
+    misjudged_share: float = 0.2
+    paired_share: float = 0.15
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,14 +12,15 @@ from PIL import Image
 
 from app.imaging.conversion import Mode, convert
 from app.imaging.decode import decode
-from app.imaging.segmentation import SEGMENTER
+from app.imaging.segmentation import SEGMENTER, separate
 from app.model_card import IMAGE_SHAPE
 from training.data import LABELS
 from training.disguise import GARMENTS, GROUNDS, disguise
 from training.distortion import distort
 from training.fingerprint import CONVERSION, code, fingerprint
+from training.misjudging import separate_badly
 from training.parallel import on_all_cores
-from training.photos import CLASSES_OF, MAX_IMAGE_PIXELS, decode_photo, digest_of, targets_of
+from training.photos import CLASSES_OF, MAX_IMAGE_PIXELS, SHOES, decode_photo, digest_of, targets_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,7 +37,7 @@ EXAMPLE_VARIANTS = 8
 CODE = (
     *CONVERSION,
     SEGMENTER.path,
-    *code("mixture.py", "photos.py", "disguise.py", "distortion.py"),
+    *code("mixture.py", "photos.py", "disguise.py", "distortion.py", "misjudging.py"),
 )
 """What the images look like depends on this besides."""
 
@@ -116,7 +117,7 @@ def prepare(
         photos: What may be learnt from.
         folder: Where what was converted is kept, for all runs.
     """
-    how = (config.variants, config.distortion, seed)
+    how = (config.variants, config.distortion, config.misjudged_share, config.paired_share, seed)
     cache = folder / f"mixture-{fingerprint(how, images, digest_of(photos), *CODE)}.npz"
     if not cache.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -151,5 +152,17 @@ def _variants(photo: Photo, config: PhotoConfig, seed: int) -> NDArray[np.uint8]
     rng = np.random.default_rng([seed, *photo.path.name.encode()])
     pixels = decode_photo(photo)
     colours = np.asarray(pixels.convert("RGB"))
-    distorted = (Image.fromarray(distort(colours, config.distortion, rng)) for _ in range(config.variants))
-    return np.stack([convert(picture, Mode.AUTO).image for picture in (pixels, *distorted)])
+    paired_share = config.paired_share if photo.folder == SHOES else 0.0
+    distorted = (_variant(colours, paired_share, config, rng) for _ in range(config.variants))
+    return np.stack([convert(pixels, Mode.AUTO).image, *distorted])
+
+
+def _variant(
+    colours: NDArray[np.uint8], paired_share: float, config: PhotoConfig, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Convert a photograph, uint8 `[height, width, 3]`, as another camera, another segmenter might give it."""
+    if rng.random() < paired_share:
+        colours = np.concatenate([colours, colours[:, ::-1]], axis=1)
+    picture = Image.fromarray(distort(colours, config.distortion, rng))
+    separator = partial(separate_badly, rng=rng) if rng.random() < config.misjudged_share else separate
+    return convert(picture, Mode.AUTO, separator).image

@@ -45,6 +45,9 @@ Source:
     Folders of https://github.com/alexeygrigorev/clothing-dataset-small.
 """
 
+SHOES = "shoes"
+"""The folder of what comes in pairs."""
+
 
 @dataclass(frozen=True, order=True, slots=True)
 class Photo:

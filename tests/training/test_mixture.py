@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +9,7 @@ import pytest
 
 from training.config import DEFAULTS, Distortion, PhotoConfig
 from training.mixture import Mixture, prepare
-from training.photos import convert_photo, list_photos
+from training.photos import Photo, convert_photo, list_photos
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,6 +41,38 @@ def test_the_first_variant_is_what_the_service_sees_and_the_others_differ(mixtur
     for photo, variants in zip(photos[::7], mixture.photos[::7], strict=True):
         assert np.array_equal(variants[0], convert_photo(photo))
         assert all((variants[0] != other).any() for other in variants[1:])
+
+
+def prepared(photos: list[Photo], images: np.ndarray, runs: Path, **shares: float) -> np.ndarray:
+    """Return photographs as they are converted when nothing is distorted but outlines and pairs."""
+    calm = Distortion(**dict.fromkeys(asdict(Distortion()), 0.0))
+    config = PhotoConfig(variants=4, distortion=calm, **{"misjudged_share": 0.0, "paired_share": 0.0} | shares)
+    return prepare(config, 0, images, photos, runs).photos
+
+
+@pytest.mark.parametrize("folder", ["shoes", "t-shirt"])
+def test_shoes_are_shown_in_pairs_and_nothing_else_is(
+    folder: str, data: Data, photo_folder: Path, tmp_path: Path
+) -> None:
+    shirts = [Photo(photo.path, folder) for photo in list_photos(photo_folder) if photo.folder == "t-shirt"]
+    alone, paired = (prepared(shirts, data.train.images[:1], tmp_path, paired_share=share) for share in (0.0, 1.0))
+    assert np.array_equal(alone[:, 0], paired[:, 0]), "the first is what the service sees"
+    heights = [(images[:, 1:] > 0).any(axis=3).sum(axis=2).mean() for images in (alone, paired)]
+    assert (heights[1] < 0.7 * heights[0]) == (folder == "shoes"), "two are wider, so each is smaller"
+
+
+def test_outlines_are_wrong_as_often_as_is_asked_for(data: Data, photo_folder: Path, tmp_path: Path) -> None:
+    photos = list_photos(photo_folder)
+    right, some, all_wrong = (
+        prepared(photos, data.train.images[:1], tmp_path, misjudged_share=share).astype(int)
+        for share in (0.0, 0.5, 1.0)
+    )
+    assert np.array_equal(right[:, 0], all_wrong[:, 0]), "the first is what the service sees"
+    some_share, all_share = (
+        (np.abs(images - right)[:, 1:].max(axis=(2, 3)) > 50).mean() for images in (some, all_wrong)
+    )
+    assert all_share > 0.6, "some of these photographs have so plain a ground that no outline is asked for"
+    assert 0.3 * all_share < some_share < 0.7 * all_share
 
 
 def test_each_image_is_disguised_and_converted_back(mixture: Mixture, data: Data) -> None:
