@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 OPENAPI, WEB = "/openapi.json", "/web"
 
 GARBAGE_OBJECTS = 20_000
-"""How many new objects bring the garbage collector. With Python's 700 it comes every few requests, takes 3 % of a
+"""How many new objects bring the garbage collector. With Python's 700 it comes every few requests, takes 3% of a
 worker's time and finds nothing, since an answered request leaves no object to it."""
 
 

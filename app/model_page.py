@@ -115,7 +115,7 @@ def _accuracy(card: ModelCard) -> str:
     return f"""<section><h2>How often it is right</h2>
       <p>The interval holds the true share 95 times in 100; it covers the choice of images, not that of the training's
       seed. {"A photograph counts as right when the label fits its folder." if card.photos else ""}</p>
-      {_table("Right first labels", ("pictures", "n", "right", "95 % interval"), rows)}</section>"""
+      {_table("Right first labels", ("pictures", "n", "right", "95% interval"), rows)}</section>"""
 
 
 def _classes(test: SplitMetrics) -> str:

@@ -77,7 +77,7 @@ class Score:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Wilson's 95 % interval of the share."""
+        """Wilson's 95% interval of the share."""
         return wilson_interval(self.right, self.n)
 
 
@@ -220,7 +220,7 @@ def page(outcomes: Sequence[Outcome], labels: Sequence[str]) -> str:
     modes = [(f"`{mode}`", n, empty) for mode, (n, empty) in conversions(outcomes).items()]
     return "\n\n".join(
         (
-            table(("folder: right labels", "n", "right", "share", "95 % interval"), right),
+            table(("folder: right labels", "n", "right", "share", "95% interval"), right),
             table(("folder, answered as (bold: right)", *labels), answers),
             table(("milliseconds a photograph", "median", "95th percentile"), times),
             table(("conversion", "photographs", "no garment found"), modes),

@@ -168,7 +168,7 @@ def test_the_figures_on_photographs_are_those_of_its_card() -> None:
     assert photos
     low, high = photos.accuracy_interval_95
     assert f"**{photos.accuracy:.1%} of real photographs**" in README
-    assert f"{100 * low:.1f} to {100 * high:.1f} %" in README
+    assert f"{100 * low:.1f} to {100 * high:.1f}%" in README
     assert f"{photos.learnt_from:,} others of the same collection" in RESULTS
     rows = re.findall(r"^\| ([a-z-]+) \| (\d+) \| (\d+) \| ([\d.]+%) \|$", RESULTS, re.MULTILINE)
     assert rows == [
@@ -186,7 +186,7 @@ def test_the_figures_on_trust_are_those_of_its_card() -> None:
     assert len(rows) == 7
     assert set(rows) <= known
     (digits,) = (one for one in card.familiarity.separations if one.images == "handwritten digits")
-    assert f"as for {100 * digits.flagged:.1f} % of handwritten digits" in README
+    assert f"as for {100 * digits.flagged:.1f}% of handwritten digits" in README
     test = card.metrics["test"]
     assert f"{test.ece_equal_mass:.4f} in 15 bins of equal mass, {test.ece_equal_width:.4f} in bins" in RESULTS
 

@@ -88,7 +88,7 @@ def in_batches(classify: Callable[[NDArray[np.uint8]], Answers], images: NDArray
 
 
 def wilson_interval(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Return the Wilson score interval of a share, 95 % by default.
+    """Return the Wilson score interval of a share, 95% by default.
 
     Source:
         Wilson (1927), "Probable inference, the law of succession, and statistical inference".

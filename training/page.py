@@ -102,7 +102,7 @@ def _training(training: TrainingFacts) -> str:
 
 def _splits(metrics: dict[str, SplitMetrics]) -> str:
     return _table(
-        "split | n | accuracy | 95 % interval",
+        "split | n | accuracy | 95% interval",
         (
             f"{name} | {split.n:,} | {split.accuracy:.2%} | {_interval(split.accuracy_interval_95, 2)}"
             for name, split in metrics.items()
@@ -114,7 +114,7 @@ def _photos(photos: PhotoMetrics) -> str:
     rows = (f"{folder} | {one.n} | {one.right} | {one.right / one.n:.1%}" for folder, one in photos.folders.items())
     return f"""
 It learnt from {photos.learnt_from:,} photographs as well. Of {photos.held_out} others of the same collection
-{photos.accuracy:.1%} get a right label first (95 % interval {_interval(photos.accuracy_interval_95, 1)}).
+{photos.accuracy:.1%} get a right label first (95% interval {_interval(photos.accuracy_interval_95, 1)}).
 
 {_table("photographs of | n | right | share", rows)}
 """

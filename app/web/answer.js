@@ -136,7 +136,7 @@ function note({ probabilities }) {
   return element(
     "p",
     { className: "note" },
-    "Of many answers given with 80 %, about 80 in 100 are right, as long as pictures are like those it learnt from. " +
+    "Of many answers given with 80%, about 80 in 100 are right, as long as pictures are like those it learnt from. " +
       `It takes everything for one of ${probabilities.length} kinds, and two garments for one: `,
     element("a", { href: "model", textContent: "how well it does" }),
     ".",

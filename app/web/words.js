@@ -30,8 +30,8 @@ export const steps = (conversion) => conversion.steps.map((step) => STEPS[step] 
 export const mode = (conversion) => MODES[conversion.mode] ?? conversion.mode;
 
 export function percent(probability) {
-  if (probability < 0.0005) return "< 0.1 %";
-  return probability > 0.9995 ? "> 99.9 %" : `${(100 * probability).toFixed(1)} %`;
+  if (probability < 0.0005) return "< 0.1%";
+  return probability > 0.9995 ? "> 99.9%" : `${(100 * probability).toFixed(1)}%`;
 }
 
 export function listed(labels, word = "or") {
