@@ -34,7 +34,7 @@ MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 METHODS = ("GET", "HEAD", "OPTIONS", "POST")
 CODES = {0: "none"} | {status.value: str(status.value) for status in HTTPStatus}
-CONVERSIONS = ("native", "bright_on_black", "catalogue", "photo", "none")
+CONVERSIONS = ("native", "cut_out", "bright_on_black", "catalogue", "photo", "none")
 SECONDS = (
     *(0.00001, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
     *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),

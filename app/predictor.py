@@ -158,7 +158,7 @@ class Predictor:
         stages.end("queue")
         decoded = decode(data, media_type, self._settings.max_image_pixels)
         stages.end("decode")
-        converted = convert(decoded.pixels, mode)
+        converted = convert(decoded.pixels, mode, decoded.opacity)
         conversion: dict[str, Any] = {"mode": converted.mode, "steps": decoded.steps + converted.steps}
         if converted.box:
             conversion["garment"] = _in_upright_file(converted.box, decoded)

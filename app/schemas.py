@@ -54,8 +54,9 @@ class ConversionFacts(Answer):
     """How the picture became the 28x28 image that the model saw."""
 
     mode: str = Field(
-        description="`native`: untouched; `bright_on_black`: like the data set, of another size; `catalogue`: on a "
-        "plain light ground, converted as the data set was; `photo`: the garment found first; `none`: resized only.",
+        description="`native`: untouched; `cut_out`: on a transparent ground, which shows where the garment is; "
+        "`bright_on_black`: like the data set, of another size; `catalogue`: on a plain light ground, converted as the "
+        "data set was; `photo`: the garment found first; `none`: resized only.",
         examples=["photo"],
     )
     steps: tuple[str, ...] = Field(

@@ -165,4 +165,4 @@ def _variant(
         colours = np.concatenate([colours, colours[:, ::-1]], axis=1)
     picture = Image.fromarray(distort(colours, config.distortion, rng))
     separator = partial(separate_badly, rng=rng) if rng.random() < config.misjudged_share else separate
-    return convert(picture, Mode.AUTO, separator).image
+    return convert(picture, Mode.AUTO, separator=separator).image

@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from app.imaging.framing import CONTRAST, CONTRAST_SHARE, find_picture
-from app.imaging.segmentation import separate
+from app.imaging.segmentation import SIDE as MASK_SIDE
+from app.imaging.segmentation import garment_of, separate
 from app.model_card import IMAGE_SHAPE
 
 if TYPE_CHECKING:
@@ -53,6 +54,9 @@ FRINGE = 8
 SUBSAMPLING = 3
 """A plain picture is read at the middle third of each of the 28 cells: the data set was subsampled, not averaged."""
 
+CUT_OUT_SHARE = 0.1
+"""Share of a cut-out that is transparent, at least: the rounded corners of a screenshot take less."""
+
 DARKEST, BRIGHTEST = 40, 255
 LEAST_RANGE = 40
 """Levels that the garment of a photograph is stretched to, and its least range: cloth of one colour stays calm."""
@@ -79,7 +83,7 @@ class Converted:
 
     Attributes:
         image: uint8 `[28, 28]`, garment bright on black.
-        mode: `native`, `bright_on_black`, `catalogue`, `photo` or `none`: what was done.
+        mode: `native`, `cut_out`, `bright_on_black`, `catalogue`, `photo` or `none`: what was done.
         steps: How, in order.
         box: The garment in the given pixels; None where nothing was cut out.
     """
@@ -90,12 +94,16 @@ class Converted:
     box: Box | None
 
 
-def convert(pixels: Image.Image, mode: Mode, separator: Separator = separate) -> Converted:
+def convert(
+    pixels: Image.Image, mode: Mode, opacity: Image.Image | None = None, separator: Separator = separate
+) -> Converted:
     """Convert a picture the way Fashion-MNIST was made from catalogue photographs.
 
     Args:
         pixels: Upright, of mode `L` or `RGB`.
         mode: What to do.
+        opacity: Of mode `L` and the same size, 0 where the picture was transparent before it was laid on white; None
+            where it never was.
         separator: Finds the garment of a photograph, as `separate` does.
 
     Returns:
@@ -114,8 +122,13 @@ def convert(pixels: Image.Image, mode: Mode, separator: Separator = separate) ->
     colours = np.asarray(pixels.reduce(reduction).convert("RGB"))
     left, top, right, bottom = find_picture(colours)
     picture = colours[top:bottom, left:right]
-    converted = _convert_colours(picture, mode, separator)
-    steps = converted.steps if picture.size == colours.size else ("frame_removed", *converted.steps)
+    is_whole = picture.size == colours.size
+    garment = _cut_out(opacity) if opacity and is_whole else None
+    if garment is not None:
+        converted = _convert_photo(_grey(picture), garment, "cut_out")
+    else:
+        converted = _convert_colours(picture, mode, separator)
+    steps = converted.steps if is_whole else ("frame_removed", *converted.steps)
     box = converted.box and _in_given(converted.box, (left, top), reduction, pixels.size)
     return Converted(converted.image, converted.mode, steps, box)
 
@@ -141,12 +154,21 @@ def _convert_colours(colours: NDArray[np.uint8], mode: Mode, separator: Separato
         mode: `auto` or `photo`.
         separator: Finds the garment of a photograph.
     """
-    grey = cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    grey = _grey(colours)
     kind = "photo" if mode is Mode.PHOTO else _kind_of_ground(colours)
     plain = None if kind == "photo" else _convert_plain(255 - grey if kind == "catalogue" else grey, kind)
-    return plain or _convert_photo(
-        colours, grey, separator
-    )  # a white shirt on a light ground has no contrast, but colours
+    # A white shirt on a light ground has no contrast, but colours.
+    return plain or _convert_photo(grey, separator(colours), "photo")
+
+
+def _grey(colours: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY).astype(np.float32)
+
+
+def _cut_out(opacity: Image.Image) -> NDArray[np.float32] | None:
+    """Return the garment of a picture whose ground somebody has made transparent, as `separate` does, else None."""
+    opaque = np.asarray(opacity.resize((MASK_SIDE, MASK_SIDE), Image.Resampling.BOX), np.float32) / np.float32(255)
+    return garment_of(opaque) if (opaque < 0.5).mean() >= CUT_OUT_SHARE else None  # noqa: PLR2004  more through than not
 
 
 def _native(pixels: Image.Image) -> NDArray[np.uint8] | None:
@@ -217,11 +239,16 @@ def _is_print(box: Box, difference: NDArray[np.float32]) -> bool:
     return width * height > MOST_FAINT * (right - left) * (bottom - top)
 
 
-def _convert_photo(colours: NDArray[np.uint8], grey: NDArray[np.float32], separator: Separator) -> Converted:
-    """Convert a picture whose ground has to be told from the garment by colour."""
+def _convert_photo(grey: NDArray[np.float32], garment: NDArray[np.float32] | None, kind: str) -> Converted:
+    """Convert a picture whose ground no one colour tells from the garment.
+
+    Args:
+        grey: float32 `[height, width]`, 0 to 255.
+        garment: What `separate` returns.
+        kind: `photo` or `cut_out`.
+    """
     height, width = grey.shape
     share = np.ones_like(grey)  # better the whole frame than nothing
-    garment = separator(colours)
     if garment is not None:
         share = cv2.resize(garment, (width, height)).astype(np.float32)
     inside = share > 0.5  # noqa: PLR2004  more garment than ground
@@ -236,7 +263,7 @@ def _convert_photo(colours: NDArray[np.uint8], grey: NDArray[np.float32], separa
     values = share * (BRIGHTEST - (BRIGHTEST - DARKEST) * below)
     image = np.rint(_fit(values, (0, 0, right - left, bottom - top), 1)).astype(np.uint8)
     removed = ("background_removed", "trimmed") if found else ("no_garment_found",)
-    return Converted(image, "photo", (*removed, "greyscale", "negated", "stretched", "fitted"), box if found else None)
+    return Converted(image, kind, (*removed, "greyscale", "negated", "stretched", "fitted"), box if found else None)
 
 
 def _box_around(mask: NDArray[np.bool_], height: int, width: int) -> Box:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, TiffImagePlugin, _imaging
+from PIL import ExifTags, Image, ImageChops, TiffImagePlugin, _imaging
 
 from app.errors import ImageTooLargeError, InvalidImageError, ServiceError, UnsupportedMediaTypeError
 from app.model_card import IMAGE_SHAPE
@@ -113,6 +113,7 @@ class Decoded:
         height: Likewise.
         reduction: How many pixels of the file, along each side, one of `pixels` stands for: 1, 2, 4 or 8.
         steps: What was done to the pixels, in order.
+        opacity: Pillow image of mode `L`, as large as `pixels`, 0 where the file is transparent; None if it cannot be.
     """
 
     pixels: Image.Image
@@ -121,6 +122,7 @@ class Decoded:
     height: int
     reduction: int
     steps: tuple[str, ...]
+    opacity: Image.Image | None = None
 
 
 class _FrugalFile(io.BytesIO):
@@ -213,12 +215,13 @@ def _decode(data: bytes, kind: str, max_image_pixels: int) -> Decoded:
             image = image.transpose(_TURNS[orientation])
         elif orientation in _SIDEWAYS:
             width, height = height, width
+    opacity = None
     if image.has_transparency_data:
         steps.append("composited_on_white")
-        image = _on_white(image)
+        image, opacity = _on_white(image)
     else:
         image = _to_grey_or_rgb(image)
-    return Decoded(image, kind, width, height, reduction, tuple(steps))
+    return Decoded(image, kind, width, height, reduction, tuple(steps), opacity)
 
 
 def _too_many(kind: str, what: str) -> str:
@@ -269,16 +272,17 @@ def _scale_transparency(image: Image.Image) -> None:
         image.info["transparency"] = tuple(level >> 8 for level in transparent)
 
 
-def _on_white(image: Image.Image) -> Image.Image:
+def _on_white(image: Image.Image) -> tuple[Image.Image, Image.Image]:
+    """Return a picture without its transparency, and how opaque it was."""
     if image.mode.startswith("I;16"):  # one of its greys is transparent; Pillow's `convert` would clip the others
         is_transparent = Image.fromarray(np.asarray(image) == image.info["transparency"])
         grey = _scaled_to_8_bit(image)
         grey.paste(255, mask=is_transparent)
-        return grey
+        return grey, ImageChops.invert(is_transparent.convert("L"))
     rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")  # a TIFF's associated alpha
     canvas = Image.new("RGB", rgba.size, "white")
     canvas.paste(rgba, mask=rgba)
-    return canvas
+    return canvas, rgba.getchannel("A")
 
 
 def _to_grey_or_rgb(image: Image.Image) -> Image.Image:

@@ -83,7 +83,18 @@ def separate(pixels: NDArray[np.uint8], segmenter: Segmenter = SEGMENTER) -> NDA
     """
     if min(pixels.shape[:2]) < LEAST_PIXELS:
         return None
-    likely = segmenter(cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.uint8))
+    return garment_of(segmenter(cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.uint8)))
+
+
+def garment_of(likely: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    """Keep what is in one piece, or in pieces that belong together, of what may be garment.
+
+    Args:
+        likely: float32 `[height, width]`, how likely each pixel is garment, or how much of it.
+
+    Returns:
+        Likewise; None where there is no garment.
+    """
     inside = likely > 0.5  # noqa: PLR2004  more likely than not
     garment = tidy(inside)
     if garment.mean() < LEAST_SHARE:

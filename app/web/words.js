@@ -19,6 +19,7 @@ const STEPS = {
 
 const MODES = {
   native: "Taken as it is: grey and 28 × 28 already.",
+  cut_out: "Taken for a garment cut out already, since its ground is transparent.",
   bright_on_black: "Taken for a bright garment on black, as in the data set.",
   catalogue: "Taken for a catalogue picture, on a plain light ground.",
   photo: "Taken for a photograph.",

@@ -80,6 +80,7 @@ def test_the_page_has_words_for_every_mode_and_every_step_of_the_conversion_and_
         "native": encoded(tagged_image(1)),
         "catalogue": encoded(photograph()),
         "dark": encoded(Image.eval(photograph(), lambda value: max(0, 235 - value))),
+        "cut out": encoded(np.dstack([noise, np.tri(90, dtype=np.uint8) * 255])),
         "transparent": encoded(Image.new("RGBA", (90, 90), (0, 0, 0, 0))),
         "noise": encoded(noise),
         "framed": encoded(np.pad(noise, ((20, 20), (0, 0), (0, 0)))),

@@ -126,6 +126,67 @@ def test_a_shirt_as_pale_as_its_ground_is_taken_for_a_photograph_and_not_cut_to_
     assert convert(Image.fromarray(values), Mode.AUTO).mode == "photo"
 
 
+def cut_out(cloth: int, mask: np.ndarray) -> tuple[Image.Image, Image.Image]:
+    """Return a garment on white with folds of 8 grey levels, and its opacity."""
+    folds = cloth - 8 * (np.indices(mask.shape)[0] // 20 % 2)
+    return Image.fromarray(np.where(mask, folds, WHITE).astype(np.uint8)), Image.fromarray(mask.astype(np.uint8) * 255)
+
+
+@pytest.mark.parametrize("mode", [Mode.AUTO, Mode.PHOTO])
+@pytest.mark.parametrize("cloth", [WHITE, 120, 12])
+def test_a_cut_out_garment_keeps_the_shape_that_its_transparency_gives_it(mode: Mode, cloth: int) -> None:
+    pixels, opacity = cut_out(cloth, shirt_mask())
+    converted = convert(pixels, mode, opacity)
+    assert converted.mode == "cut_out"
+    assert converted.box == pytest.approx((30, 60, 210, 280), abs=4)
+    shape = np.zeros((28, 28), bool)
+    shape[:, 3:25] = cv2.resize(shirt_mask()[60:280, 30:210].astype(np.uint8), (22, 28)).astype(bool)
+    seen = converted.image > 20
+    assert (seen & shape).sum() / (seen | shape).sum() > 0.9
+    assert len(np.unique(converted.image[shape])) > 2, "its folds are seen, even white on white"
+
+
+def test_a_large_cut_out_is_that_of_its_smaller_self() -> None:
+    pixels, opacity = cut_out(200, shirt_mask())
+    small = convert(pixels, Mode.AUTO, opacity)
+    large = convert(pixels.resize((1200, 1600)), Mode.AUTO, opacity.resize((1200, 1600)))
+    assert small.box is not None
+    assert large.box == pytest.approx(np.multiply(small.box, 5), abs=10)
+    assert np.abs(large.image.astype(int) - small.image).mean() < 6
+
+
+def test_what_only_has_round_corners_or_nothing_transparent_is_no_cut_out() -> None:
+    photo = photograph((150, 110, 70), (40, 60, 120))
+    corner = np.hypot(*(np.indices((40, 40)) - 40)) < 40
+    corners = np.ones((photo.height, photo.width), bool)
+    corners[:40, :40] = corner
+    corners[:40, -40:] = corner[:, ::-1]
+    for opaque in (corners, np.ones_like(corners)):
+        opacity = Image.fromarray(opaque.astype(np.uint8) * 255)
+        assert convert(photo, Mode.AUTO, opacity).mode == "photo"
+
+
+def test_what_is_all_transparent_is_no_cut_out() -> None:
+    white = Image.new("RGB", (50, 70), "white")
+    assert "no_garment_found" in convert(white, Mode.AUTO, Image.new("L", white.size)).steps
+
+
+def test_a_photograph_in_a_transparent_frame_is_taken_out_of_it() -> None:
+    photo = photograph((150, 110, 70), (40, 60, 120))
+    framed, opacity = Image.new("RGB", (280, 352), "white"), Image.new("L", (280, 352))
+    framed.paste(photo, (20, 16))
+    opacity.paste(255, (20, 16, 260, 336))
+    converted = convert(framed, Mode.AUTO, opacity)
+    assert (converted.mode, converted.steps[0]) == ("photo", "frame_removed")
+
+
+def test_none_and_native_images_know_of_no_cut_out() -> None:
+    pixels, opacity = cut_out(200, shirt_mask())
+    assert convert(pixels, Mode.NONE, opacity).mode == "none"
+    native = Image.fromarray(np.arange(784, dtype=np.uint8).reshape(28, 28))
+    assert convert(native, Mode.AUTO, Image.new("L", (28, 28))).mode == "native"
+
+
 @pytest.mark.parametrize("mode", [Mode.AUTO, Mode.PHOTO])
 @pytest.mark.parametrize("colour", ["black", "white"])
 @pytest.mark.parametrize("margin", [(20, 16), (0, 90), (90, 0)], ids=["all around", "above and below", "at the sides"])

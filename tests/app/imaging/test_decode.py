@@ -160,6 +160,34 @@ def test_what_is_transparent_becomes_white(mode: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "GIF"])
+def test_what_was_transparent_is_still_known(kind: str) -> None:
+    opacity = np.repeat(np.array([[0, 255, 255, 0]], np.uint8), 10, axis=0).repeat(5, axis=1)
+    image = Image.merge("RGBA", [*Image.new("RGB", (20, 10), "blue").split(), Image.fromarray(opacity)])
+    result = decoded(encoded(image, kind, lossless=True))
+    assert result.opacity is not None
+    assert np.array_equal(np.asarray(result.opacity), opacity)
+    assert decoded(encoded(image.convert("RGB"), kind)).opacity is None
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_one_transparent_grey_is_known_as_well(depth: type[np.generic]) -> None:
+    levels = np.full((10, 10), 90, depth)
+    levels[:, :5] = 30
+    result = decoded(encoded(Image.fromarray(levels), transparency=30))
+    assert result.opacity is not None
+    assert np.array_equal(np.asarray(result.opacity), np.where(levels == 30, 0, 255))
+
+
+def test_opacity_is_turned_upright_with_the_pixels() -> None:
+    image = Image.new("RGBA", (20, 10), (0, 0, 0, 0))
+    image.paste((0, 0, 0, 255), (0, 0, 5, 10))
+    result = decoded(with_orientation(image, "PNG", 6))
+    assert result.opacity is not None
+    assert np.array_equal(np.asarray(result.opacity) == 255, np.asarray(result.pixels.convert("L")) == 0)
+    assert result.opacity.size == (10, 20)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "GIF"])
 def test_what_is_transparent_becomes_white_in_every_format(kind: str) -> None:
     image = Image.new("RGBA", (10, 10), (255, 0, 0, 0))
     image.paste((0, 0, 255, 255), (0, 0, 5, 10))

@@ -1,0 +1,106 @@
+"""`python -m benchmarks.cutouts FOLDER`: are garments on a transparent ground answered right, white ones among them?
+
+No collection of such pictures is at hand, so they are made of photographs held out: each is cut out as the service
+would cut it, and saved as PNG. The same picture laid on white, with nothing transparent, is measured beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from app.classifier import SavedModelClassifier
+from app.errors import StartError
+from app.imaging.conversion import Mode, convert
+from app.imaging.decode import decode
+from app.imaging.segmentation import separate
+from benchmarks.photos import choose, table
+from training.errors import TrainingError
+from training.photos import CLASSES_OF, MAX_IMAGE_PIXELS, decode_photo, list_photos, targets_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from app.classifier import Classifier
+    from training.photos import Photo
+
+PALEST = 225
+"""Grey level that the darkest cloth of a bleached garment has; the brightest is white."""
+
+
+def main() -> None:
+    """Print the table."""
+    command = argparse.ArgumentParser(prog="python -m benchmarks.cutouts", description=__doc__)
+    command.add_argument("folder", type=Path, help="photographs in folders named as in training/photos.py")
+    command.add_argument("--model", type=Path, default=Path("models/fashion-mnist/1"), metavar="ARTIFACT")
+    given = command.parse_args()
+    try:
+        classifier = SavedModelClassifier(given.model, threads=1)
+        photos, choice = choose(list_photos(given.folder), classifier.card, None)
+    except (StartError, TrainingError) as error:
+        command.error(str(error))
+    photos = [photo for photo in photos if CLASSES_OF[photo.folder]]
+    print(f"n = {len(photos)} photographs: {choice}\n")
+    print(table(("cloth", "on transparent ground: right", "the same on white: right"), rows(photos, classifier)))
+
+
+def rows(photos: Sequence[Photo], classifier: Classifier) -> list[tuple[str, ...]]:
+    """Return the table's rows: garments as they are, and bleached."""
+    found: list[tuple[str, ...]] = []
+    for cloth, is_bleached in (("as it is", False), ("bleached", True)):
+        pictures = [cut_out(np.asarray(decode_photo(photo).convert("RGB")), is_bleached) for photo in photos]
+        shares = (right(photos, kind, classifier) for kind in (pictures, [*map(on_white, pictures)]))
+        found.append((cloth, *(f"{share:.1%}" for share in shares)))
+    return found
+
+
+def cut_out(colours: NDArray[np.uint8], is_bleached: bool) -> Image.Image:  # noqa: FBT001  a coin with two sides
+    """Make the ground of a photograph transparent, and its garment white if asked to.
+
+    Args:
+        colours: uint8 `[height, width, 3]`.
+        is_bleached: Whether its tones are to lie between `PALEST` and white.
+
+    Returns:
+        Of mode `RGBA`; all of it where no garment is found.
+    """
+    height, width = colours.shape[:2]
+    garment = separate(colours)
+    share = np.ones((height, width)) if garment is None else cv2.resize(garment, (width, height))
+    if is_bleached:
+        darkest, brightest = np.percentile(colours[share > 0.5], (2, 98))  # noqa: PLR2004  more garment than not
+        paler = PALEST + (255 - PALEST) * (colours - darkest) / max(brightest - darkest, 1)
+        colours = np.clip(paler, 0, 255).astype(np.uint8)
+    return Image.fromarray(np.dstack([colours, np.rint(255 * np.clip(share, 0, 1)).astype(np.uint8)]))
+
+
+def on_white(picture: Image.Image) -> Image.Image:
+    """Lay a picture on white, so that nothing says any more what was transparent."""
+    white = Image.new("RGB", picture.size, "white")
+    white.paste(picture, mask=picture)
+    return white
+
+
+def right(photos: Sequence[Photo], pictures: Sequence[Image.Image], classifier: Classifier) -> float:
+    """Return the share of pictures whose first label is right, sent the way of every upload as PNG."""
+    answers = classifier.classify(np.stack([*map(_converted, pictures)])).probabilities.argmax(axis=1)
+    return float((targets_of(photos)[np.arange(len(photos)), answers] > 0).mean())
+
+
+def _converted(picture: Image.Image) -> NDArray[np.uint8]:
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    decoded = decode(file.getvalue(), "image/png", MAX_IMAGE_PIXELS)
+    return convert(decoded.pixels, Mode.AUTO, decoded.opacity).image
+
+
+if __name__ == "__main__":
+    main()
