@@ -192,13 +192,12 @@ class Predictor:
             for name, probability in zip(self.classes, answer.probabilities.tolist(), strict=True)
         ]
         ranked = sorted(classes, key=itemgetter("probability"), reverse=True)
+        least = min(self._least_probability, ranked[0]["probability"])  # the first is always in
         familiarity = float(answer.familiarity)
         return {
             "prediction": ranked[0],
             "probabilities": classes,
-            "prediction_set": [
-                one["label"] for one in ranked if one is ranked[0] or one["probability"] >= self._least_probability
-            ],
+            "prediction_set": [one["label"] for one in ranked if one["probability"] >= least],
             "familiar": familiarity >= self.card.familiarity.threshold,
             "familiarity": familiarity,
         }
