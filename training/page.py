@@ -32,7 +32,8 @@ def page(card: ModelCard) -> str:
 nor for decisions that matter without a person who looks.
 
 **Ask it how far to trust an answer.** The probabilities are calibrated, `prediction_set` holds the right label as often
-as is asked for, and `familiar` is false where the picture is not like what it has learnt.
+as is asked for, on average over images like those of the data set, and `familiar` is false where the picture is not like
+what it has learnt.
 
 - Network: `{network.name}`, {network.parameters:,} parameters
 - Cost: {network.multiply_accumulates:,} multiply-accumulates an image
@@ -115,6 +116,7 @@ def _photos(photos: PhotoMetrics) -> str:
     return f"""
 It learnt from {photos.learnt_from:,} photographs as well. Of {photos.held_out} others of the same collection
 {photos.accuracy:.1%} get a right label first (95% interval {_interval(photos.accuracy_interval_95, 1)}).
+These helped to choose the model, so the figure flatters it a little.
 
 {_table("photographs of | n | right | share", rows)}
 """

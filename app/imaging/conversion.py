@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -11,7 +11,6 @@ import numpy as np
 from PIL import Image
 
 from app.imaging.framing import CONTRAST, CONTRAST_SHARE, find_picture
-from app.imaging.segmentation import SIDE as MASK_SIDE
 from app.imaging.segmentation import garment_of, separate
 from app.model_card import IMAGE_SHAPE
 
@@ -54,8 +53,15 @@ FRINGE = 8
 SUBSAMPLING = 3
 """A plain picture is read at the middle third of each of the 28 cells: the data set was subsampled, not averaged."""
 
-CUT_OUT_SHARE = 0.1
-"""Share of a cut-out that is transparent, at least: the rounded corners of a screenshot take less."""
+MASK_PIXELS = 192
+"""Longer side of the copy on which what is opaque is looked at."""
+
+OPAQUE = 127
+"""What is more opaque than this counts as garment where the ground is transparent; shadows are less."""
+
+RECTANGLE, ELLIPSE = 0.95, 0.96
+"""An outline that fills so much of the least rectangle around it, or shares so much with the ellipse inside its box, is
+a picture's: one that was turned, that has round corners, that was cut to a circle."""
 
 DARKEST, BRIGHTEST = 40, 255
 LEAST_RANGE = 40
@@ -103,7 +109,7 @@ def convert(
         pixels: Upright, of mode `L` or `RGB`.
         mode: What to do.
         opacity: Of mode `L` and the same size, 0 where the picture was transparent before it was laid on white; None
-            where it never was.
+            where it was nowhere. Only `auto` looks at it.
         separator: Finds the garment of a photograph, as `separate` does.
 
     Returns:
@@ -112,25 +118,26 @@ def convert(
     Source:
         Xiao et al., "Fashion-MNIST" (arXiv 1708.07747), section 2.
     """
-    native = _native(pixels)
+    native = None if opacity else _native(pixels)
     if native is not None and mode is not Mode.PHOTO:
         return Converted(native, "native" if mode is Mode.AUTO else "none", (), None)
     if mode is Mode.NONE:
         resized = pixels.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
         return Converted(np.asarray(resized), "none", ("resized",), None)
-    reduction = max(1, max(pixels.size) // WORKING_PIXELS)
+    if opacity and mode is Mode.AUTO and (cut_out := _convert_cut_out(pixels, opacity)):
+        return cut_out
+    reduction = _reduction(pixels)
     colours = np.asarray(pixels.reduce(reduction).convert("RGB"))
     left, top, right, bottom = find_picture(colours)
     picture = colours[top:bottom, left:right]
-    is_whole = picture.size == colours.size
-    garment = _cut_out(opacity) if opacity and is_whole else None
-    if garment is not None:
-        converted = _convert_photo(_grey(picture), garment, "cut_out")
-    else:
-        converted = _convert_colours(picture, mode, separator)
-    steps = converted.steps if is_whole else ("frame_removed", *converted.steps)
-    box = converted.box and _in_given(converted.box, (left, top), reduction, pixels.size)
+    converted = _convert_colours(picture, mode, separator)
+    steps = converted.steps if picture.size == colours.size else ("frame_removed", *converted.steps)
+    box = converted.box and _in_given(converted.box, (left * reduction, top * reduction), reduction, pixels.size)
     return Converted(converted.image, converted.mode, steps, box)
+
+
+def _reduction(pixels: Image.Image) -> int:
+    return max(1, max(pixels.size) // WORKING_PIXELS)
 
 
 def _in_given(box: Box, corner: tuple[int, int], reduction: int, size: tuple[int, int]) -> Box:
@@ -138,11 +145,11 @@ def _in_given(box: Box, corner: tuple[int, int], reduction: int, size: tuple[int
 
     Args:
         box: In pixels of the part that was converted.
-        corner: Left and top of that part in the reduced picture.
+        corner: Left and top of that part in the given picture.
         reduction: How many pixels of the given picture, along each side, one of the reduced stands for.
         size: Width and height of the given picture.
     """
-    left, top, right, bottom = ((edge + start) * reduction for edge, start in zip(box, corner * 2, strict=True))
+    left, top, right, bottom = (edge * reduction + start for edge, start in zip(box, corner * 2, strict=True))
     return left, top, min(right, size[0]), min(bottom, size[1])
 
 
@@ -165,10 +172,30 @@ def _grey(colours: NDArray[np.uint8]) -> NDArray[np.float32]:
     return cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY).astype(np.float32)
 
 
-def _cut_out(opacity: Image.Image) -> NDArray[np.float32] | None:
-    """Return the garment of a picture whose ground somebody has made transparent, as `separate` does, else None."""
-    opaque = np.asarray(opacity.resize((MASK_SIDE, MASK_SIDE), Image.Resampling.BOX), np.float32) / np.float32(255)
-    return garment_of(opaque) if (opaque < 0.5).mean() >= CUT_OUT_SHARE else None  # noqa: PLR2004  more through than not
+def _convert_cut_out(pixels: Image.Image, opacity: Image.Image) -> Converted | None:
+    """Convert a picture whose ground somebody has made transparent, or return None where the outline is a picture's."""
+    box = opacity.point(lambda level: 255 * (level > OPAQUE)).getbbox()
+    if not box:
+        return None
+    opaque = np.asarray(shrink(np.asarray(opacity.crop(box)), MASK_PIXELS), np.float32)
+    garment = garment_of(opaque / np.float32(255))
+    if garment is None or _is_picture(garment > 0.5):  # noqa: PLR2004  more garment than ground
+        return None
+    part = pixels.crop(box)
+    reduction = _reduction(part)
+    colours = np.asarray(part.reduce(reduction).convert("RGB"))
+    converted = _convert_photo(_grey(colours), garment, "cut_out")
+    return replace(converted, box=converted.box and _in_given(converted.box, box[:2], reduction, pixels.size))
+
+
+def _is_picture(mask: NDArray[np.bool_]) -> bool:
+    """Tell whether what is opaque, bool `[height, width]` and from edge to edge, has the outline of a picture."""
+    _, (across, down), _ = cv2.minAreaRect(cv2.findNonZero(mask.astype(np.uint8)))
+    rows, columns = (np.linspace(-1, 1, side) for side in mask.shape)
+    ellipse = rows[:, None] ** 2 + columns**2 <= 1
+    return bool(
+        mask.sum() > RECTANGLE * (across + 1) * (down + 1) or (mask & ellipse).sum() > ELLIPSE * (mask | ellipse).sum()
+    )
 
 
 def _native(pixels: Image.Image) -> NDArray[np.uint8] | None:

@@ -113,7 +113,7 @@ class Decoded:
         height: Likewise.
         reduction: How many pixels of the file, along each side, one of `pixels` stands for: 1, 2, 4 or 8.
         steps: What was done to the pixels, in order.
-        opacity: Pillow image of mode `L`, as large as `pixels`, 0 where the file is transparent; None if it cannot be.
+        opacity: Pillow image of mode `L`, as large as `pixels`, 0 where the file is transparent; None if it is nowhere.
     """
 
     pixels: Image.Image
@@ -272,17 +272,22 @@ def _scale_transparency(image: Image.Image) -> None:
         image.info["transparency"] = tuple(level >> 8 for level in transparent)
 
 
-def _on_white(image: Image.Image) -> tuple[Image.Image, Image.Image]:
-    """Return a picture without its transparency, and how opaque it was."""
+def _on_white(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+    """Return a picture without its transparency, and how opaque it was; None if it was so everywhere."""
     if image.mode.startswith("I;16"):  # one of its greys is transparent; Pillow's `convert` would clip the others
         is_transparent = Image.fromarray(np.asarray(image) == image.info["transparency"])
         grey = _scaled_to_8_bit(image)
         grey.paste(255, mask=is_transparent)
-        return grey, ImageChops.invert(is_transparent.convert("L"))
-    rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")  # a TIFF's associated alpha
+        return grey, _unless_full(ImageChops.invert(is_transparent.convert("L")))
+    straight = image.convert("LA") if image.mode == "La" else image  # a TIFF's associated alpha
+    rgba = straight if straight.mode == "RGBA" else straight.convert("RGBA")  # which would copy it
     canvas = Image.new("RGB", rgba.size, "white")
     canvas.paste(rgba, mask=rgba)
-    return canvas, rgba.getchannel("A")
+    return canvas, _unless_full(rgba.getchannel("A"))
+
+
+def _unless_full(opacity: Image.Image) -> Image.Image | None:
+    return None if opacity.getextrema() == (255, 255) else opacity
 
 
 def _to_grey_or_rgb(image: Image.Image) -> Image.Image:

@@ -5,13 +5,15 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from app.imaging.conversion import Mode, convert, shrink
 from app.imaging.decode import decode
 from training.disguise import GARMENTS, GROUNDS, disguise
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from training.data import Data
 
 BLACK, WHITE = 0, 255
@@ -132,11 +134,10 @@ def cut_out(cloth: int, mask: np.ndarray) -> tuple[Image.Image, Image.Image]:
     return Image.fromarray(np.where(mask, folds, WHITE).astype(np.uint8)), Image.fromarray(mask.astype(np.uint8) * 255)
 
 
-@pytest.mark.parametrize("mode", [Mode.AUTO, Mode.PHOTO])
 @pytest.mark.parametrize("cloth", [WHITE, 120, 12])
-def test_a_cut_out_garment_keeps_the_shape_that_its_transparency_gives_it(mode: Mode, cloth: int) -> None:
+def test_a_cut_out_garment_keeps_the_shape_that_its_transparency_gives_it(cloth: int) -> None:
     pixels, opacity = cut_out(cloth, shirt_mask())
-    converted = convert(pixels, mode, opacity)
+    converted = convert(pixels, Mode.AUTO, opacity)
     assert converted.mode == "cut_out"
     assert converted.box == pytest.approx((30, 60, 210, 280), abs=4)
     shape = np.zeros((28, 28), bool)
@@ -155,20 +156,49 @@ def test_a_large_cut_out_is_that_of_its_smaller_self() -> None:
     assert np.abs(large.image.astype(int) - small.image).mean() < 6
 
 
-def test_what_only_has_round_corners_or_nothing_transparent_is_no_cut_out() -> None:
+@pytest.mark.parametrize("canvas", [320, 3000])
+def test_a_cut_out_is_seen_as_well_on_a_large_canvas(canvas: int) -> None:
+    small = cut_out(WHITE, shirt_mask())
+    place = (canvas - 240) // 2, (canvas - 320) // 2
+    large = Image.new("L", (canvas, canvas), WHITE), Image.new("L", (canvas, canvas))
+    for one, other in zip(large, small, strict=True):
+        one.paste(other, place)
+    expected, converted = convert(small[0], Mode.AUTO, small[1]), convert(large[0], Mode.AUTO, large[1])
+    assert expected.box is not None
+    assert np.array_equal(converted.image, expected.image)
+    assert converted.box == tuple(np.add(expected.box, place * 2))
+
+
+def round_corners(photo: Image.Image) -> Image.Image:
+    opacity = Image.new("L", photo.size)
+    ImageDraw.Draw(opacity).rounded_rectangle((0, 0, *np.subtract(photo.size, 1).tolist()), 25, 255)
+    return opacity
+
+
+def circle(photo: Image.Image) -> Image.Image:
+    opacity = Image.new("L", photo.size)
+    ImageDraw.Draw(opacity).ellipse((0, 0, *np.subtract(photo.size, 1).tolist()), 255)
+    return opacity
+
+
+@pytest.mark.parametrize("opacity_of", [round_corners, circle, lambda photo: Image.new("L", photo.size, 254)])
+def test_a_photograph_with_transparent_corners_is_a_photograph(
+    opacity_of: Callable[[Image.Image], Image.Image],
+) -> None:
     photo = photograph((150, 110, 70), (40, 60, 120))
-    corner = np.hypot(*(np.indices((40, 40)) - 40)) < 40
-    corners = np.ones((photo.height, photo.width), bool)
-    corners[:40, :40] = corner
-    corners[:40, -40:] = corner[:, ::-1]
-    for opaque in (corners, np.ones_like(corners)):
-        opacity = Image.fromarray(opaque.astype(np.uint8) * 255)
-        assert convert(photo, Mode.AUTO, opacity).mode == "photo"
+    opacity = opacity_of(photo)
+    converted = convert(Image.composite(photo, Image.new("RGB", photo.size, "white"), opacity), Mode.AUTO, opacity)
+    assert converted.mode == "photo"
+    assert converted.box == pytest.approx((30, 60, 210, 280), abs=30)
 
 
-def test_what_is_all_transparent_is_no_cut_out() -> None:
-    white = Image.new("RGB", (50, 70), "white")
-    assert "no_garment_found" in convert(white, Mode.AUTO, Image.new("L", white.size)).steps
+@pytest.mark.parametrize("degrees", [3, 10, 20, 45])
+def test_a_photograph_that_was_turned_on_a_transparent_canvas_is_no_cut_out(degrees: float) -> None:
+    turned = photograph((150, 110, 70), (40, 60, 120)).convert("RGBA").rotate(degrees, expand=True)
+    opacity = turned.getchannel("A")
+    assert np.mean(np.asarray(opacity) == 0) > 0.05
+    on_white = Image.composite(turned.convert("RGB"), Image.new("RGB", turned.size, "white"), opacity)
+    assert convert(on_white, Mode.AUTO, opacity).mode != "cut_out"
 
 
 def test_a_photograph_in_a_transparent_frame_is_taken_out_of_it() -> None:
@@ -180,11 +210,24 @@ def test_a_photograph_in_a_transparent_frame_is_taken_out_of_it() -> None:
     assert (converted.mode, converted.steps[0]) == ("photo", "frame_removed")
 
 
-def test_none_and_native_images_know_of_no_cut_out() -> None:
-    pixels, opacity = cut_out(200, shirt_mask())
-    assert convert(pixels, Mode.NONE, opacity).mode == "none"
-    native = Image.fromarray(np.arange(784, dtype=np.uint8).reshape(28, 28))
-    assert convert(native, Mode.AUTO, Image.new("L", (28, 28))).mode == "native"
+@pytest.mark.parametrize("opaque", [[], [(5, 5)], [(0, 0), (999, 1399)]], ids=["nothing", "a point", "two far apart"])
+def test_what_is_nearly_all_transparent_is_no_cut_out(opaque: list[tuple[int, int]]) -> None:
+    white = Image.new("RGB", (1000, 1400), "white")
+    opacity = Image.new("L", white.size)
+    for point in opaque:
+        opacity.putpixel(point, 255)
+    assert "no_garment_found" in convert(white, Mode.AUTO, opacity).steps
+
+
+def test_only_auto_looks_at_what_is_transparent() -> None:
+    pixels, opacity = cut_out(120, shirt_mask())
+    assert [convert(pixels, mode, opacity).mode for mode in Mode] == ["cut_out", "photo", "none"]
+
+
+def test_an_image_of_28_by_28_that_is_transparent_somewhere_is_a_cut_out() -> None:
+    pixels, opacity = (image.resize((28, 28)) for image in cut_out(200, shirt_mask()))
+    assert convert(pixels, Mode.AUTO).mode == "native"
+    assert convert(pixels, Mode.AUTO, opacity).mode == "cut_out"
 
 
 @pytest.mark.parametrize("mode", [Mode.AUTO, Mode.PHOTO])

@@ -166,7 +166,8 @@ def test_what_was_transparent_is_still_known(kind: str) -> None:
     result = decoded(encoded(image, kind, lossless=True))
     assert result.opacity is not None
     assert np.array_equal(np.asarray(result.opacity), opacity)
-    assert decoded(encoded(image.convert("RGB"), kind)).opacity is None
+    for opaque in (image.convert("RGB"), image.convert("RGB").convert("RGBA")):
+        assert decoded(encoded(opaque, kind)).opacity is None
 
 
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
