@@ -98,6 +98,8 @@ class Form:
         if not self._uploads:
             fields = ", ".join(f"`{name[:SHOWN_NAME]}`" for name in dict.fromkeys(self._fields)) or "none"
             msg = f"Expected a file in the field `{self._field}`, received the fields: {fields}."
+            if self._field in self._fields:
+                msg += f" Send `{self._field}` with a filename, as `curl -F {self._field}=@photo.jpg` does."
             raise InvalidRequestError(msg)
         return self._uploads
 

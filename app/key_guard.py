@@ -11,6 +11,8 @@ from app.problems import documented, refusal
 from app.tracing import RequestTracing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from fastapi import FastAPI
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -48,12 +50,16 @@ class KeyGuard:
             await self._refuse(scope, receive, send)
 
     def _owner(self, scope: Scope) -> str | None:
-        for name, value in scope["headers"]:
-            if name == b"x-api-key":
-                return self._keys.owner(value)
-            if name == b"authorization" and value[:7].lower() == b"bearer ":
-                return self._keys.owner(value[7:].strip())
-        return None
+        """Return whose the first known key is: a gateway may have put a token of its own beside it."""
+        return next(filter(None, map(self._keys.owner, _keys_in(scope))), None)
+
+
+def _keys_in(scope: Scope) -> Iterator[bytes]:
+    for name, value in scope["headers"]:
+        if name == b"x-api-key":
+            yield value
+        elif name == b"authorization" and value[:7].lower() == b"bearer ":
+            yield value[7:].strip()
 
 
 def document(app: FastAPI) -> None:

@@ -84,6 +84,7 @@ def create_app(settings: Settings, classifier: Classifier, tally: Tally | None =
         redoc_url=None,
         telemetry={"tracing": False, "metrics": False, "logs": False},  # FastAPI's looks for providers at each request
         lifespan=lifespan,
+        redirect_slashes=False,  # a path that does not exist is 404, and no one is sent elsewhere with picture and key
     )
     app.state.settings = settings
     app.state.predictor = predictor

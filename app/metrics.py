@@ -143,7 +143,7 @@ class Metrics:
         for problem in trace.problems:
             self._refusals.add(problem)
         for stages in trace.stages:
-            for stage, duration in stages.seconds.items():
+            for stage, duration in stages.timed():
                 self._stages.observe(duration, stage)
         for answer in trace.answers:
             self._predictions.add(answer["prediction"]["label"], "true" if answer["familiar"] else "false")

@@ -175,6 +175,7 @@ async def predict_batch(  # noqa: PLR0913, PLR0917  what FastAPI injects
     held = Held(request.app.state.body_budget)
     try:
         with Patience(deadline):
+            await predictor.require_place(request.scope.get("client"))
             uploads = await read_uploads(request, settings.max_batch_files, settings.max_batch_bytes, held)
         with Patience(NEVER) as patience:  # the deadline is that of each picture
             patience.listen(request.receive)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.errors import StartError
 
@@ -19,13 +19,14 @@ OF_THE_CLIENT = {PREFIX + "URL", PREFIX + "API_KEY"}
 """Where and as whom `app.client` asks; no settings of the service, and no mistake beside those."""
 
 _ORIGIN = r"https?://[^/?#,\s]+"
+_SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT(_\w+)?)$|_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?$")
 Count = Annotated[int, Field(ge=1)]
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """How the service runs; the README's table of settings is made of these descriptions."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on.")
@@ -95,7 +96,11 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     Raises:
         StartError: A variable with the prefix is unknown, or a value does not fit.
     """
-    ours = (name for name in environment if name.upper().startswith(PREFIX) and name not in OF_THE_CLIENT)
+    ours = (
+        name
+        for name, value in environment.items()
+        if name.upper().startswith(PREFIX) and name not in OF_THE_CLIENT and not _is_service_link(name, value)
+    )
     given = {name.removeprefix(PREFIX).lower(): name for name in ours}
     if unknown := sorted(set(given) - set(Settings.model_fields)):
         known = ", ".join(PREFIX + name.upper() for name in Settings.model_fields)
@@ -108,3 +113,12 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         variable = PREFIX + str(first["loc"][0]).upper()
         msg = f"{variable}: expected another value, found {first['input']!r}: {first['msg']}"
         raise StartError(msg) from error
+
+
+def _is_service_link(name: str, value: str) -> bool:
+    """Tell whether a variable is there only because a Service of the same Kubernetes namespace is named `fashion...`.
+
+    Source:
+        Kubernetes, "Discovering services": `..._SERVICE_HOST`, `..._PORT=tcp://...` and others, in every container.
+    """
+    return bool(_SERVICE_LINK.search(name)) or value.startswith(("tcp://", "udp://", "sctp://"))

@@ -45,6 +45,13 @@ class Stages:
         self.end("queue")
         self.images = images
 
+    def timed(self) -> tuple[tuple[Stage, float], ...]:
+        """Return each stage that was reached with its seconds, even while a thread reaches another one.
+
+        A picture that was given up is decoded to its end all the same.
+        """
+        return tuple(self.seconds.items())
+
     def header(self) -> str:
         """Return the value of the header: what ran, in milliseconds.
 

@@ -37,7 +37,7 @@ class Trace:
         """Return what belongs into the log line; of many pictures the longest time for each stage."""
         facts: dict[str, Any] = {}
         if self.stages:
-            timed = [stages.seconds for stages in self.stages]
+            timed = [dict(stages.timed()) for stages in self.stages]
             longest = (
                 timed[0]
                 if len(timed) == 1

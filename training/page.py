@@ -32,8 +32,8 @@ def page(card: ModelCard) -> str:
 nor for decisions that matter without a person who looks.
 
 **Ask it how far to trust an answer.** The probabilities are calibrated, `prediction_set` holds the right label as often
-as is asked for, on average over images like those of the data set, and `familiar` is false where the picture is not like
-what it has learnt.
+as is asked for, on average over images like those of the data set, and `familiar` is false where the picture is not
+like what it has learnt.
 
 - Network: `{network.name}`, {network.parameters:,} parameters
 - Cost: {network.multiply_accumulates:,} multiply-accumulates an image

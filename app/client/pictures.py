@@ -16,7 +16,11 @@ Picture: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | Image"
 P = TypeVar("P", bound=Picture)
 
 LOSSLESS_PIXELS = 2**20
-"""A larger image of Pillow's is sent as JPEG, since as PNG a photograph would be over the service's limit."""
+"""A larger image of Pillow's is sent as JPEG, or as WebP where it may be transparent: as PNG a photograph would be over
+the service's limit."""
+
+LONGEST_WEBP = 16383
+"""Pixels along each side that the format can hold."""
 
 
 def load(picture: Picture) -> bytes:
@@ -42,11 +46,18 @@ def name_of(picture: Picture) -> str:
 
 def _encode(image: Image) -> bytes:
     """Encode an image without loss, except for a large photograph, with the tag that says which side is up."""
-    buffer = io.BytesIO()
-    if image.mode in {"RGB", "L"} and image.width * image.height > LOSSLESS_PIXELS:
-        image.save(buffer, "JPEG", quality=95, exif=image.getexif())
+    from PIL import ExifTags, Image  # noqa: PLC0415  whoever has an image has Pillow
+
+    buffer, exif = io.BytesIO(), Image.Exif()
+    # No other tag: one says where somebody lives, and a scanner's may be too large for a JPEG.
+    exif[ExifTags.Base.Orientation] = image.getexif().get(ExifTags.Base.Orientation, 1)
+    is_large = image.width * image.height > LOSSLESS_PIXELS
+    if is_large and image.mode in {"RGB", "L"}:
+        image.save(buffer, "JPEG", quality=95, exif=exif)
+    elif is_large and image.mode in {"RGBA", "LA"} and max(image.size) <= LONGEST_WEBP:
+        image.save(buffer, "WEBP", quality=95, method=0, exif=exif)
     elif image.mode in {"CMYK", "YCbCr", "LAB", "F"}:  # modes that PNG has not
-        image.save(buffer, "TIFF", exif=image.getexif())
+        image.save(buffer, "TIFF", exif=exif)
     else:
-        image.save(buffer, "PNG", compress_level=1, exif=image.getexif())
+        image.save(buffer, "PNG", compress_level=1, exif=exif)
     return buffer.getvalue()

@@ -1,16 +1,22 @@
 // Writes the lines that ask the same of the service, to copy.
 
 import { element } from "./answer.js";
+import { hasKey } from "./service.js";
 
 const $ = (id) => document.getElementById(id);
+const RAW = "application/octet-stream";
 
 export function draw(picture, mode) {
   const query = mode === "auto" ? "" : `?conversion=${mode}`;
   const url = new URL(`predict${query}`, document.baseURI).href;
   const fetched = picture.address ? `curl -O ${new URL(picture.address, document.baseURI).href}\n` : "";
   const name = picture.name;
+  // Bytes decide what a file is, except for bare pixels.
+  const headers = { ...(picture.file.type ? {} : { "Content-Type": RAW }), ...(hasKey() ? { "X-API-Key": "KEY" } : {}) };
+  const options = Object.entries(headers).map(([header, value]) => ` -H '${header}: ${value}'`).join("");
+  const passed = Object.keys(headers).length ? `, headers=${JSON.stringify(headers)}` : "";
   $("snippets").replaceChildren(
-    snippet("curl", `${fetched}curl --data-binary @${quoted(name)} ${quoted(url)}`),
+    snippet("curl", `${fetched}curl${options} --data-binary @${quoted(name)} ${quoted(url)}`),
     snippet(
       "Python",
       [
@@ -18,7 +24,7 @@ export function draw(picture, mode) {
         "",
         `url = ${JSON.stringify(url)}`,
         `with open(${JSON.stringify(name)}, "rb") as picture:`,
-        "    answer = httpx.post(url, content=picture.read()).json()",
+        `    answer = httpx.post(url, content=picture.read()${passed}).json()`,
         'print(answer["prediction"]["label"])',
       ].join("\n"),
     ),

@@ -7,6 +7,9 @@ export class Problem extends Error {
   }
 }
 
+// Rounds, by their signal, in which no key was given: to be asked again for each picture would be a trap.
+const declined = new WeakSet();
+
 // Keys are for services that ask for one; the tab remembers it until it is closed.
 async function call(path, options = {}) {
   const key = sessionStorage.getItem("key");
@@ -15,11 +18,23 @@ async function call(path, options = {}) {
   if (response.status !== 401) return response;
   // Of many pictures at once the first asks for the key, and the others take it from there.
   if (sessionStorage.getItem("key") !== key) return call(path, options);
-  const given = window.prompt("This service asks for a key.")?.trim();
-  if (!given) return response;
-  sessionStorage.setItem("key", given);
-  return call(path, options);
+  if (declined.has(options.signal)) return response;
+  const given = askForKey();
+  if (given) sessionStorage.setItem("key", given);
+  else if (options.signal) declined.add(options.signal);
+  return given ? call(path, options) : response;
 }
+
+function askForKey() {
+  let question = "This service asks for a key.";
+  for (;;) {
+    const given = window.prompt(question)?.trim();
+    if (!given || /^[\x20-\x7e]+$/.test(given)) return given; // what else a header cannot carry
+    question = "That key has characters that no key has, such as curled quotes. Copy it once more.";
+  }
+}
+
+export const hasKey = () => sessionStorage.getItem("key") !== null;
 
 export async function predict(file, mode, signal) {
   const type = file.type || "application/octet-stream";
@@ -48,7 +63,7 @@ function problemOf(response, body) {
   const unknown = { title: "No answer that this page understands", detail, code: "unknown" };
   return new Problem({
     ...(body?.detail ? body : unknown),
-    mayPass: response.status >= 500,
+    mayPass: response.status >= 500 || response.status === 401, // a key may be found
     retryAfterSeconds: seconds > 0 ? seconds : 0,
   });
 }

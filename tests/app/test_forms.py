@@ -136,7 +136,7 @@ def test_as_many_other_fields_as_are_allowed_may_stand_beside_the_file() -> None
     ("body", "fields"),
     [
         (part('name="picture"; filename="a"') + part('name="x"') * 2 + END, "`picture`, `x`"),
-        (part('name="file"', b"text") + END, "`file`"),
+        (part('name="file"', b"text") + END, "`file`. Send `file` with a filename, as `curl -F file=@photo.jpg` does."),
         (END, "none"),
     ],
 )

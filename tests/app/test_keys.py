@@ -54,6 +54,8 @@ def guarded(keys_file: Path) -> Iterator[TestClient]:
         {"Authorization": f"bearer  {KEY}"},
         {"X-API-Key": KEY},
         {"X-API-Key": "another"},
+        {"Authorization": "Bearer of-a-gateway", "X-API-Key": KEY},
+        {"X-API-Key": "wrong", "Authorization": f"Bearer {KEY}"},
     ],
 )
 def test_whoever_has_a_key_is_let_in(guarded: TestClient, headers: dict[str, str]) -> None:
@@ -73,6 +75,7 @@ def test_whoever_has_a_key_is_let_in(guarded: TestClient, headers: dict[str, str
         {"Authorization": KEY},
         {"Authorization": f"Basic {KEY}"},
         {"Authorization": "Bearer"},
+        {"Authorization": "Bearer wrong", "X-API-Key": "wrong too"},
     ],
 )
 @pytest.mark.parametrize(

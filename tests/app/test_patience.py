@@ -295,7 +295,8 @@ def test_a_batch_whose_client_leaves_is_dropped_whole() -> None:
     assert held.seen == [[0], [8]]
 
 
-def test_without_a_place_nothing_of_the_body_is_read(make_app: Callable[..., FastAPI]) -> None:
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
+def test_without_a_place_nothing_of_the_body_is_read(path: str, make_app: Callable[..., FastAPI]) -> None:
     held = Held()
 
     async def run() -> tuple[int, Any]:
@@ -303,7 +304,7 @@ def test_without_a_place_nothing_of_the_body_is_read(make_app: Callable[..., Fas
         first = Caller(app)
         first.say(BOOT)
         await held.begins()
-        refused = await Caller(app).hear()  # of which no byte has come
+        refused = await Caller(app, path).hear()  # of which no byte has come
         held.release.set()
         await first.hear()
         return refused

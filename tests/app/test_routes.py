@@ -362,7 +362,11 @@ def test_health_is_live_always_and_ready_only_between_start_and_stop() -> None:
 
 @pytest.mark.parametrize(
     ("method", "path", "expected"),
-    [("GET", "/nowhere", (404, "not_found")), ("GET", "/predict", (405, "method_not_allowed"))],
+    [
+        ("GET", "/nowhere", (404, "not_found")),
+        ("POST", "/predict/", (404, "not_found")),
+        ("GET", "/predict", (405, "method_not_allowed")),
+    ],
 )
 def test_calls_that_do_not_exist_get_a_problem_too(
     client: TestClient, method: str, path: str, expected: tuple[int, str]

@@ -27,6 +27,19 @@ def test_what_the_client_reads_is_no_setting_of_the_service_and_no_mistake() -> 
     assert read_settings({"FASHION_URL": "http://a", "FASHION_API_KEY": "secret"}) == Settings()
 
 
+def test_what_kubernetes_says_of_a_service_named_alike_is_no_setting_and_no_mistake(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("FASHION", "FASHION_MNIST", "FASHION_API"):
+        monkeypatch.setenv(f"{name}_PORT", "tcp://10.0.0.1:8000")
+        monkeypatch.setenv(f"{name}_SERVICE_HOST", "10.0.0.1")
+        monkeypatch.setenv(f"{name}_SERVICE_PORT", "8000")
+        monkeypatch.setenv(f"{name}_SERVICE_PORT_HTTP", "8000")
+        for end in ("", "_PROTO", "_PORT", "_ADDR"):
+            monkeypatch.setenv(f"{name}_PORT_8000_TCP{end}", "tcp")
+    assert read_settings() == Settings()
+
+
 def test_an_unknown_variable_stops_the_start_and_is_named_with_the_known_ones() -> None:
     with pytest.raises(StartError, match=r"^FASHION_PROT: expected one of .*FASHION_PORT.*$"):
         read_settings({"FASHION_PROT": "9000"})

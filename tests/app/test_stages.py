@@ -22,6 +22,17 @@ def test_every_moment_belongs_to_one_stage_and_what_waits_is_added_up() -> None:
     assert queue_milliseconds < 1250  # the pass is told after the fact: what lies between then and now waited too
 
 
+def test_what_was_timed_stays_while_a_thread_goes_on() -> None:
+    stages = Stages()
+    stages.end("receive")
+    reached = []
+    for stage, _ in stages.timed():
+        stages.end("decode")
+        reached.append(stage)
+    assert reached == ["receive"]
+    assert [stage for stage, _ in stages.timed()] == ["receive", "decode"]
+
+
 def test_stages_that_were_not_reached_are_left_out() -> None:
     stages = Stages()
     assert stages.header() == ""

@@ -355,4 +355,35 @@ def test_a_service_that_asks_for_a_key_asks_once_for_many_pictures(browser: Brow
         open_with(page, *SAMPLES)
         expect(page.locator("#gallery-title")).to_have_text(f"{len(SAMPLES)} of {len(SAMPLES)} pictures answered")
         assert asked == ["This service asks for a key."]
+        expect(page.locator("#snippets pre").first).to_contain_text("-H 'X-API-Key: KEY'")
+        context.close()
+
+
+def test_who_gives_no_key_is_asked_once_a_round_and_what_no_header_holds_is_no_key(
+    browser: Browser, tmp_path: Path
+) -> None:
+    (tmp_path / "keys").write_text(f"{digest('open sesame')} visitors\n")
+    with service(API_KEYS_FILE=tmp_path / "keys", LOG_LEVEL="warning") as (_, url):
+        context = browser.new_context(base_url=url)
+        page = context.new_page()
+        given: list[str | None] = [None, "“open sesame”", "open sesame"]
+        asked: list[str] = []
+
+        def answer(dialog: Dialog) -> None:
+            asked.append(dialog.message)
+            key = given.pop(0)
+            dialog.accept(key) if key else dialog.dismiss()
+
+        page.on("dialog", answer)
+        open_with(page, *SAMPLES)
+        expect(page.locator("#gallery-title")).to_have_text(
+            f"0 of {len(SAMPLES)} pictures answered, {len(SAMPLES)} not"
+        )
+        assert len(asked) == 1
+        page.get_by_role("button", name="Try again").click()
+        expect(page.locator("#gallery-title")).to_have_text(f"{len(SAMPLES)} of {len(SAMPLES)} pictures answered")
+        assert [question.split(".")[0] for question in asked[1:]] == [
+            "This service asks for a key",
+            "That key has characters that no key has, such as curled quotes",
+        ]
         context.close()

@@ -372,5 +372,5 @@ def test_importing_it_imports_neither_the_server_nor_what_that_needs() -> None:
     )
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "httpx" in modules
-    heavy = {"tensorflow", "cv2", "PIL", "fastapi", "starlette", "uvicorn", "structlog", "pydantic_settings"}
+    heavy = {"tensorflow", "cv2", "PIL", "fastapi", "starlette", "uvicorn", "structlog"}
     assert not heavy & set(modules)

@@ -41,6 +41,28 @@ def test_a_large_photograph_of_pillow_is_sent_small_enough_for_the_service() -> 
     assert "exif_transpose" in decoded.steps
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_a_large_cut_out_of_pillow_is_sent_small_enough_and_stays_one(mode: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (1500, 2000, 4), dtype=np.uint8)
+    noise[..., 3] = np.where(np.arange(2000) < 700, 0, 255)
+    data = load(Image.fromarray(noise).convert(mode))
+    assert len(data) < 10 * 2**20
+    decoded = decode(data, "", 50_000_000)
+    assert (decoded.format, decoded.width, decoded.height) == ("WEBP", 2000, 1500)
+    assert decoded.opacity is not None
+    assert np.array_equal(np.asarray(decoded.opacity), noise[..., 3])
+
+
+def test_no_tag_goes_along_but_the_orientation() -> None:
+    photograph = Image.fromarray(np.zeros((1100, 1100), np.uint8))
+    tags = photograph.getexif()
+    tags[ExifTags.Base.Orientation] = 8
+    tags[ExifTags.Base.Artist] = "somebody"
+    tags[ExifTags.Base.ImageDescription] = "x" * 70_000  # more than a JPEG can hold
+    with Image.open(io.BytesIO(load(photograph))) as sent:
+        assert dict(sent.getexif()) == {ExifTags.Base.Orientation: 8}
+
+
 def test_an_image_that_no_format_takes_is_an_error_of_the_file() -> None:
     with pytest.raises(OSError, match="HSV"):
         load(Image.new("HSV", (2, 2)))
