@@ -178,7 +178,9 @@ def test_the_figures_on_photographs_are_those_of_its_card() -> None:
 
 def test_the_figures_on_trust_are_those_of_its_card() -> None:
     card = read_verified(ROOT / Settings().model_dir)
-    rows = re.findall(r"^\| [a-z ,]+ \| ([\d,]+) \| (0\.\d{4}) \| (0\.\d{4}) \| ([\d.]+%) \|$", RESULTS, re.MULTILINE)
+    rows = re.findall(
+        r"^\| [a-z ,]+ \| ([\d,]+) \| ([01]\.\d{4}) \| (0\.\d{4}) \| ([\d.]+%) \|$", RESULTS, re.MULTILINE
+    )
     known = {
         (f"{one.n:,}", f"{one.auroc:.4f}", f"{one.auroc_max_softmax:.4f}", f"{one.flagged:.1%}")
         for one in card.familiarity.separations

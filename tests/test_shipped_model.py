@@ -40,7 +40,6 @@ def test_it_was_trained_by_the_documented_config_on_the_published_files_and_phot
     taught = DistillationConfig(**training.config["distillation"])
     config = TrainingConfig(**training.config | {"photos": photos, "distillation": taught})
     documented = DEFAULTS["cnn"].override(
-        epochs=64,
         label_smoothing=0.0,
         photos=PhotoConfig(),
         distillation=DistillationConfig(taught.teachers),
@@ -53,7 +52,7 @@ def test_its_card_claims_what_the_issue_of_accuracy_asks() -> None:
     card = read_verified(SHIPPED)
     assert card.metrics["test"].n == 10_000
     assert card.metrics["validation"].n == 5_000
-    assert card.metrics["test"].accuracy >= 0.945
+    assert card.metrics["test"].accuracy >= 0.949
     assert card.metrics["test"].ece_equal_mass <= 0.008
     assert card.metrics["test"].ece_equal_width <= 0.008
     assert card.photos

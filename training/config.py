@@ -87,8 +87,8 @@ class DistillationConfig:
     teachers: tuple[str, ...]
     temperature: float = 2.0
     trust: float = 0.5
-    blends: int = 6
-    blended_share: float = 0.33
+    blends: int = 3
+    blended_share: float = 0.15
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -207,7 +207,7 @@ _CNN = TrainingConfig(
     batch_size=512,
     warmup=0.2,
     momentum=0.9,
-    weight_decay=5e-4,
+    weight_decay=2e-3,
     label_smoothing=0.1,
     averaging=0.99,
     flip=True,
