@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from training.evaluate import Evaluation
     from training.train import Epoch
 
-AGREEMENT = "training, augmented: agreement with the target's likeliest label"
+AGREEMENT = "training, augmented:\nagreement with the target's likeliest label"
 SHEET_ROWS, SHEET_COLUMNS = 4, 4
 RIGHT_COLOUR, WRONG_COLOUR, OTHER_COLOUR = "#2a7f62", "#c8452f", "#b8bec6"
 
