@@ -74,8 +74,8 @@ WITHIN = 0.9
 class Mode(StrEnum):
     """What a caller may ask for.
 
-    `auto` leaves a grey 28x28 image as it is, where nothing is transparent, and converts anything else by what its ground
-    looks like; `photo` always separates the garment as in a photograph; `none` only resizes.
+    `auto` leaves a grey 28x28 image that is opaque as it is and converts anything else by what its ground looks like;
+    `photo` always separates the garment as in a photograph; `none` only resizes.
     """
 
     AUTO = "auto"
