@@ -22,8 +22,13 @@ class Comparison:
 
     @property
     def ratio(self) -> float | None:
-        """The median of the service over that of its parts, or None where nothing was measured."""
-        return median(self.service) / median(self.alone) if self.service and self.alone else None
+        """The median over rounds of the service's rate to that of its parts just before, None where none was measured.
+
+        What else the machine does slows both of a round alike, and the next round otherwise.
+        """
+        # Where the service failed its parts have one rate more.
+        ratios = [service / alone for service, alone in zip(self.service, self.alone, strict=False)]
+        return median(ratios) if ratios else None
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.serving.results import Results
+from benchmarks.serving.results import Comparison, Results
 from benchmarks.serving.targets import MULTIPART, RAW, Target, targets
 from tests.benchmarks.serving.conftest import outcome
 
@@ -23,6 +23,12 @@ def test_medians_of_one_run_are_compared(results: Results) -> None:
     assert not target.missed
 
 
+def test_what_is_compared_in_turns_is_compared_turn_by_turn(results: Results) -> None:
+    # The machine was slower in the second turn; the service failed in the last.
+    results.shipped = Comparison([80.0, 30.0, 70.0], [100.0, 40.0, 100.0, 100.0])
+    assert results.shipped.ratio == pytest.approx(0.75)
+
+
 def test_what_is_not_reached_is_missed(results: Results) -> None:
     missed = {promise for promise, target in reached(results).items() if target.missed}
     assert missed == {
@@ -39,7 +45,10 @@ def test_what_is_not_reached_is_missed(results: Results) -> None:
         ("p50 at 1, ours, raw to FastAPI-direct, raw", lambda one: one.loads[RAW].update({1: [outcome(p50=10.1)]})),
         ("p99 to p50 at 64, ours, multipart", lambda one: one.loads[MULTIPART].update({64: [outcome(p99=25.1)]})),
         ("rate at 256 to that at 64, ours, raw", lambda one: one.loads[RAW].update({256: [outcome(rate=89)]})),
-        ("shipped network, of the rate of its SavedModel alone", lambda one: one.shipped.service.extend([70.0] * 9)),
+        (
+            "shipped network, of the rate of its SavedModel alone",
+            lambda one: setattr(one, "shipped", Comparison([70.0], [100.0])),
+        ),
         ("errors of ours in all loads", lambda one: one.loads[MULTIPART].update({16: [outcome(errors=1)]})),
         ("errors of ours in all loads", lambda one: one.mixed.update({"small": [outcome(errors=1)]})),
         ("errors of ours in all loads", lambda one: setattr(one.sizes[784], "errors", 1)),
