@@ -44,9 +44,13 @@ class PhotoMetrics(CardPart):
         digest: SHA-256 over the names and bytes of all photographs, learnt from and held out, in order.
         learnt_from: Number of photographs in training.
         held_out: Number of photographs measured, none of them learnt from.
-        accuracy: Share of these whose most probable class is among the right ones.
+        accuracy: Share of these whose most probable class is among the right ones of their folder.
         accuracy_interval_95: Wilson score interval of that share.
         folders: The same for each kind of garment.
+        told_apart: For kinds of several classes, those photographs that were given one by eye, and got it. Empty in
+            older cards.
+        ece_equal_mass: Expected calibration error in 15 bins that hold equally many, over the photographs of which one
+            class alone is right; None in older cards.
     """
 
     digest: Digest
@@ -55,6 +59,8 @@ class PhotoMetrics(CardPart):
     accuracy: Share
     accuracy_interval_95: tuple[Share, Share]
     folders: dict[str, FolderMetrics]
+    told_apart: dict[str, FolderMetrics] = {}
+    ece_equal_mass: Share | None = None
 
 
 class NetworkFacts(CardPart):

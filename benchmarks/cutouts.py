@@ -22,7 +22,7 @@ from app.imaging.decode import decode
 from app.imaging.segmentation import separate
 from benchmarks.photos import choose, table
 from training.errors import TrainingError
-from training.photos import CLASSES_OF, MAX_IMAGE_PIXELS, decode_photo, list_photos, targets_of
+from training.photos import CLASSES_OF, MAX_IMAGE_PIXELS, allowed_of, decode_photo, list_photos
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,7 +92,7 @@ def on_white(picture: Image.Image) -> Image.Image:
 def right(photos: Sequence[Photo], pictures: Sequence[Image.Image], classifier: Classifier) -> float:
     """Return the share of pictures whose first label is right, sent the way of every upload as PNG."""
     answers = classifier.classify(np.stack([*map(_converted, pictures)])).probabilities.argmax(axis=1)
-    return float((targets_of(photos)[np.arange(len(photos)), answers] > 0).mean())
+    return float((allowed_of(photos)[np.arange(len(photos)), answers] > 0).mean())
 
 
 def _converted(picture: Image.Image) -> NDArray[np.uint8]:

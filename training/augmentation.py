@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,6 +44,8 @@ def batches(
     targets = mixture.lessons.targets if mixture and mixture.lessons else targets
     epoch = first_epoch
     while True:
+        if epoch >= config.uncut_from:
+            config = replace(config, cutout_pixels=0)
         rng = np.random.default_rng([config.seed, epoch])
         order = rng.permutation(len(images))
         for start in range(0, len(images) - count + 1, count):

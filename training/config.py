@@ -120,6 +120,7 @@ class TrainingConfig:
         mirror: Average the logits of an image and of its mirror image in what is exported, at twice the cost.
         shift_pixels: Largest random shift along each axis, in pixels.
         cutout_pixels: Side of the square blanked at a random place of each image, in pixels; 0 is off.
+        uncut_share: Share of the epochs, at the end, in which nothing is blanked: training ends on images as served.
         precision: Arithmetic while training. `mixed_bfloat16` is 1.5 times faster on a CPU with AVX-512 BF16 and
             slower on one without. The exported graph is always float32.
         photos: How photographs are mixed in; None trains on the data set alone.
@@ -145,6 +146,7 @@ class TrainingConfig:
     mirror: bool = False
     shift_pixels: int = 0
     cutout_pixels: int = 0
+    uncut_share: float = 0.0
     precision: Precision = "float32"
     photos: PhotoConfig | None = None
     distillation: DistillationConfig | None = None
@@ -167,6 +169,11 @@ class TrainingConfig:
             msg = f"expected adam without warmup, momentum and weight_decay, which are sgd's, received {ignored}: the "
             msg += "card would name what nothing was done with"
             raise ValueError(msg)
+
+    @property
+    def uncut_from(self) -> int:
+        """The first epoch in which nothing is blanked."""
+        return self.epochs - round(self.epochs * self.uncut_share)
 
     @property
     def blends_a_batch(self) -> int:
@@ -214,6 +221,7 @@ _CNN = TrainingConfig(
     mirror=True,
     shift_pixels=2,
     cutout_pixels=9,
+    uncut_share=0.07,
 )
 
 DEFAULTS: dict[Network, TrainingConfig] = {

@@ -184,7 +184,11 @@ def taught(
         of_photos = answers["photos"].reshape(*mixture.photos.shape[:2], len(LABELS))
         lessons = Lessons(
             targets=targets_of(answers["images"], one_hot(split.class_ids), config),
-            photo_targets=targets_of(of_photos, mixture.targets[:, None], config),
+            photo_targets=targets_of(
+                told_apart(of_photos, mixture.targets[:, None], mixture.allowed[:, None]),
+                mixture.targets[:, None],
+                config,
+            ),
             blends=answers["blends"],
             blend_targets=soften(answers["of_blends"], config.temperature),
         )
@@ -207,6 +211,26 @@ def targets_of(
     right = np.where(labels > 0, np.maximum(answers, LEAST), 0)
     right /= right.sum(axis=-1, keepdims=True)
     return soften((1 - config.trust) * right + config.trust * answers, config.temperature)
+
+
+def told_apart(
+    answers: NDArray[np.float32], labels: NDArray[np.float32], allowed: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Give what the teachers hold for a set of labels to those of it that are right; among these they decide.
+
+    A teacher that was taught that a set is right, and not which of it, leans to one of it by chance.
+
+    Args:
+        answers: float32 `[..., 10]`, probabilities.
+        labels: `[..., 10]`, above 0 where a label is right.
+        allowed: `[..., 10]`, above 0 for these, and for what the teachers were told that it is right.
+
+    Returns:
+        float32 `[..., 10]`, each row summing to what it did.
+    """
+    right = np.where(labels > 0, np.maximum(answers, LEAST), 0)
+    held = np.where(allowed > 0, answers, 0).sum(axis=-1, keepdims=True)
+    return np.where(allowed > 0, held * right / right.sum(axis=-1, keepdims=True), answers)
 
 
 def soften(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:

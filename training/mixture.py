@@ -20,7 +20,7 @@ from training.distortion import distort
 from training.fingerprint import CONVERSION, code, fingerprint
 from training.misjudging import separate_badly
 from training.parallel import on_all_cores
-from training.photos import CLASSES_OF, MAX_IMAGE_PIXELS, SHOES, decode_photo, digest_of, targets_of
+from training.photos import CLASSES_OF, MAX_IMAGE_PIXELS, SHOES, allowed_of, decode_photo, digest_of, targets_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -52,6 +52,7 @@ class Mixture:
         disguised: uint8 `[n, 28, 28]`, each image of the training split, disguised and converted back.
         photos: uint8 `[m, variants, 28, 28]`, photographs, each converted in several ways.
         targets: float32 `[m, 10]`, what each photograph may be called.
+        allowed: float32 `[m, 10]`, what the photographs of each one's folder may be called.
         chances: float64 `[m]`, how often each is drawn; they sum to 1.
         unfamiliar: uint8 `[k, variants, 28, 28]`, photographs of what has no class; never drawn.
         lessons: What teachers say about the training split and the photographs, if there are any.
@@ -60,6 +61,7 @@ class Mixture:
     disguised: NDArray[np.uint8]
     photos: NDArray[np.uint8]
     targets: NDArray[np.float32]
+    allowed: NDArray[np.float32]
     chances: NDArray[np.float64]
     unfamiliar: NDArray[np.uint8]
     lessons: Lessons | None = None
@@ -102,7 +104,7 @@ class Mixture:
     def of_nothing(cls) -> Mixture:
         """Return a mixture without photographs, for teachers to add to."""
         images, rows = np.empty((0, *IMAGE_SHAPE), np.uint8), np.empty((0, len(LABELS)), np.float32)
-        return cls(images, images[:, None], rows, np.empty(0), images[:, None])
+        return cls(images, images[:, None], rows, rows, np.empty(0), images[:, None])
 
 
 def prepare(
@@ -137,7 +139,14 @@ def prepare(
     # Nearly each folder alike: a small one counts, and yet is not learnt by heart.
     chance_of = dict(zip(folders, counts**-0.75, strict=True))
     chances = np.array([chance_of[photo.folder] for photo in classed])
-    return Mixture(disguised, variants[has_class], targets_of(classed), chances / chances.sum(), variants[~has_class])
+    return Mixture(
+        disguised,
+        variants[has_class],
+        targets_of(classed),
+        allowed_of(classed),
+        chances / chances.sum(),
+        variants[~has_class],
+    )
 
 
 def _disguised(numbered: tuple[int, NDArray[np.uint8]], seed: int) -> NDArray[np.uint8]:

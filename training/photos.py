@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,10 +17,10 @@ from app.model_card import IMAGE_SHAPE, FolderMetrics, PhotoMetrics
 from training.data import LABELS
 from training.errors import DataError
 from training.evaluate import in_batches, wilson_interval
+from training.reliability import expected_calibration_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
     from PIL import Image
@@ -48,6 +50,16 @@ Source:
 SHOES = "shoes"
 """The folder of what comes in pairs."""
 
+with Path(__file__).with_name("photo_labels.csv").open(newline="") as file:
+    LABEL_OF = {(row["folder"], row["file"]): row["label"] for row in csv.DictReader(file)}
+"""The one label of photographs in folders of several, by folder and file name.
+
+Given by eye, where the photograph leaves no doubt. A Pullover is pulled over the head, and closed down its front; a
+Shirt is a blouse, or has buttons down its front; a Sandal is open, with or without a heel; an Ankle boot reaches to the
+ankle or higher; a Sneaker is a sports shoe that does not. Cardigans, jackets, pumps, loafers, slippers and laced shoes
+of leather, for which Fashion-MNIST has no class, have none.
+"""
+
 
 @dataclass(frozen=True, order=True, slots=True)
 class Photo:
@@ -60,6 +72,17 @@ class Photo:
 
     path: Path
     folder: str
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that are right for this one, fewer than for its folder where it was told apart."""
+        label = LABEL_OF.get((self.folder, self.path.name))
+        return (label,) if label else CLASSES_OF[self.folder]
+
+    @property
+    def is_told_apart(self) -> bool:
+        """Whether it has one label, and its folder several."""
+        return len(self.labels) < len(CLASSES_OF[self.folder])
 
 
 def list_photos(folder: Path) -> list[Photo]:
@@ -126,7 +149,16 @@ def _draw(photo: Photo, seed: int) -> float:
 
 def targets_of(photos: Sequence[Photo]) -> NDArray[np.float32]:
     """Return what each photograph may be called, float32 `[n, 10]`: the right labels share the 1 of their row alike."""
-    rows = np.array([[label in CLASSES_OF[photo.folder] for label in LABELS] for photo in photos], np.float32)
+    return _shared(photo.labels for photo in photos)
+
+
+def allowed_of(photos: Sequence[Photo]) -> NDArray[np.float32]:
+    """Return what the photographs of each one's folder may be called, float32 `[n, 10]`, likewise."""
+    return _shared(CLASSES_OF[photo.folder] for photo in photos)
+
+
+def _shared(right: Iterable[tuple[str, ...]]) -> NDArray[np.float32]:
+    rows = np.array([[label in labels for label in LABELS] for labels in right], np.float32).reshape(-1, len(LABELS))
     return np.asarray(rows / rows.sum(axis=1, keepdims=True), np.float32)
 
 
@@ -158,12 +190,22 @@ class AnsweredPhotos:
 
     @property
     def right(self) -> NDArray[np.bool_]:
-        """Whether the most probable label of each known photograph is a right one, `[n]`."""
+        """Whether the most probable label of each known photograph is one of its folder's, `[n]`."""
         return self.covered(self.of_known.probabilities == self.of_known.probabilities.max(axis=1, keepdims=True))
 
     def covered(self, sets: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return whether each known photograph's set of labels, bool `[n, 10]`, holds a right one, `[n]`."""
-        return np.asarray((sets & (targets_of(self.known) > 0)).any(axis=1))
+        """Return whether each known photograph's set of labels, bool `[n, 10]`, holds one of its folder's, `[n]`."""
+        return np.asarray((sets & (allowed_of(self.known) > 0)).any(axis=1))
+
+    @property
+    def with_one_label(self) -> tuple[list[Photo], NDArray[np.float32], NDArray[np.bool_]]:
+        """Known photographs of which one label alone is right, their probabilities `[n, 10]`, who is right `[n]`."""
+        chosen = [number for number, photo in enumerate(self.known) if len(photo.labels) == 1]
+        photos, probabilities = [self.known[number] for number in chosen], self.of_known.probabilities[chosen]
+        right = np.array(
+            [LABELS[row.argmax()] in photo.labels for row, photo in zip(probabilities, photos, strict=True)]
+        )
+        return photos, probabilities, right
 
 
 def answer_photos(classify: Callable[[NDArray[np.uint8]], Answers], photos: Sequence[Photo]) -> AnsweredPhotos:
@@ -190,14 +232,25 @@ def measure_photos(answered: AnsweredPhotos, learnt: Sequence[Photo]) -> PhotoMe
         answered: What to measure on.
         learnt: What was learnt from.
     """
-    n, right = Counter(photo.folder for photo in answered.known), Counter[str]()
-    for photo, is_right in zip(answered.known, answered.right, strict=True):
-        right[photo.folder] += int(is_right)
+    folders = _by_folder(answered.known, answered.right)
+    n, right = (sum(getattr(one, count) for one in folders.values()) for count in ("n", "right"))
+    sure, probabilities, is_right = answered.with_one_label
+    apart = [number for number, photo in enumerate(sure) if photo.is_told_apart]
     return PhotoMetrics(
         digest=digest_of([*learnt, *answered.known, *answered.unknown]),
         learnt_from=sum(bool(CLASSES_OF[photo.folder]) for photo in learnt),
-        held_out=n.total(),
-        accuracy=right.total() / n.total(),
-        accuracy_interval_95=wilson_interval(right.total(), n.total()),
-        folders={folder: FolderMetrics(n=n[folder], right=right[folder]) for folder in sorted(n)},
+        held_out=n,
+        accuracy=right / n,
+        accuracy_interval_95=wilson_interval(right, n),
+        folders=folders,
+        told_apart=_by_folder([sure[number] for number in apart], is_right[apart]),
+        ece_equal_mass=expected_calibration_error(probabilities, is_right, "mass") if sure else None,
     )
+
+
+def _by_folder(photos: Iterable[Photo], right: NDArray[np.bool_]) -> dict[str, FolderMetrics]:
+    n, hits = Counter[str](), Counter[str]()
+    for photo, is_right in zip(photos, right, strict=True):
+        n[photo.folder] += 1
+        hits[photo.folder] += int(is_right)
+    return {folder: FolderMetrics(n=n[folder], right=hits[folder]) for folder in sorted(n)}

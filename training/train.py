@@ -6,9 +6,11 @@ import csv
 import logging
 import time
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import keras
+import tensorflow as tf
 from tqdm.keras import TqdmCallback
 
 from training.augmentation import batches
@@ -18,15 +20,25 @@ from training.fingerprint import code, fingerprint
 from training.network import build
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from training.config import TrainingConfig
     from training.data import Data
     from training.mixture import Mixture
 
-CODE = code("train.py", "network.py", "augmentation.py", "mixture.py", "distillation.py")
-"""What decides, beside config and data, what a run learns; `mixture` and `distillation` draw from what they hold."""
+CODE = (
+    *code("train.py", "network.py", "augmentation.py", "mixture.py", "distillation.py", "config.py"),
+    f"keras {keras.__version__}",
+    f"tensorflow {tf.__version__}",
+)
+"""What decides, beside data, what a run learns; `mixture` and `distillation` draw from what they hold."""
+
+SETTLING_BATCHES = 200
+"""Over so many augmented batches the statistics of batch normalisation are taken, once training is over."""
 
 logger = logging.getLogger(__name__)
 
@@ -81,13 +93,40 @@ def train(
     """
     run.mkdir(parents=True, exist_ok=True)
     finished = run / "finished.weights.h5"
+    network = build(config)
     if finished.exists():
         logger.info("this run is finished already; delete %s to train it again", run)
+        network.load_weights(finished)
     else:
-        _fit(config, data, run, callbacks, mixture).replace(finished)
-    network = build(config)
-    network.load_weights(finished)
+        kept = _fit(config, data, run, callbacks, mixture)
+        network.load_weights(kept)
+        settle(network, islice(_batches(config, data, config.epochs, mixture), SETTLING_BATCHES))
+        network.save_weights(kept)
+        kept.replace(finished)
     return network, read_history(run)
+
+
+def settle(network: keras.Model, batches: Iterable[tuple[NDArray[np.uint8], np.ndarray]]) -> None:
+    """Give the network's batch normalisation the mean statistics of batches, in place.
+
+    What it keeps while training are those of the last few batches, under weights that have been averaged since: chance
+    alone moves the validation accuracy by a tenth of a point. They have to be of augmented batches, as it learnt from.
+
+    Args:
+        network: Its weights stay as they are.
+        batches: Each counts alike.
+
+    Source:
+        Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization" (arXiv 1803.05407).
+    """
+    normalising = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    momenta = [layer.momentum for layer in normalising]
+    for number, (images, _) in enumerate(batches if normalising else ()):
+        for layer in normalising:
+            layer.momentum = number / (number + 1)
+        network(images, training=True)
+    for layer, momentum in zip(normalising, momenta, strict=True):
+        layer.momentum = momentum
 
 
 def read_history(run: Path) -> list[Epoch]:
@@ -113,16 +152,18 @@ def _fit(
     """Train to the end and return the file with the weights to keep."""
     steps = len(data.train) // config.images_a_batch
     if not steps:
-        msg = f"expected at least one batch of {config.batch_size} images, received {len(data.train)} training images"
+        msg = (
+            f"expected at least one batch of {config.images_a_batch} images, received {len(data.train)} training images"
+        )
         raise TrainingError(msg)
     keras.utils.set_random_seed(config.seed)
-    network = _compiled(config, steps)
+    network = compiled(config, steps)
     checkpoint = Checkpoint(run / "checkpoint.weights.h5")
     first_epoch = checkpoint.restore(network) // steps
     patience = Patience(config.patience, read_history(run)[:first_epoch])
     kept = run / ("best.weights.h5" if config.patience else "last.weights.h5")
     network.fit(
-        batches(data.train.images, one_hot(data.train.class_ids), config, first_epoch, mixture),
+        _batches(config, data, first_epoch, mixture),
         steps_per_epoch=steps,
         initial_epoch=first_epoch,
         epochs=first_epoch if patience.is_over else config.epochs,
@@ -145,7 +186,14 @@ def _fit(
     return kept
 
 
-def _compiled(config: TrainingConfig, steps: int) -> keras.Model:
+def _batches(
+    config: TrainingConfig, data: Data, first_epoch: int, mixture: Mixture | None
+) -> Iterator[tuple[NDArray[np.uint8], np.ndarray]]:
+    return batches(data.train.images, one_hot(data.train.class_ids), config, first_epoch, mixture)
+
+
+def compiled(config: TrainingConfig, steps: int) -> keras.Model:
+    """Build the config's network, ready for epochs of so many steps."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(config.precision)
     network = build(config)

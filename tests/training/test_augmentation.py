@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -73,6 +74,12 @@ def test_a_cutout_blanks_one_square_that_may_stand_over_the_edge(side: int) -> N
     assert np.array_equal(areas, heights * widths)
 
 
+def test_the_last_epochs_blank_nothing(data: Data) -> None:
+    white = replace(data, train=replace(data.train, images=np.full_like(data.train.images, 255)))
+    config = PLAIN.override(epochs=10, batch_size=len(data.train), cutout_pixels=9, uncut_share=0.2)
+    assert [bool((images == 0).any()) for images, _ in stream(white, config, 11)] == [True] * 8 + [False] * 3
+
+
 def test_augmenting_leaves_the_originals_alone(data: Data) -> None:
     before = data.train.images.copy()
     stream(data, FULL, 5)
@@ -84,7 +91,8 @@ def test_photographs_and_disguised_images_take_their_shares_with_their_targets(d
     mixture = Mixture(
         disguised=np.full((count, 28, 28), 7, np.uint8),
         photos=np.full((5, 3, 28, 28), 200, np.uint8),
-        targets=np.tile(np.array([0, 0, 0.5, 0, 0, 0, 0.5, 0, 0, 0], np.float32), (5, 1)),
+        targets=(rows := np.tile(np.array([0, 0, 0.5, 0, 0, 0, 0.5, 0, 0, 0], np.float32), (5, 1))),
+        allowed=rows,
         chances=np.full(5, 0.2),
         unfamiliar=np.empty((0, 3, 28, 28), np.uint8),
     )

@@ -11,7 +11,16 @@ import pytest
 from training.augmentation import batches
 from training.config import DEFAULTS, DistillationConfig, PhotoConfig
 from training.data import one_hot
-from training.distillation import Teacher, blend, read_teacher, require_same_held_out, soften, targets_of, taught
+from training.distillation import (
+    Teacher,
+    blend,
+    read_teacher,
+    require_same_held_out,
+    soften,
+    targets_of,
+    taught,
+    told_apart,
+)
 from training.errors import DataError
 from training.job import train_and_export
 from training.mixture import Mixture
@@ -43,7 +52,8 @@ def photographs() -> Mixture:
     return replace(
         Mixture.of_nothing(),
         photos=np.full((3, 2, 28, 28), 9, np.uint8),
-        targets=one_hot(np.array([4, 4, 4], np.uint8)),
+        targets=(rows := one_hot(np.array([4, 4, 4], np.uint8))),
+        allowed=rows,
         chances=np.full(3, 1 / 3),
         disguised=np.zeros((300, 28, 28), np.uint8),
     )
@@ -69,6 +79,15 @@ def test_within_a_set_of_labels_the_teachers_decide() -> None:
     answer = np.array([0.1, 0.3, 0.6] + [0] * 7, np.float32)
     either = np.array([0.5, 0.5, 0] + [0] * 7, np.float32)
     assert targets_of(answer, either, replace(CONFIG, trust=0.0))[:3] == pytest.approx([0.25, 0.75, 0], abs=1e-4)
+
+
+def test_where_a_set_was_told_apart_the_right_label_gets_what_the_teachers_hold_for_the_set() -> None:
+    answers = np.array([[0.1, 0.3, 0.6] + [0] * 7] * 3, np.float32)
+    labels = np.array([[1, 0, 0] + [0] * 7, [0.5, 0.5, 0] + [0] * 7, [0, 0, 1] + [0] * 7], np.float32)
+    allowed = np.array([[1, 1, 0] + [0] * 7, [1, 1, 0] + [0] * 7, [0, 0, 1] + [0] * 7], np.float32)
+    told = told_apart(answers, labels, allowed)
+    assert told[0, :3] == pytest.approx([0.4, 0, 0.6])
+    assert told[1:] == pytest.approx(answers[1:])  # nothing was
 
 
 def test_a_blend_mixes_two_images_or_shows_a_box_of_the_other() -> None:

@@ -17,7 +17,7 @@ from training.config import PhotoConfig
 from training.data import LABELS
 from training.errors import DataError
 from training.job import train_and_export
-from training.photos import list_photos, split_photos
+from training.photos import convert_photo, list_photos, split_photos
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,6 +120,11 @@ def test_photographs_are_learnt_from_and_the_card_and_the_report_say_so(
     assert "photographs" in card.familiarity.flagged
     assert {name: one.n for name, one in card.photos.folders.items()}.keys() == {"pants", "t-shirt"}
     assert card.training.config["photos"]["held_out_share"] == 0.3
+    (kept,) = (tmp_path / "run").glob("mixture-*.npz")
+    with np.load(kept) as converted:
+        seen = {image.tobytes() for image in converted["photos"][:, 0]}
+    assert len(seen) == 20 + 10 - len(held_out)
+    assert not seen & {convert_photo(photo).tobytes() for photo in held_out}
     assert f"from {card.photos.learnt_from} photographs" in (tmp_path / "models/sample/report-1/README.md").read_text()
 
 

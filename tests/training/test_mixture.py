@@ -112,7 +112,8 @@ def test_what_was_converted_in_another_way_is_converted_anew(
 def test_small_folders_are_drawn_more_often_for_each_photograph() -> None:
     photos = np.zeros((3, 1, 28, 28), np.uint8)
     photos[:, 0, 0, 0] = range(3)
-    drawing = Mixture(photos[:, 0], photos, np.eye(3, 10, dtype=np.float32), np.array([0.5, 0.25, 0.25]), photos[:0])
+    rows = np.eye(3, 10, dtype=np.float32)
+    drawing = Mixture(photos[:, 0], photos, rows, rows, np.array([0.5, 0.25, 0.25]), photos[:0])
     config = DEFAULTS["mlp"].override(batch_size=2000, photos=PhotoConfig(share=1))
     images, targets = next(drawing.draw(config, np.random.default_rng(0)))
     assert (targets.argmax(axis=1) == images[:, 0, 0]).all()

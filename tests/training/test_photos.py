@@ -10,11 +10,15 @@ from PIL import Image
 
 from app.classifier import Answers
 from app.imaging.conversion import Mode, convert
+from app.model_card import FolderMetrics, PhotoMetrics
 from training.data import LABELS
 from training.errors import DataError
 from training.photos import (
     CLASSES_OF,
+    LABEL_OF,
+    AnsweredPhotos,
     Photo,
+    allowed_of,
     answer_photos,
     convert_photo,
     digest_of,
@@ -100,6 +104,47 @@ def test_the_right_labels_of_a_photograph_share_its_target_alike() -> None:
     assert dict(zip(LABELS, target, strict=True)) == {
         label: pytest.approx(1 / 3 if label in {"Sandal", "Sneaker", "Ankle boot"} else 0) for label in LABELS
     }
+
+
+def test_where_one_label_of_several_was_given_by_eye_it_alone_is_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    boot, unknown = Photo(Path("a.jpg"), "shoes"), Photo(Path("b.jpg"), "shoes")
+    monkeypatch.setitem(LABEL_OF, ("shoes", "a.jpg"), "Ankle boot")
+    assert (boot.labels, unknown.labels) == (("Ankle boot",), CLASSES_OF["shoes"])
+    assert (boot.is_told_apart, unknown.is_told_apart) == (True, False)
+    learnt, allowed = targets_of([boot, unknown]), allowed_of([boot, unknown])
+    assert learnt[0, LABELS.index("Ankle boot")] == 1
+    assert np.array_equal(learnt[1], allowed[0])
+    assert np.array_equal(allowed[0], allowed[1])
+
+
+def test_what_was_given_by_eye_is_one_of_several_labels_of_the_folder() -> None:
+    assert len(LABEL_OF) > 100
+    for (folder, _), label in LABEL_OF.items():
+        assert label in CLASSES_OF[folder]
+        assert len(CLASSES_OF[folder]) > 1
+
+
+def test_what_was_told_apart_and_what_has_one_label_anyway_are_measured_by_that_label(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = (("pants", "a.jpg"), ("longsleeve", "b.jpg"), ("longsleeve", "c.jpg"), ("longsleeve", "d.jpg"))
+    photos = tuple(Photo(Path(name), folder) for folder, name in names)
+    monkeypatch.setitem(LABEL_OF, ("longsleeve", "b.jpg"), "Pullover")
+    monkeypatch.setitem(LABEL_OF, ("longsleeve", "c.jpg"), "Shirt")
+    shirt = np.eye(10, dtype=np.float32)[[LABELS.index("Shirt")] * len(photos)]
+    answered = AnsweredPhotos(
+        photos, Answers(shirt, np.ones(len(photos), np.float32)), (), Answers(shirt[:0], shirt[:0, 0])
+    )
+    metrics = measure_photos_without_digest(monkeypatch, answered)
+    assert metrics.accuracy == 3 / 4
+    assert metrics.told_apart == {"longsleeve": FolderMetrics(n=2, right=1)}
+    assert metrics.ece_equal_mass == pytest.approx(2 / 3)  # sure of three, right about one
+
+
+def measure_photos_without_digest(monkeypatch: pytest.MonkeyPatch, answered: AnsweredPhotos) -> PhotoMetrics:
+    """There are no files."""
+    monkeypatch.setattr("training.photos.digest_of", lambda _: "0" * 64)
+    return measure_photos(answered, [])
 
 
 def test_a_photograph_becomes_what_the_service_would_make_of_it(photo_folder: Path) -> None:

@@ -15,7 +15,7 @@ from training.config import DEFAULTS
 from training.distillation import Lessons
 from training.errors import TrainingError
 from training.mixture import Mixture
-from training.train import Epoch, OneCycle, Patience, SetCrossentropy, read_history, run_folder, train
+from training.train import Epoch, OneCycle, Patience, SetCrossentropy, read_history, run_folder, settle, train
 
 if TYPE_CHECKING:
     from training.config import TrainingConfig
@@ -179,6 +179,44 @@ def test_averaged_weights_are_the_ones_that_are_measured_and_kept(data: Data, tm
         assert kept != pytest.approx(last, abs=1e-3)
     right = network.predict(data.validation.images, verbose=0).argmax(axis=1) == data.validation.class_ids
     assert right.mean() == pytest.approx(history[-1].val_accuracy)
+
+
+def test_normalisation_keeps_the_mean_statistics_of_the_batches_it_is_settled_on() -> None:
+    network = keras.Sequential([keras.Input((2,)), keras.layers.BatchNormalization(momentum=0.5)])
+    batches = [np.full((4, 2), 1.0, np.float32), np.array([[2.0, 4], [4, 8]], np.float32)]
+    settle(network, [(batch, batch) for batch in batches])
+    (normalising,) = network.layers
+    assert np.asarray(normalising.moving_mean) == pytest.approx([2, 3.5])
+    assert np.asarray(normalising.moving_variance) == pytest.approx([0.5, 2])
+    assert normalising.momentum == 0.5
+
+
+def test_a_network_with_normalisation_is_settled_on_augmented_batches_once(data: Data, tmp_path: Path) -> None:
+    config = DEFAULTS["tiny"].override(batch_size=100, epochs=1)
+    network, _ = train(config, data, tmp_path)
+    (trained,) = tmp_path.glob("checkpoint.weights.h5")
+    raw = training.network.build(config)
+    raw.load_weights(trained)
+    means = [
+        [np.asarray(layer.moving_mean) for layer in one.layers if hasattr(layer, "moving_mean")]
+        for one in (raw, network)
+    ]
+    assert all(not np.allclose(before, after, rtol=1e-3) for before, after in zip(*means, strict=True))
+    again, _ = train(config, data, tmp_path)
+    assert all(map(np.array_equal, weights(again), weights(network)))
+
+
+def test_only_kernels_decay() -> None:
+    config = DEFAULTS["tiny"].override(warmup=0.0, averaging=0.0, weight_decay=0.1)
+    network = training.train.compiled(config, steps=10)
+    before = weights(network)
+    network.optimizer.apply(
+        [keras.ops.zeros_like(variable) for variable in network.trainable_variables], network.trainable_variables
+    )
+    shrunk = [variable.path.endswith("kernel") for variable in network.weights]
+    assert any(shrunk)
+    for old, new, is_kernel in zip(before, weights(network), shrunk, strict=True):
+        assert np.array_equal(new, old) is not is_kernel
 
 
 def test_training_in_bfloat16_gives_a_float32_network(data: Data, tmp_path: Path) -> None:
