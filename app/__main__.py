@@ -26,6 +26,7 @@ from app.tally import Tally
 from app.worker import build
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Sequence
 
     from app.settings import Settings
@@ -115,11 +116,25 @@ def serve(settings: Settings) -> int:
         # With a supervisor it replaces the workers; here it would end the process with all that is in its hands.
         if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
             signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
-        DrainingServer(config).run(sockets=[config.bind_socket()])
+        DrainingServer(config).run(sockets=[listening(config)])
         return 0
-    supervisor = Supervisor(config, sockets=[shared(config.bind_socket())])
+    supervisor = Supervisor(config, sockets=[shared(listening(config))])
     supervisor.run()
     return STARTUP_FAILURE if supervisor.failed else 0
+
+
+def listening(config: Config) -> socket.socket:
+    """Return a socket bound to the configured address.
+
+    Raises:
+        SystemExit: The address cannot be had; uvicorn says why, and this line what to do.
+    """
+    try:
+        return config.bind_socket()
+    except SystemExit:
+        where, choose = f"{config.host}:{config.port}", "FASHION_HOST and FASHION_PORT choose another address"
+        print(f"fashion-mnist-service: cannot listen on {where}; {choose}", file=sys.stderr)
+        raise
 
 
 if __name__ == "__main__":

@@ -128,7 +128,8 @@ class Form:
         else:
             self._files += 1
             if self._files > self._max_files:
-                self._refuse(f"Too many files. Maximum number of files is {self._max_files}.")
+                advice = " Send several to /predict/batch." if self._max_files == 1 else ""
+                self._refuse(f"Too many files. Maximum number of files is {self._max_files}.{advice}")
 
     def _take_data(self, data: bytes, start: int, end: int) -> None:
         if self._name == self._field and self._filename is not None:

@@ -8,6 +8,7 @@ import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import structlog
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from app.classifier import Classifier
     from app.settings import Settings
 
+logger = structlog.get_logger(__name__)
+
 OPENAPI, WEB = "/openapi.json", "/web"
 
 GARBAGE_OBJECTS = 20_000
@@ -58,7 +61,8 @@ def create_app(settings: Settings, classifier: Classifier, tally: Tally | None =
         StartError: The settings do not fit the model, or there are no keys where there should be.
     """
     paths = [*(route.path for route in router.routes if isinstance(route, APIRoute)), OPENAPI, WEB + "/"]
-    metrics = Metrics(tally or Tally(), classifier.card, settings, paths)
+    card = classifier.card
+    metrics = Metrics(tally or Tally(), card, settings, paths)
     predictor = Predictor(classifier, settings, cores_of_a_worker(settings), metrics.forward_pass)
 
     @asynccontextmanager
@@ -69,6 +73,7 @@ def create_app(settings: Settings, classifier: Classifier, tally: Tally | None =
         gc.set_threshold(GARBAGE_OBJECTS)
         watching = asyncio.create_task(metrics.watch(predictor.load))
         app.state.ready = True
+        logger.info("ready", address=f"{settings.host}:{settings.port}", model=f"{card.name} {card.version}")
         yield {"service": app.state, "settings": settings, "metrics": metrics}  # for `app.drain` and `app.protocol`
         app.state.ready = False
         watching.cancel()
@@ -92,7 +97,7 @@ def create_app(settings: Settings, classifier: Classifier, tally: Tally | None =
     app.state.metrics = metrics
     app.state.ready = False
     app.include_router(router)
-    app.mount(WEB, pages.WebFiles(directory=pages.WEB))
+    app.mount(WEB, pages.FILES)
     app.add_middleware(RequestTracing, metrics=metrics)
     problems.install(app)
     app.middleware_stack = _guarded(

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from starlette.responses import FileResponse, HTMLResponse
+from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
 if TYPE_CHECKING:
     from starlette.responses import Response
+    from starlette.types import Scope
 
 WEB = Path(__file__).parent / "web"
 """What is served below `/web`."""
@@ -41,9 +42,12 @@ class WebFiles(StaticFiles):
         return response
 
 
-def static(name: str) -> FileResponse:
-    """Return a page that is a file of `app/web`."""
-    return FileResponse(WEB / name, headers=HEADERS)
+FILES = WebFiles(directory=WEB)
+
+
+def static(name: str, scope: Scope) -> Response:
+    """Return a page that is a file of `app/web`, or 304 where the browser has it."""
+    return FILES.file_response(WEB / name, (WEB / name).stat(), scope)
 
 
 def page(html: str) -> HTMLResponse:

@@ -128,7 +128,9 @@ async def _http_error(request: Request, error: HTTPException) -> Response:
     """Answer for what the router refuses by itself: an unknown path, a method that a path does not have."""
     status = HTTPStatus(error.status_code)
     code = status.phrase.lower().replace(" ", "_")
-    msg = f"Expected a call listed at /docs, received {request.method} {request.url.path}."
+    allowed = (error.headers or {}).get("Allow")
+    expected = f"{allowed} {request.url.path}" if allowed else "a call listed at /docs"
+    msg = f"Expected {expected}, received {request.method} {request.url.path}."
     return ProblemResponse(_problem(status, code, status.phrase, msg), error.headers)
 
 

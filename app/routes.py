@@ -191,15 +191,15 @@ async def predict_batch(  # noqa: PLR0913, PLR0917  what FastAPI injects
 
 
 @router.get("/", include_in_schema=False)
-async def root() -> Response:
+async def root(request: Request) -> Response:
     """Answer with the page on which the service can be tried."""
-    return pages.static("index.html")
+    return pages.static("index.html", request.scope)
 
 
 @router.get("/docs", include_in_schema=False)
-async def docs() -> Response:
+async def docs(request: Request) -> Response:
     """Answer with the API document, to read and to try."""
-    return pages.static("docs.html")
+    return pages.static("docs.html", request.scope)
 
 
 @router.get("/classes", summary="The ten classes", tags=["model"])

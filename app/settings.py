@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -103,8 +104,9 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     )
     given = {name.removeprefix(PREFIX).lower(): name for name in ours}
     if unknown := sorted(set(given) - set(Settings.model_fields)):
-        known = ", ".join(PREFIX + name.upper() for name in Settings.model_fields)
-        msg = f"{given[unknown[0]]}: expected one of {known}, found an unknown setting"
+        meant = get_close_matches(unknown[0], Settings.model_fields, 1) or Settings.model_fields
+        known = " or ".join(PREFIX + name.upper() for name in meant)
+        msg = f"{given[unknown[0]]}: expected {known}, found an unknown setting"
         raise StartError(msg)
     try:
         return Settings.model_validate({name: environment[variable] for name, variable in given.items()})

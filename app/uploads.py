@@ -82,7 +82,7 @@ async def read_upload(request: Request, max_bytes: int, held: Held) -> Upload:
         await _receive(request, max_bytes, held, chunks.append)
         return Upload(b"".join(chunks), media_type)
     form = Form(content_type, FILE_FIELD, max_files=1)
-    await _receive(request, max_bytes + FRAMING_BYTES, held, form.write)
+    await _receive(request, max_bytes, held, form.write, framing=FRAMING_BYTES)
     (upload,) = form.uploads()
     require_size(upload, max_bytes)
     return upload
@@ -121,19 +121,21 @@ def _media_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
-async def _receive(request: Request, max_bytes: int, held: Held, take: Callable[[bytes], object]) -> None:
+async def _receive(
+    request: Request, max_bytes: int, held: Held, take: Callable[[bytes], object], *, framing: int = 0
+) -> None:
     """Hand on the body's chunks; refuse by `Content-Length` before the first, by counting after each.
 
     How long it may take is the matter of `app.protocol`.
 
     Raises:
         OverloadedError: There is no room for it.
-        PayloadTooLargeError: More than `max_bytes` were announced or came.
+        PayloadTooLargeError: More than `max_bytes`, and `framing` besides, were announced or came.
         ClientDisconnect: The client hung up before the end.
     """
     announced = header(request.scope, b"content-length") or ""
     if announced.isdecimal():  # and of 64 bits, as httptools demands
-        if int(announced) > max_bytes:
+        if int(announced) > max_bytes + framing:
             raise PayloadTooLargeError(_too_large(max_bytes, announced))
         held.require_room(int(announced))
     received, more = 0, True
@@ -143,7 +145,7 @@ async def _receive(request: Request, max_bytes: int, held: Held, take: Callable[
             raise ClientDisconnect
         chunk, more = message.get("body", b""), message.get("more_body", False)
         received += len(chunk)
-        if received > max_bytes:
+        if received > max_bytes + framing:
             raise PayloadTooLargeError(_too_large(max_bytes, "more"))
         held.take(len(chunk) + PIECE_BYTES)
         take(chunk)

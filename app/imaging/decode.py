@@ -95,6 +95,13 @@ _HINTS = {
     "SVG": "draw it to a PNG first",
     "PDF": "save the page as PNG first",
 }
+_ADVICE = {
+    "application/json": "; send the file itself, not JSON",
+    "application/x-www-form-urlencoded": "; with curl send it by `-F file=@FILE` or `--data-binary @FILE`: `-d` drops "
+    "bytes",
+    RAW_MEDIA_TYPE: f"; {RAW_BYTES} bytes would be taken for a grey {RAW_WIDTH}x{RAW_HEIGHT} image",
+}
+"""For what is commonly sent by mistake, by media type."""
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIC_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"}
 _START_BYTES = 4096
@@ -151,7 +158,7 @@ def decode(data: bytes, media_type: str, max_image_pixels: int) -> Decoded:
 
     Args:
         data: The encoded bytes; they decide the format, whatever the sender calls it.
-        media_type: What the sender calls it; matters for raw pixels alone.
+        media_type: What the sender calls it; matters for raw pixels, and for what a refusal advises.
         max_image_pixels: Width times height above which the header is enough to refuse.
 
     Raises:
@@ -168,7 +175,7 @@ def decode(data: bytes, media_type: str, max_image_pixels: int) -> Decoded:
         pixels = Image.frombytes("L", (RAW_WIDTH, RAW_HEIGHT), data)
         return Decoded(pixels, RAW_FORMAT, RAW_WIDTH, RAW_HEIGHT, reduction=1, steps=())
     if kind is None:
-        raise UnsupportedMediaTypeError(_explain(data))
+        raise UnsupportedMediaTypeError(_explain(data, media_type))
     try:
         return _decode(data, kind, max_image_pixels)
     except ServiceError:
@@ -321,9 +328,11 @@ def _accepted_format(data: bytes) -> str | None:
     return None if kind == "WEBP" and data[_RIFF_KIND] != b"WEBP" else kind
 
 
-def _explain(data: bytes) -> str:
-    other = _foreign_format(data)
-    received = f"a {other} file; {_HINTS[other]}" if other else f"{len(data)} bytes of something else"
+def _explain(data: bytes, media_type: str) -> str:
+    if other := _foreign_format(data):
+        received = f"a {other} file; {_HINTS[other]}"
+    else:
+        received = f"{len(data)} bytes of something else{_ADVICE.get(media_type, '')}"
     return f"Expected an image as {', '.join(FORMATS[:-1])} or {FORMATS[-1]}, received {received}."
 
 

@@ -68,7 +68,7 @@ def wait_until_ready(process: subprocess.Popen[str], url: str) -> None:
 def start_in_vain(**settings: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "app"],
-        env=environment(PORT=0, **settings),
+        env=environment(**{"PORT": 0, **settings}),
         capture_output=True,
         text=True,
         timeout=START_SECONDS,
@@ -112,7 +112,7 @@ def test_an_artifact_that_fails_its_golden_set_stops_every_worker(artifact: Path
     ("settings", "line"),
     [
         ({"MODEL_DIR": "/nowhere"}, "/nowhere/model_card.json: expected a model card, found none"),
-        ({"PROT": 80}, "FASHION_PROT: expected one of FASHION_HOST,"),
+        ({"PROT": 80}, "FASHION_PROT: expected FASHION_PORT,"),
         ({"WORKERS": "many"}, "FASHION_WORKERS: expected another value, found 'many'"),
     ],
 )
@@ -121,6 +121,15 @@ def test_what_cannot_start_says_why_in_one_line(settings: dict[str, object], lin
     assert done.returncode == 3
     assert done.stderr.startswith(f"fashion-mnist-service: {line}")
     assert done.stderr.count("\n") == 1
+
+
+def test_an_address_that_is_taken_stops_the_start_with_what_to_do() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = start_in_vain(PORT=port)
+    assert done.returncode == 3
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"fashion-mnist-service: cannot listen on 127.0.0.1:{port}; FASHION_HOST and FASHION_PORT")
 
 
 def test_a_coverage_that_the_model_was_not_fitted_for_stops_the_start(artifact: Path) -> None:

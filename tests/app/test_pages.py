@@ -45,11 +45,14 @@ def test_the_pages_weigh_less_than_60_kilobytes_without_the_samples() -> None:
     assert sum(path.stat().st_size for path in WEB.iterdir() if path.is_file()) < 60_000
 
 
-@pytest.mark.parametrize("path", PAGES[:2])
+@pytest.mark.parametrize("path", [*PAGES[:2], "/web/page.js"])
 def test_a_page_that_is_a_file_is_not_sent_again_unless_it_changed(client: TestClient, path: str) -> None:
     first = client.get(path)
     assert first.headers["cache-control"] == "no-cache"
-    assert first.headers["etag"]
+    again = client.get(path, headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["content-security-policy"] == first.headers["content-security-policy"]
+    assert client.get(path, headers={"If-None-Match": '"another"'}).content == first.content
 
 
 @pytest.mark.parametrize(

@@ -374,6 +374,16 @@ def test_calls_that_do_not_exist_get_a_problem_too(
     assert problem(client.request(method, path)) == expected
 
 
+def test_a_wrong_method_is_told_the_right_one(client: TestClient) -> None:
+    assert client.get("/predict").json()["detail"] == "Expected POST /predict, received GET /predict."
+
+
+def test_several_pictures_in_one_form_are_told_where_they_are_taken(client: TestClient) -> None:
+    answer = client.post("/predict", files=[("file", BOOT), ("file", BOOT)])
+    assert problem(answer) == (422, "invalid_request")
+    assert answer.json()["detail"].endswith("Send several to /predict/batch.")
+
+
 def test_the_api_document_names_every_error_of_predict_with_an_example(client: TestClient) -> None:
     operation = client.get("/openapi.json").json()["paths"]["/predict"]["post"]
     codes = {

@@ -40,9 +40,16 @@ def test_what_kubernetes_says_of_a_service_named_alike_is_no_setting_and_no_mist
     assert read_settings() == Settings()
 
 
-def test_an_unknown_variable_stops_the_start_and_is_named_with_the_known_ones() -> None:
-    with pytest.raises(StartError, match=r"^FASHION_PROT: expected one of .*FASHION_PORT.*$"):
+def test_an_unknown_variable_stops_the_start_and_is_named_with_the_one_that_was_meant() -> None:
+    with pytest.raises(StartError, match=r"^FASHION_PROT: expected FASHION_PORT, found an unknown setting$"):
         read_settings({"FASHION_PROT": "9000"})
+
+
+def test_an_unknown_variable_that_is_like_no_other_is_named_with_all() -> None:
+    with pytest.raises(
+        StartError, match=r"^FASHION_XYZZY: expected FASHION_HOST or FASHION_PORT or .*LOG_LEVEL, found"
+    ):
+        read_settings({"FASHION_XYZZY": "1"})
 
 
 @pytest.mark.parametrize(

@@ -183,7 +183,7 @@ def test_averaged_weights_are_the_ones_that_are_measured_and_kept(data: Data, tm
 
 def test_normalisation_keeps_the_mean_statistics_of_the_batches_it_is_settled_on() -> None:
     network = keras.Sequential([keras.Input((2,)), keras.layers.BatchNormalization(momentum=0.5)])
-    batches = [np.full((4, 2), 1.0, np.float32), np.array([[2.0, 4], [4, 8]], np.float32)]
+    batches = [np.full((4, 2), 1, np.uint8), np.array([[2, 4], [4, 8]], np.uint8)]
     settle(network, [(batch, batch) for batch in batches])
     (normalising,) = network.layers
     assert np.asarray(normalising.moving_mean) == pytest.approx([2, 3.5])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import struct
 import subprocess
 import sys
@@ -538,6 +539,19 @@ def test_anything_else_is_refused_with_the_list_of_what_is_accepted(data: bytes)
         UnsupportedMediaTypeError, match=r"PNG, JPEG, WEBP, BMP, GIF or TIFF, received .* something else"
     ):
         decoded(data)
+
+
+@pytest.mark.parametrize(
+    ("media_type", "advice"),
+    [
+        ("application/json", "send the file itself, not JSON"),
+        ("application/x-www-form-urlencoded", "`--data-binary @FILE`"),
+        ("application/octet-stream", "784 bytes would be taken for a grey 28x28 image"),
+    ],
+)
+def test_what_is_often_sent_by_mistake_is_refused_with_what_to_do(media_type: str, advice: str) -> None:
+    with pytest.raises(UnsupportedMediaTypeError, match=re.escape(advice)):
+        decoded(bytes(783), media_type=media_type)
 
 
 @pytest.mark.parametrize("kind", FORMATS)
