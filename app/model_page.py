@@ -112,6 +112,10 @@ def _accuracy(card: ModelCard) -> str:
             (f"… of these: {folder}", f"{one.n:,}", f"{one.right / one.n:.1%}", "")
             for folder, one in photos.folders.items()
         ]
+        rows += [
+            (f"… the one label that fits: {folder}", f"{one.n:,}", f"{one.right / one.n:.1%}", "")
+            for folder, one in photos.told_apart.items()
+        ]
     return f"""<section><h2>How often it is right</h2>
       <p>The interval holds the true share 95 times in 100; it covers the choice of images, not that of the training's
       seed. {"A photograph counts as right when the label fits its folder." if card.photos else ""}</p>

@@ -25,7 +25,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Settings(BaseModel):
-    """How the service runs; the README's table of settings is made of these descriptions."""
+    """How the service runs; the table in docs/operating.md is made of these descriptions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 

@@ -63,9 +63,14 @@ class Outcome:
 
     @property
     def is_right(self) -> bool | None:
-        """Whether the label is among the right ones; None where Fashion-MNIST has no right one."""
+        """Whether the label is among those of the folder; None where Fashion-MNIST has no right one."""
         labels = CLASSES_OF[self.photo.folder]
         return self.label in labels if labels else None
+
+    @property
+    def is_exact(self) -> bool | None:
+        """Whether it is the one label that fits; None where none or several do."""
+        return self.label in self.photo.labels if len(self.photo.labels) == 1 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +195,14 @@ def scores(outcomes: Iterable[Outcome]) -> dict[str, Score]:
     return {name: Score(right[name], n[name]) for name in (*CLASSES_OF, OVERALL) if n[name]}
 
 
+def told_apart(outcomes: Iterable[Outcome]) -> dict[str, Score]:
+    """Count, for folders of several labels, the photographs that were given one by eye, and got it."""
+    apart = [outcome for outcome in outcomes if outcome.photo.is_told_apart]
+    n = Counter(outcome.photo.folder for outcome in apart)
+    right = Counter(outcome.photo.folder for outcome in apart if outcome.is_exact)
+    return {folder: Score(right[folder], n[folder]) for folder in sorted(n)}
+
+
 def confusion(outcomes: Iterable[Outcome]) -> dict[str, Counter[str]]:
     """Count the labels that the photographs of each folder got."""
     counts: dict[str, Counter[str]] = {}
@@ -215,12 +228,18 @@ def conversions(outcomes: Sequence[Outcome]) -> dict[str, tuple[int, int]]:
 def page(outcomes: Sequence[Outcome], labels: Sequence[str]) -> str:
     """Return all tables as Markdown."""
     right = [_score_row(name, score) for name, score in scores(outcomes).items()]
+    apart = [_score_row(name, score) for name, score in told_apart(outcomes).items()]
     answers = [_answers_row(folder, counts, labels) for folder, counts in confusion(outcomes).items()]
     times = [(stage, f"{median:.2f}", f"{slow:.2f}") for stage, (median, slow) in milliseconds(outcomes).items()]
     modes = [(f"`{mode}`", n, empty) for mode, (n, empty) in conversions(outcomes).items()]
     return "\n\n".join(
         (
             table(("folder: right labels", "n", "right", "share", "95% interval"), right),
+            *(
+                [table(("folder: the one label that fits, by eye", "n", "right", "share", "95% interval"), apart)]
+                if apart
+                else []
+            ),
             table(("folder, answered as (bold: right)", *labels), answers),
             table(("milliseconds a photograph", "median", "95th percentile"), times),
             table(("conversion", "photographs", "no garment found"), modes),

@@ -1,4 +1,4 @@
-"""The README against the code: what it promises is what the code does."""
+"""The README and what it points at against the code: what they promise is what the code does."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-RESULTS = (ROOT / "docs/results.md").read_text()
+USAGE, OPERATING, RESULTS = ((ROOT / f"docs/{name}.md").read_text() for name in ("usage", "operating", "results"))
 
 
 def test_the_first_request_gives_the_answer_that_stands_beside_it() -> None:
@@ -64,7 +64,7 @@ def service() -> Iterator[str]:
 
 
 def python_examples() -> list[str]:
-    return re.findall(r"```python\n(.+?)```", README, re.DOTALL)
+    return re.findall(r"```python\n(.+?)```", README + USAGE, re.DOTALL)
 
 
 def printed(example: str) -> list[str]:
@@ -73,7 +73,7 @@ def printed(example: str) -> list[str]:
 
 
 @pytest.mark.usefixtures("quiet")
-@pytest.mark.parametrize("example", python_examples(), ids=["client", "async client", "httpx"])
+@pytest.mark.parametrize("example", python_examples(), ids=["first", "client", "async client", "httpx"])
 def test_the_python_examples_print_what_stands_beside_them(
     example: str, service: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,7 +89,7 @@ def test_the_command_line_lists_what_stands_below_it(
 ) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("FASHION_URL", service)
-    ((arguments, listing),) = re.findall(r"\$ \.venv/bin/python -m app\.client (.+)\n((?:    .+\n)+)", README)
+    ((arguments, listing),) = re.findall(r"\$ \.venv/bin/python -m app\.client (.+)\n((?:    .+\n)+)", USAGE)
     shown = [line.strip().removesuffix("...") for line in listing.splitlines()]
     assert client_command(arguments.split()) == 1
     lines = capsys.readouterr().out.splitlines()
@@ -99,7 +99,9 @@ def test_the_command_line_lists_what_stands_below_it(
 def test_the_answer_on_why_not_everything_is_a_bag_is_measured(service: str, data: Data) -> None:
     large = (Image.fromarray(255 - image).resize((400, 400), Image.Resampling.BICUBIC) for image in data.test.images)
     pictures = [encoded(image, "JPEG") for image in large]
-    stated = re.findall(r"(\d+) get their label then, none of them familiar, and (\d+) with `auto`", README)[0]
+    stated = re.findall(
+        r"(\d+) get their label then, none of them familiar, and (\d+) with `auto`", re.sub(r"\s+", " ", USAGE)
+    )[0]
     with FashionClient(service) as client:
         conversions: tuple[Conversion, Conversion] = ("none", "auto")
         for conversion, right in zip(conversions, stated, strict=True):
@@ -125,7 +127,7 @@ def test_the_answer_on_own_classes_is_true() -> None:
 
 
 def test_the_table_of_settings_is_the_settings() -> None:
-    rows = re.findall(rf"^\| `({PREFIX}\w+)` \| (?:`(.*?)`)? *\| (.+?) \|$", README, re.MULTILINE)
+    rows = re.findall(rf"^\| `({PREFIX}\w+)` \| (?:`(.*?)`)? *\| (.+?) \|$", OPERATING, re.MULTILINE)
     assert rows == [
         (PREFIX + name.upper(), "" if field.default is None else str(field.default), field.description)
         for name, field in Settings.model_fields.items()
@@ -134,13 +136,13 @@ def test_the_table_of_settings_is_the_settings() -> None:
 
 def test_what_the_image_sets_is_what_is_said() -> None:
     (line,) = re.findall(rf"^ENV ({PREFIX}.+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
-    (sentence,) = re.findall(rf"^The image sets((?:,?(?: and)? `{PREFIX}\w+=[^`]+`)+)", README, re.MULTILINE)
+    (sentence,) = re.findall(rf"^The image sets((?:,?(?: and)? `{PREFIX}\w+=[^`]+`)+)", OPERATING, re.MULTILINE)
     assert re.findall(r"`(.+?)`", sentence) == line.split()
     assert read_settings(dict(one.split("=") for one in line.split())).log_format == "json"
 
 
 def test_the_table_of_problems_has_every_error_with_its_status() -> None:
-    rows = set(re.findall(r"^\| (\d{3}) \| `(\w+)`", README, re.MULTILINE))
+    rows = set(re.findall(r"^\| (\d{3}) \| `(\w+)`", USAGE, re.MULTILINE))
     listed = set(re.findall(r"\w+Error +(\d{3}) (\w+)", errors.__doc__ or ""))
     assert rows == listed
 
@@ -187,8 +189,9 @@ def test_the_figures_on_trust_are_those_of_its_card() -> None:
     }
     assert len(rows) == 7
     assert set(rows) <= known
-    (digits,) = (one for one in card.familiarity.separations if one.images == "handwritten digits")
-    assert f"as for {100 * digits.flagged:.1f}% of handwritten digits" in README
+    flagged = {one.images: f"{one.flagged:.1%}" for one in card.familiarity.separations}
+    stated = re.findall(r"as for ([\d.]+%) of handwritten digits and ([\d.]+%) of\s+photographs of hats", README)
+    assert stated == [(flagged["handwritten digits"], flagged["photographs of hats, shorts and skirts"])]
     test = card.metrics["test"]
     assert f"{test.ece_equal_mass:.4f} in 15 bins of equal mass, {test.ece_equal_width:.4f} in bins" in RESULTS
 
@@ -205,8 +208,10 @@ PAGES = [
     "training/README.md",
     "benchmarks/README.md",
     "docs/how-it-works.md",
+    "docs/operating.md",
     "docs/reliability.md",
     "docs/results.md",
+    "docs/usage.md",
 ]
 
 

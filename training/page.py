@@ -26,14 +26,14 @@ def page(card: ModelCard) -> str:
     worst = min(card.metrics["test"].classes, key=lambda one: one.recall)
     return f"""# {card.name} {card.version}
 
-**For** naming the garment in a picture of a single one, as one of ten kinds: {", ".join(card.labels)}.
+**For** naming the garment in a picture that shows one garment, as one of ten kinds: {", ".join(card.labels)}.
 
 **Not for** several garments at once, people who wear them, brands, sizes or anything else that is not on this list;
-nor for decisions that matter without a person who looks.
+nor for decisions that matter unless a person checks them.
 
-**Ask it how far to trust an answer.** The probabilities are calibrated, `prediction_set` holds the right label as often
-as is asked for, on average over images like those of the data set, and `familiar` is false where the picture is not
-like what it has learnt.
+**Every answer says how far to trust it.** The probabilities are calibrated, and `prediction_set` holds the right label as
+often as is asked for, both on average over images like those of the data set; `familiar` is false for a picture unlike
+anything it was trained on.
 
 - Network: `{network.name}`, {network.parameters:,} parameters
 - Cost: {network.multiply_accumulates:,} multiply-accumulates an image
@@ -44,7 +44,8 @@ like what it has learnt.
 
 {_splits(card.metrics)}
 
-The intervals are Wilson's and cover the choice of images, not the choice of seed. The test split chose nothing.
+The intervals are Wilson's and cover the choice of images, not the choice of seed. No setting and no epoch was chosen on the
+test split.
 {_photos(card.photos) if card.photos else ""}
 ## How it fails
 
@@ -114,12 +115,28 @@ def _splits(metrics: dict[str, SplitMetrics]) -> str:
 def _photos(photos: PhotoMetrics) -> str:
     rows = (f"{folder} | {one.n} | {one.right} | {one.right / one.n:.1%}" for folder, one in photos.folders.items())
     return f"""
-It learnt from {photos.learnt_from:,} photographs as well. Of {photos.held_out} others of the same collection
-{photos.accuracy:.1%} get a right label first (95% interval {_interval(photos.accuracy_interval_95, 1)}).
-These helped to choose the model, so the figure flatters it a little.
+It was also trained on {photos.learnt_from:,} photographs. Of {photos.held_out} others of the same collection {photos.accuracy:.1%}
+get a right label first, one of those that fit their folder (95% interval {_interval(photos.accuracy_interval_95, 1)}).
+They helped to choose the model, so the figure flatters it a little.
 
 {_table("photographs of | n | right | share", rows)}
+{_told_apart(photos) if photos.told_apart else ""}"""
+
+
+def _told_apart(photos: PhotoMetrics) -> str:
+    rows = (f"{folder} | {one.n} | {one.right} | {one.right / one.n:.1%}" for folder, one in photos.told_apart.items())
+    calibration = (
+        ""
+        if photos.ece_equal_mass is None
+        else f"""
+Over the photographs for which exactly one label is right the expected calibration error is {photos.ece_equal_mass:.3f}.
 """
+    )
+    return f"""
+Where a folder allows several labels, those of its photographs that one label alone fits, by eye, got it as often as this:
+
+{_table("photographs of | n | right | share", rows)}
+{calibration}"""
 
 
 def _classes(split: SplitMetrics) -> str:

@@ -26,11 +26,12 @@ from benchmarks.photos import (
     pick,
     scores,
     table,
+    told_apart,
 )
 from tests.fakes import FirstPixelClassifier, make_card
 from training.data import LABELS
 from training.errors import DataError
-from training.photos import Photo, split_photos
+from training.photos import LABEL_OF, Photo, split_photos
 
 if TYPE_CHECKING:
     from app.model_card import ModelCard
@@ -115,6 +116,17 @@ def test_other_answers_are_compared_by_what_stays_and_what_is_right() -> None:
 
 def test_scores_count_each_folder_that_has_right_answers_and_then_all_of_them() -> None:
     assert scores(OUTCOMES) == {"dress": Score(1, 1), "longsleeve": Score(2, 3), "overall": Score(3, 4)}
+
+
+def test_what_was_told_apart_by_eye_is_counted_by_the_one_label_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert told_apart(OUTCOMES) == {}
+    assert not any("by eye" in line for line in page(OUTCOMES, LABELS).splitlines())
+    monkeypatch.setitem(LABEL_OF, ("longsleeve", "a.jpg"), "Pullover")
+    assert told_apart(OUTCOMES) == {"longsleeve": Score(1, 3)}
+    assert scores(OUTCOMES)["longsleeve"] == Score(2, 3)
+    assert any(
+        line.startswith("| folder: the one label that fits, by eye") for line in page(OUTCOMES, LABELS).splitlines()
+    )
 
 
 def test_confusion_counts_every_folder() -> None:

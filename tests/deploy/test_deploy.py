@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fastapi.testclient import TestClient
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
-README = (DEPLOY.parent / "README.md").read_text()
+OPERATING = (DEPLOY.parent / "docs/operating.md").read_text()
 RELIABILITY = (DEPLOY.parent / "docs" / "reliability.md").read_text()
 DASHBOARD = DEPLOY / "grafana-dashboard.json"
 RULES, RULES_TEST = DEPLOY / "alerts.yml", DEPLOY / "alerts_test.yml"
@@ -102,7 +102,7 @@ def test_every_alert_points_at_what_to_do_and_is_tested() -> None:
 
 def test_the_share_that_fails_in_the_readme_is_that_of_the_alert() -> None:
     alert = " ".join(expressions()[0].removeprefix(">-").split())
-    assert f"    {alert.replace('sum by (job) (', 'sum(').removesuffix(' > 0.01')}\n" in README
+    assert f"    {alert.replace('sum by (job) (', 'sum(').removesuffix(' > 0.01')}\n" in OPERATING
 
 
 def test_the_job_of_the_documentation_is_one_that_the_alerts_know() -> None:
