@@ -28,7 +28,7 @@ def work_of(encoded_bytes: int) -> float:
     """Return how many small pictures one takes as long as that a thread decodes.
 
     Nothing is known of it yet but its length. A photograph of 40 kB takes about 5 times as long as a small picture, one
-    of 3 MB about 20 times (the table of time in docs/results.md, a forward pass added). What it misses, the measured rate mends.
+    of 3 MB about 20 times (docs/results.md, a forward pass added). What it misses, the measured rate mends.
     """
     return 5 + encoded_bytes / 200_000
 

@@ -31,9 +31,9 @@ def page(card: ModelCard) -> str:
 **Not for** several garments at once, people who wear them, brands, sizes or anything else that is not on this list;
 nor for decisions that matter unless a person checks them.
 
-**Every answer says how far to trust it.** The probabilities are calibrated, and `prediction_set` holds the right label as
-often as is asked for, both on average over images like those of the data set; `familiar` is false for a picture unlike
-anything it was trained on.
+**Every answer says how far to trust it.** The probabilities are calibrated, and `prediction_set` holds the right label
+as often as is asked for, both on average over images like those of the data set; `familiar` is false for a picture
+unlike anything it was trained on.
 
 - Network: `{network.name}`, {network.parameters:,} parameters
 - Cost: {network.multiply_accumulates:,} multiply-accumulates an image
@@ -44,8 +44,8 @@ anything it was trained on.
 
 {_splits(card.metrics)}
 
-The intervals are Wilson's and cover the choice of images, not the choice of seed. No setting and no epoch was chosen on the
-test split.
+The intervals are Wilson's and cover the choice of images, not the choice of seed. No setting and no epoch was chosen
+on the test split.
 {_photos(card.photos) if card.photos else ""}
 ## How it fails
 
@@ -115,9 +115,9 @@ def _splits(metrics: dict[str, SplitMetrics]) -> str:
 def _photos(photos: PhotoMetrics) -> str:
     rows = (f"{folder} | {one.n} | {one.right} | {one.right / one.n:.1%}" for folder, one in photos.folders.items())
     return f"""
-It was also trained on {photos.learnt_from:,} photographs. Of {photos.held_out} others of the same collection {photos.accuracy:.1%}
-get a right label first, one of those that fit their folder (95% interval {_interval(photos.accuracy_interval_95, 1)}).
-They helped to choose the model, so the figure flatters it a little.
+It was also trained on {photos.learnt_from:,} photographs. Of {photos.held_out} others of the same collection
+{photos.accuracy:.1%} get a right label first, one of those that fit their folder (95% interval
+{_interval(photos.accuracy_interval_95, 1)}). They helped to choose the model, so the figure flatters it a little.
 
 {_table("photographs of | n | right | share", rows)}
 {_told_apart(photos) if photos.told_apart else ""}"""
@@ -133,7 +133,7 @@ Over the photographs for which exactly one label is right the expected calibrati
 """
     )
     return f"""
-Where a folder allows several labels, those of its photographs that one label alone fits, by eye, got it as often as this:
+Where a folder allows several labels, and by eye one alone fits a photograph, it gets that one as often as this:
 
 {_table("photographs of | n | right | share", rows)}
 {calibration}"""
