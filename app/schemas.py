@@ -144,7 +144,10 @@ class ModelInformation(Answer):
     """The model card beside the limits and version of the service."""
 
     card: ModelCard
-    coverage: float = Field(description="How often `prediction_set` is to hold the right label.", examples=[0.95])
+    coverage: float = Field(
+        description="How often `prediction_set` is to hold the right label, for images like the data set's.",
+        examples=[0.95],
+    )
     limits: Limits
     service_version: str
 

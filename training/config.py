@@ -19,7 +19,7 @@ class Distortion:
     Attributes:
         rotation_degrees: Standard deviation of the turn; never more than 30.
         zoom: Largest change of scale, as a natural logarithm.
-        stretch: Likewise of the aspect ratio.
+        stretch: Likewise of each side, the other one the other way.
         shear: Largest shear.
         perspective: Largest change of scale from the middle to an edge.
         shift: Largest shift, as a share of each side.

@@ -42,8 +42,8 @@ export function listed(labels, word = "or") {
 export function sureness(labels, coverage) {
   const times = coverage ? `${Number((100 * coverage).toFixed(1))} times in 100` : "Nearly always";
   return labels.length > 1
-    ? `${listed(labels)}: ${times.toLowerCase()} it is one of these.`
-    : `It names this one alone; ${times.toLowerCase()} the right one is among those it names.`;
+    ? `${listed(labels)}: for pictures like those it learnt from it is one of these ${times.toLowerCase()}.`
+    : `No other comes into question; for pictures like those it learnt from that is right ${times.toLowerCase()}.`;
 }
 
 export function familiarity(share) {
