@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import os
 import socket
 import threading
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from PIL import Image
 
 from app.logs import configure_logging
 from app.main import create_app
-from app.settings import Settings
+from app.settings import PREFIX, Settings
 from tests.fakes import FirstPixelClassifier
 from training.config import DEFAULTS
 from training.data import Data, Split, stratified_split
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from training.config import TrainingConfig
+
+for name in list(os.environ):  # a machine's own settings and proxies would break tests, or leave them nothing to show
+    if name.upper().startswith(PREFIX) or name.lower().endswith("_proxy"):
+        del os.environ[name]
 
 collect_ignore = [] if find_spec("playwright") else ["browser"]  # `make test-browser` installs it
 

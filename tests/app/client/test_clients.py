@@ -351,11 +351,14 @@ def test_the_address_is_the_one_given_or_that_of_the_environment_or_the_usual_on
     assert read_settings({exchange.URL_VARIABLE: "http://garments"}) == Settings()
 
 
-def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(
+def test_a_proxy_of_the_environment_is_asked_for_other_machines_alone(
     ask: Ask, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     assert ask(url, lambda client: client.predict(BOOT)).prediction.label == "Ankle boot"
+    assert exchange.trusts_environment("https://garments.example")
 
 
 def test_a_client_of_httpx_may_bring_credentials(url: str) -> None:
