@@ -228,5 +228,19 @@ def test_every_file_that_a_page_points_at_is_there(path: str) -> None:
     assert [path for path in links | modules - made if not path.exists()] == []
 
 
+def slugs(page: Path) -> set[str]:
+    """Return what a page's headings are linked by, as GitHub makes it of their words."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_heading_that_a_page_points_at_is_there(path: str) -> None:
+    page = ROOT / path
+    links = re.findall(r"\]\((?!\w+://)([^)#]*)#([^)]+)\)", page.read_text())
+    assert [(file, slug) for file, slug in links if slug not in slugs(page.parent / file if file else page)] == []
+
+
 def test_contributing_stays_short() -> None:
     assert len((ROOT / "CONTRIBUTING.md").read_text().splitlines()) < 60

@@ -20,17 +20,20 @@ def test_without_a_quota_the_affinity_mask_counts(tmp_path: Path) -> None:
     assert available_cores(tmp_path) == AFFINITY
 
 
-@pytest.mark.parametrize(("quota", "cores"), [(50_000, 1), (100_000, 1), (6_400_000, AFFINITY)])
+@pytest.mark.parametrize(
+    ("quota", "cores"), [(50_000, 1), (100_000, 1), (150_000, min(2, AFFINITY)), (6_400_000, AFFINITY)]
+)
 def test_a_quota_of_cgroup_2_limits_rounding_up(tmp_path: Path, quota: int, cores: int) -> None:
     (tmp_path / "cpu.max").write_text(f"{quota} 100000\n")
     assert available_cores(tmp_path) == cores
 
 
-def test_a_quota_of_cgroup_1_limits_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("quota", "cores"), [(100_000, 1), (-1, AFFINITY)], ids=["one core", "none"])
+def test_a_quota_of_cgroup_1_limits_too_if_there_is_one(tmp_path: Path, quota: int, cores: int) -> None:
     (tmp_path / "cpu").mkdir()
-    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("100000\n")
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(f"{quota}\n")
     (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
-    assert available_cores(tmp_path) == 1
+    assert available_cores(tmp_path) == cores
 
 
 def test_auto_is_a_worker_for_each_core() -> None:

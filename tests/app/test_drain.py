@@ -20,6 +20,8 @@ from app.drain import LAST_LOOKS, LOOK_SECONDS, Config, DrainingServer
 from app.main import create_app
 from app.settings import Settings
 from tests.app.test_main import START_SECONDS, service
+from tests.app.test_metrics import of, scrape_until
+from tests.app.test_protocol import eventually
 from tests.conftest import encoded
 from tests.fakes import FirstPixelClassifier, tagged_image
 
@@ -60,6 +62,7 @@ class Caller:
     def stop(self) -> None:
         self._stop.set()
         self._thread.join(START_SECONDS)
+        self._connection.close()
 
     def _call_on(self) -> None:
         while not self._stop.is_set():
@@ -225,6 +228,24 @@ def test_under_load_no_accepted_request_is_lost_when_it_stops(
     assert [caller.lost for caller in callers] == [[]] * CALLERS
     assert min(caller.answered for caller in callers) > 0
     assert sum(caller.told for caller in callers) > 0
+
+
+def test_under_load_no_request_is_lost_while_a_hangup_replaces_both_workers(artifact: Path, data: Data) -> None:
+    picture = encoded(data.test.images[0])
+    with service(MODEL_DIR=artifact, WORKERS=2, LOG_LEVEL="warning") as (process, url):
+        scrape_until(url, lambda found: of(found, "fashion_workers") == 2)
+        callers = [Caller(urlsplit(url).netloc, picture, keeps_connection=keeps) for keeps in (True, False)]
+        for caller in callers:
+            caller.start()
+        process.send_signal(signal.SIGHUP)
+        scrape_until(
+            url, lambda found: (of(found, "fashion_worker_starts_total"), of(found, "fashion_workers")) == (4, 2)
+        )
+        before = [caller.answered for caller in callers]
+        eventually(lambda: all(caller.answered > count for caller, count in zip(callers, before, strict=True)))
+        for caller in callers:
+            caller.stop()
+    assert [caller.lost for caller in callers] == [[]] * len(callers)
 
 
 def test_an_interrupt_stops_all_workers_at_once_even_in_a_drain(artifact: Path) -> None:

@@ -253,6 +253,19 @@ def test_its_browser_may_ask_before_without_a_key(guarded: TestClient) -> None:
     assert "access-control-allow-origin" not in foreign.headers
 
 
+@pytest.mark.parametrize("origins", [f"{ELSEWHERE}, http://localhost:3000", "*"])
+def test_a_page_of_each_site_that_is_named_or_of_any_may_send_and_read_all_our_headers(origins: str) -> None:
+    ours = "authorization,content-type,x-api-key,x-request-id,x-request-timeout"
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": ours}
+    origin = {"Origin": "http://localhost:3000"}
+    with TestClient(create_app(Settings(cors_origins=origins), FirstPixelClassifier())) as client:
+        assert client.options("/predict", headers=origin | asked).status_code == 200
+        answer = client.post("/predict", content=BOOT, headers=origin)
+    assert answer.headers["access-control-allow-origin"] in {"*", "http://localhost:3000"}
+    exposed = answer.headers["access-control-expose-headers"].lower().split(", ")
+    assert {"retry-after", "server-timing", "x-request-id"} <= set(exposed)
+
+
 @pytest.mark.parametrize("origin", ["https://evil.example", "https://shop.example.evil.example", "null"])
 def test_a_page_of_any_other_site_may_not(guarded: TestClient, origin: str) -> None:
     answer = guarded.post("/predict", content=BOOT, headers={"Origin": origin, "X-API-Key": KEY})

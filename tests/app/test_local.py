@@ -58,6 +58,15 @@ def test_the_command_answers_with_the_model_that_would_be_served(
     assert "unsupported_media_type: " in capsys.readouterr().out
 
 
+def test_the_conversion_is_passed_on(
+    artifact: Path, data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "one.png").write_bytes(encoded(data.test.images[0]))
+    monkeypatch.setenv("FASHION_MODEL_DIR", str(artifact))
+    assert main(["predict", str(tmp_path), "--conversion", "none", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["result"]["conversion"]["mode"] == "none"
+
+
 def test_as_a_process_it_reads_standard_input_and_says_nothing_besides(artifact: Path, data: Data) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "app", "predict", "-", "--csv"],

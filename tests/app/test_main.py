@@ -87,6 +87,23 @@ def test_the_service_starts_answers_and_stops_cleanly(artifact: Path, data: Data
         assert process.wait(timeout=30) == 0
 
 
+def test_idle_connections_and_a_stop_last_no_longer_than_is_set(artifact: Path) -> None:
+    with service(
+        MODEL_DIR=artifact, KEEP_ALIVE_SECONDS=1, SHUTDOWN_SECONDS=1, RECEIVE_SECONDS=600, REQUEST_TIMEOUT_SECONDS=600
+    ) as (process, url):
+        address = "127.0.0.1", int(url.rpartition(":")[2])
+        with socket.create_connection(address, timeout=15) as idle:
+            idle.sendall(b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert idle.recv(65536).startswith(b"HTTP/1.1 200")
+            assert idle.recv(65536) == b""
+        with socket.create_connection(address, timeout=15) as slow:
+            slow.sendall(b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n")
+            assert slow.recv(65536).startswith(b"HTTP/1.1 100")  # it is at work on a body that never ends
+            slow.sendall(b"half")
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=15) == 0
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="the system has no such signal")
 def test_one_worker_takes_a_hangup_for_the_wish_to_stop(artifact: Path) -> None:
     # Whoever runs the tests may ignore the signal, as nohup does, and hands that down.

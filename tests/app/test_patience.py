@@ -267,6 +267,15 @@ def test_each_picture_of_a_batch_that_is_not_done_in_time_gets_its_problem_and_t
     assert [item.get("problem", {}).get("code") for item in results] == [None, None, "timeout", "timeout"]
 
 
+def test_the_time_that_a_client_wishes_for_is_that_of_each_picture_of_a_batch() -> None:
+    held = Held()
+    with TestClient(create_app(Settings(), held.classifier)) as client:
+        response = client.post("/predict/batch", files=[("files", BOOT)] * 2, headers={"X-Request-Timeout": "0.2"})
+        held.release.set()
+    details = [item.get("problem", {}).get("detail", "") for item in response.json()["results"]]
+    assert ["within 0.2 seconds" in detail for detail in details] == [True, True]
+
+
 def test_each_picture_of_a_batch_that_finds_no_place_gets_its_problem() -> None:
     settings = Settings.model_validate({"max_pending_images": 3})
     with TestClient(create_app(settings, FirstPixelClassifier())) as client:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -48,6 +49,14 @@ def test_the_coverage_that_is_set_decides_how_long_the_prediction_set_is(coverag
     assert answer["prediction_set"] == labels
 
 
+def test_the_first_class_is_in_the_prediction_set_however_unsure_the_model_is_of_it() -> None:
+    classifier = FirstPixelClassifier()
+    strict = tuple(one.model_copy(update={"threshold": 0.99}) for one in classifier.card.prediction_sets)
+    classifier.card = classifier.card.model_copy(update={"prediction_sets": strict})
+    answer = asyncio.run(predictor(classifier).predict(encoded(tagged_image(4)), "image/png", Mode.AUTO))
+    assert answer["prediction_set"] == ["Coat"]
+
+
 def test_a_coverage_that_was_not_fitted_stops_the_start_with_those_that_were() -> None:
     with pytest.raises(StartError, match=r"^FASHION_COVERAGE: expected one of 0\.9, 0\.95, .* found 0\.8$"):
         predictor(FirstPixelClassifier(), coverage=0.8)
@@ -59,6 +68,14 @@ def test_what_is_less_familiar_than_the_card_s_threshold_is_called_so(percent: i
     answer = asyncio.run(predictor(FirstPixelClassifier()).predict(image, "image/png", Mode.AUTO))
     assert answer["familiar"] == familiar
     assert answer["familiarity"] == pytest.approx(percent / 100)
+
+
+def test_what_is_just_as_familiar_as_the_threshold_is_familiar() -> None:
+    classifier = FirstPixelClassifier()
+    half = classifier.card.familiarity.model_copy(update={"threshold": 0.5})  # which float32 holds exactly, unlike 0.05
+    classifier.card = classifier.card.model_copy(update={"familiarity": half})
+    answer = asyncio.run(predictor(classifier).predict(encoded(tagged_image(4, 50)), "image/png", Mode.AUTO))
+    assert answer["familiar"]
 
 
 def test_a_burst_admits_exactly_the_limit_and_the_places_come_back() -> None:
@@ -79,6 +96,31 @@ def test_a_burst_admits_exactly_the_limit_and_the_places_come_back() -> None:
     outcomes = asyncio.run(run())
     assert outcomes[:12].count("answered") == 5
     assert outcomes[12] == "answered"
+
+
+@pytest.mark.parametrize(
+    ("most_seconds", "picture", "is_refused"),
+    [
+        (0.2, encoded(tagged_image(1)), True),
+        (1.4, encoded(tagged_image(1)), False),
+        (1.4, encoded(Image.new("RGB", (300, 400), "red")), True),
+    ],
+    ids=["a small one", "a small one, more patiently", "a photograph, which is more work"],
+)
+def test_a_picture_is_refused_behind_more_work_than_the_settings_allow(
+    most_seconds: float, picture: bytes, *, is_refused: bool
+) -> None:
+    service = predictor(FirstPixelClassifier(lambda _: time.sleep(0.3)), max_queue_seconds=most_seconds)
+
+    async def run() -> list[str]:
+        for _ in range(2):  # longer than FIRST_SECONDS, so that the rate is known
+            await service.predict(encoded(tagged_image(1)), "image/png", Mode.AUTO)
+        tasks = (service.predict(picture, "image/png", Mode.AUTO) for _ in range(2))
+        return [str(outcome) for outcome in await asyncio.gather(*tasks, return_exceptions=True)]
+
+    first, second = asyncio.run(run())
+    assert "seconds of work" not in first
+    assert ("seconds of work" in second) == is_refused
 
 
 def test_a_picture_that_is_given_up_while_it_waits_for_a_thread_is_never_decoded_and_gives_its_place_back() -> None:

@@ -273,6 +273,20 @@ def test_a_body_that_does_not_end_in_time_is_408_and_holds_nothing(service: Serv
     eventually(lambda: service.held_bytes == 0)
 
 
+def test_a_body_is_not_given_the_time_of_a_header() -> None:
+    with serving(type("Patient", (Protocol,), {"header_seconds": 3 * SOON_SECONDS})) as service:
+        assert service.answer(PICTURE[:-1]) == (408, "too_slow")
+
+
+def test_a_header_is_not_given_the_time_of_a_body_which_may_take_longer() -> None:
+    with serving(receive_seconds=3 * SOON_SECONDS) as service:
+        assert service.answer(PICTURE[:40]) == (408, "too_slow")
+        with service.connect(closing(PICTURE)[:-1]) as connection:
+            time.sleep(2 * SLOW_SECONDS)
+            connection.sendall(BOOT[-1:])
+            assert last(read_all(connection)) == (200, "Ankle boot")
+
+
 def test_a_chunked_body_that_never_ends_is_408(service: Service) -> None:
     head = b"POST /predict HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
     assert service.answer(head, b"4\r\nabcd\r\n") == (408, "too_slow")

@@ -300,6 +300,16 @@ def test_a_batch_of_which_one_fails_leaves_nothing_at_work() -> None:
     assert len(passes) < 4
 
 
+@pytest.mark.parametrize(
+    ("files", "status"), [([("files", BOOT)] * 3, 200), ([("file", BOOT)], 422)], ids=["answered", "refused"]
+)
+def test_a_batch_gives_back_the_bytes_that_it_held(files: list[tuple[str, bytes]], status: int) -> None:
+    app = create_app(Settings(), FirstPixelClassifier())
+    with TestClient(app) as client:
+        assert client.post("/predict/batch", files=files).status_code == status
+    assert app.state.body_budget.held_bytes == 0
+
+
 def test_a_batch_gives_each_picture_the_answer_that_it_gets_alone(client: TestClient, data: Data) -> None:
     pictures = [encoded(image) for image in data.test.images[:30]]
     batch = client.post("/predict/batch", files=[("files", picture) for picture in pictures]).json()["results"]

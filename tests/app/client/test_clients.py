@@ -8,6 +8,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
@@ -109,6 +110,11 @@ def test_a_batch_gives_a_result_or_a_problem_for_each_picture_in_order(ask: Ask,
     assert [item.filename for item in items] == ["boot.png", "picture", "picture"]
     assert [item.result and item.result.prediction.label for item in items] == ["Ankle boot", None, "Dress"]
     assert items[1].problem.code == "unsupported_media_type"
+
+
+def test_784_bytes_are_taken_for_pixels_in_a_batch_as_well(ask: Ask, url: str) -> None:
+    (item,) = ask(url, lambda client: client.predict_batch([tagged_image(9).tobytes()]))
+    assert item.result.image.format == "RAW"
 
 
 def test_classes_and_the_model_are_told(ask: Ask, url: str) -> None:
@@ -317,6 +323,22 @@ def test_where_nothing_listens_it_tries_again_then_says_where(ask: Ask) -> None:
         with pytest.raises(UnreachableError, match=rf"service at {url}, received no answer"):
             ask(url, lambda client: client.predict(BOOT), retries=1)
     assert time.monotonic() - started >= 0.1
+
+
+def test_who_is_cut_off_without_an_answer_asks_again(ask: Ask) -> None:
+    def serve() -> None:
+        for answer in (b"", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"):
+            connection, _ = door.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        door.settimeout(10)
+        served = threading.Thread(target=serve)
+        served.start()
+        assert ask(f"http://127.0.0.1:{door.getsockname()[1]}", methodcaller("classes")) == ()
+        served.join()
 
 
 def test_what_is_no_answer_of_the_service_is_called_so(ask: Ask) -> None:
