@@ -54,7 +54,7 @@ class MalformedRequestError(ServiceError):
 
     status = HTTPStatus.BAD_REQUEST
     code = "malformed_request"
-    title = "Not a request of HTTP"
+    title = "Malformed HTTP request"
 
 
 class UnauthorizedError(ServiceError):
@@ -62,7 +62,7 @@ class UnauthorizedError(ServiceError):
 
     status = HTTPStatus.UNAUTHORIZED
     code = "unauthorized"
-    title = "A key is needed"
+    title = "API key required"
 
 
 class RequestTooSlowError(ServiceError):
@@ -70,7 +70,7 @@ class RequestTooSlowError(ServiceError):
 
     status = HTTPStatus.REQUEST_TIMEOUT
     code = "too_slow"
-    title = "The request came too slowly"
+    title = "The request arrived too slowly"
 
 
 class PayloadTooLargeError(ServiceError):
@@ -94,7 +94,7 @@ class UnsupportedMediaTypeError(ServiceError):
 
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
     code = "unsupported_media_type"
-    title = "Not an accepted image format"
+    title = "Unsupported image format"
 
 
 class InvalidImageError(ServiceError):
@@ -142,14 +142,14 @@ class OverloadedError(RetryableError):
     """More images, bytes or connections are there already than the limit."""
 
     code = "overloaded"
-    title = "Too much is waiting already"
+    title = "Service overloaded"
 
 
 class NotReadyError(RetryableError):
     """The model is not loaded yet, or the service is shutting down."""
 
     code = "not_ready"
-    title = "Not ready to answer"
+    title = "Service not ready"
 
 
 class RequestTimeoutError(ServiceError):
@@ -157,4 +157,4 @@ class RequestTimeoutError(ServiceError):
 
     status = HTTPStatus.GATEWAY_TIMEOUT
     code = "timeout"
-    title = "The deadline passed"
+    title = "Deadline exceeded"

@@ -221,7 +221,7 @@ def test_a_problem_is_told_in_the_service_s_own_words_with_the_picture_kept(
 
 
 def test_an_overloaded_service_is_asked_again_after_the_time_that_it_names(page: Page, url: str) -> None:
-    refusals = [{"title": "Too much is waiting already", "detail": "Try again later.", "code": "overloaded"}]
+    refusals = [{"title": "Service overloaded", "detail": "Try again later.", "code": "overloaded"}]
 
     def refuse_once(route: Route) -> None:
         if refusals:
