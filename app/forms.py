@@ -10,6 +10,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from app.errors import InvalidRequestError
+from app.headers import media_type
 
 logging.getLogger("python_multipart").setLevel(logging.ERROR)  # its warnings tell what stands in the body
 
@@ -138,8 +139,8 @@ class Form:
     def _end_part(self) -> None:
         self._fields.append(self._name)
         if self._name == self._field and self._filename is not None:
-            media_type = self._headers.get(b"content-type", b"").decode("latin-1").lower()
-            self._uploads.append(Upload(b"".join(self._pieces), media_type, self._filename))
+            kind = media_type(self._headers.get(b"content-type", b"").decode("latin-1"))
+            self._uploads.append(Upload(b"".join(self._pieces), kind, self._filename))
 
     def _end(self) -> None:
         self._ended = True

@@ -19,3 +19,8 @@ def header(scope: Scope, name: bytes) -> str | None:
         if one == name:
             return str(value, "latin-1")
     return None
+
+
+def media_type(content_type: str) -> str:
+    """Return what a `Content-Type` names, in small letters and without parameters."""
+    return content_type.partition(";")[0].strip().lower()

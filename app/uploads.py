@@ -8,7 +8,7 @@ from starlette.requests import ClientDisconnect
 
 from app.errors import InvalidRequestError, OverloadedError, PayloadTooLargeError
 from app.forms import MULTIPART, Form, Upload
-from app.headers import header
+from app.headers import header, media_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,10 +77,10 @@ async def read_upload(request: Request, max_bytes: int, held: Held) -> Upload:
         InvalidRequestError: A multipart body is malformed or has no such field.
     """
     content_type = header(request.scope, b"content-type") or ""
-    if (media_type := _media_type(content_type)) != MULTIPART:
+    if (kind := media_type(content_type)) != MULTIPART:
         chunks: list[bytes] = []
         await _receive(request, max_bytes, held, chunks.append)
-        return Upload(b"".join(chunks), media_type)
+        return Upload(b"".join(chunks), kind)
     form = Form(content_type, FILE_FIELD, max_files=1)
     await _receive(request, max_bytes, held, form.write, framing=FRAMING_BYTES)
     (upload,) = form.uploads()
@@ -97,10 +97,8 @@ async def read_uploads(request: Request, max_files: int, max_bytes: int, held: H
         InvalidRequestError: The body is not multipart, is malformed, has no such field, or more than `max_files`.
     """
     content_type = header(request.scope, b"content-type") or ""
-    if (media_type := _media_type(content_type)) != MULTIPART:
-        msg = (
-            f"Expected a {MULTIPART} body with one or more fields `{FILES_FIELD}`, received {media_type or 'no type'}."
-        )
+    if (kind := media_type(content_type)) != MULTIPART:
+        msg = f"Expected a {MULTIPART} body with one or more fields `{FILES_FIELD}`, received {kind or 'no type'}."
         raise InvalidRequestError(msg)
     form = Form(content_type, FILES_FIELD, max_files)
     await _receive(request, max_bytes, held, form.write)
@@ -115,10 +113,6 @@ def require_size(upload: Upload, max_bytes: int) -> None:
     """
     if len(upload.data) > max_bytes:
         raise PayloadTooLargeError(_too_large(max_bytes, f"a file of {len(upload.data)}"))
-
-
-def _media_type(content_type: str) -> str:
-    return content_type.partition(";")[0].strip().lower()
 
 
 async def _receive(

@@ -31,7 +31,7 @@ BINARY = bytes(range(256)) + b"\r\n--frontie\r\n--\r\r\n"
 
 @pytest.mark.parametrize("piece", [1, 2, 7, 50, 2**16])
 def test_files_arrive_whole_and_in_order_in_pieces_of_any_size(piece: int) -> None:
-    body = part('name="file"; filename="a.png"', BINARY, "Content-Type: image/PNG\r\n")
+    body = part('name="file"; filename="a.png"', BINARY, "Content-Type: image/PNG; name=a.png\r\n")
     body += part('name="other"; filename="b.png"') + part('name="file"') + part('filename="c"; name="file"', b"") + END
     assert read(body, piece, max_files=3) == [Upload(BINARY, "image/png", "a.png"), Upload(b"", "", "c")]
 
