@@ -60,6 +60,7 @@ class PhotoConfig:
         misjudged_share: Share of these ways in which the garment's outline is wrong somewhere: a piece of the garment
             is lost, or a piece of the ground left over.
         paired_share: Share of these ways in which a shoe has its mirror image beside it, as a pair seen from above.
+        collages: How many collages of photographs are made, to teach what is unfamiliar.
     """
 
     held_out_share: float = 0.2
@@ -69,6 +70,7 @@ class PhotoConfig:
     distortion: Distortion = Distortion()
     misjudged_share: float = 0.2
     paired_share: float = 0.15
+    collages: int = 2500
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ BLENDS_OF_A_PHOTO = 8
 """How many times as often a photograph is blended as an image of the data set: there are few."""
 
 LEAST = 1e-6
-"""Least probability that counts: where nothing is left, there is no logarithm to soften."""
+"""Least probability that counts: a float32 of less says nothing."""
 
 logger = logging.getLogger(__name__)
 

@@ -14,6 +14,7 @@ from app.imaging.conversion import Mode, convert
 from app.imaging.decode import decode
 from app.imaging.segmentation import SEGMENTER, separate
 from app.model_card import IMAGE_SHAPE
+from training.collage import collage
 from training.data import LABELS
 from training.disguise import GARMENTS, GROUNDS, disguise
 from training.distortion import distort
@@ -34,10 +35,13 @@ if TYPE_CHECKING:
 
 EXAMPLE_VARIANTS = 8
 
+MOST_PIECES = 6
+"""How many photographs a collage is made of, at most."""
+
 CODE = (
     *CONVERSION,
     SEGMENTER.path,
-    *code("mixture.py", "photos.py", "disguise.py", "distortion.py", "misjudging.py"),
+    *code("mixture.py", "photos.py", "disguise.py", "distortion.py", "misjudging.py", "collage.py"),
 )
 """What the images look like depends on this besides."""
 
@@ -55,6 +59,7 @@ class Mixture:
         allowed: float32 `[m, 10]`, what the photographs of each one's folder may be called.
         chances: float64 `[m]`, how often each is drawn; they sum to 1.
         unfamiliar: uint8 `[k, variants, 28, 28]`, photographs of what has no class; never drawn.
+        collages: uint8 `[c, 28, 28]`, pieces of photographs laid over one another; never drawn.
         lessons: What teachers say about the training split and the photographs, if there are any.
     """
 
@@ -64,15 +69,14 @@ class Mixture:
     allowed: NDArray[np.float32]
     chances: NDArray[np.float64]
     unfamiliar: NDArray[np.uint8]
+    collages: NDArray[np.uint8]
     lessons: Lessons | None = None
 
     @property
     def examples(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """A few variants of each photograph, with a class and without: uint8 `[n, 28, 28]` each."""
-        return (
-            self.photos[:, :EXAMPLE_VARIANTS].reshape(-1, *IMAGE_SHAPE),
-            self.unfamiliar[:, :EXAMPLE_VARIANTS].reshape(-1, *IMAGE_SHAPE),
-        )
+        """A few variants of each photograph with a class; those of others, and collages: uint8 `[n, 28, 28]` each."""
+        others = self.unfamiliar[:, :EXAMPLE_VARIANTS].reshape(-1, *IMAGE_SHAPE)
+        return self.photos[:, :EXAMPLE_VARIANTS].reshape(-1, *IMAGE_SHAPE), np.concatenate([others, self.collages])
 
     @property
     def drawn(self) -> tuple[NDArray[np.generic], ...]:
@@ -104,7 +108,7 @@ class Mixture:
     def of_nothing(cls) -> Mixture:
         """Return a mixture without photographs, for teachers to add to."""
         images, rows = np.empty((0, *IMAGE_SHAPE), np.uint8), np.empty((0, len(LABELS)), np.float32)
-        return cls(images, images[:, None], rows, rows, np.empty(0), images[:, None])
+        return cls(images, images[:, None], rows, rows, np.empty(0), images[:, None], images)
 
 
 def prepare(
@@ -119,7 +123,7 @@ def prepare(
         photos: What may be learnt from.
         folder: Where what was converted is kept, for all runs.
     """
-    how = (config.variants, config.distortion, config.misjudged_share, config.paired_share, seed)
+    how = (config.variants, config.distortion, config.misjudged_share, config.paired_share, config.collages, seed)
     cache = folder / f"mixture-{fingerprint(how, images, digest_of(photos), *CODE)}.npz"
     if not cache.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -129,10 +133,13 @@ def prepare(
             whole,
             disguised=np.stack(on_all_cores(partial(_disguised, seed=seed), list(enumerate(images)), "images")),
             photos=np.stack(on_all_cores(partial(_variants, config=config, seed=seed), photos, "photographs")),
+            collages=np.stack(
+                on_all_cores(partial(_collage, photos=photos, seed=seed), range(config.collages), "collages")
+            ),
         )
         whole.replace(cache)
     with np.load(cache) as kept:
-        disguised, variants = kept["disguised"], kept["photos"]
+        disguised, variants, collages = kept["disguised"], kept["photos"], kept["collages"]
     has_class = np.array([bool(CLASSES_OF[photo.folder]) for photo in photos])
     classed = [photo for photo in photos if CLASSES_OF[photo.folder]]
     folders, counts = np.unique([photo.folder for photo in classed], return_counts=True)
@@ -146,6 +153,7 @@ def prepare(
         allowed_of(classed),
         chances / chances.sum(),
         variants[~has_class],
+        collages,
     )
 
 
@@ -154,6 +162,13 @@ def _disguised(numbered: tuple[int, NDArray[np.uint8]], seed: int) -> NDArray[np
     rng = np.random.default_rng([seed, number])
     picture = disguise(image, str(rng.choice(list(GROUNDS))), str(rng.choice(list(GARMENTS))), rng)
     return convert(decode(picture, "image/jpeg", MAX_IMAGE_PIXELS).pixels, Mode.AUTO).image
+
+
+def _collage(number: int, photos: Sequence[Photo], seed: int) -> NDArray[np.uint8]:
+    rng = np.random.default_rng([seed, number])
+    chosen = rng.choice(len(photos), rng.integers(1, MOST_PIECES + 1))
+    pictures = [np.asarray(decode_photo(photos[number]).convert("RGB")) for number in chosen]
+    return convert(Image.fromarray(collage(pictures, rng)), Mode.AUTO).image
 
 
 def _variants(photo: Photo, config: PhotoConfig, seed: int) -> NDArray[np.uint8]:

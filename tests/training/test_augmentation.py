@@ -95,6 +95,7 @@ def test_photographs_and_disguised_images_take_their_shares_with_their_targets(d
         allowed=rows,
         chances=np.full(5, 0.2),
         unfamiliar=np.empty((0, 3, 28, 28), np.uint8),
+        collages=np.empty((0, 28, 28), np.uint8),
     )
     config = PLAIN.override(batch_size=100, photos=PhotoConfig(share=0.3, disguised_share=0.4))
     made = batches(data.train.images, one_hot(data.train.class_ids), config, mixture=mixture)

@@ -108,7 +108,7 @@ def test_the_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None
 def test_photographs_are_learnt_from_and_the_card_and_the_report_say_so(
     tmp_path: Path, data: Data, quick: TrainingConfig, photo_folder: Path
 ) -> None:
-    config = quick.override(photos=PhotoConfig(variants=1, held_out_share=0.3))
+    config = quick.override(photos=PhotoConfig(variants=1, collages=4, held_out_share=0.3))
     artifact = tmp_path / "models" / "sample" / "1"
     _, held_out = split_photos(list_photos(photo_folder), 0.3, seed=0)
     card = train_and_export(config, data, tmp_path / "run", artifact, list_photos(photo_folder))

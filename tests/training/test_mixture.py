@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from training.data import Data
 
-CONFIG = PhotoConfig(variants=2)
+CONFIG = PhotoConfig(variants=2, collages=12)
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +36,18 @@ def test_photographs_of_what_has_no_class_are_kept_apart(mixture: Mixture) -> No
     assert (mixture.targets.sum(axis=1) == 1).all()
 
 
+def test_collages_of_photographs_are_among_the_examples_of_what_is_unfamiliar(
+    mixture: Mixture, data: Data, photo_folder: Path, tmp_path: Path
+) -> None:
+    assert mixture.collages.shape == (12, 28, 28)
+    assert len({image.tobytes() for image in mixture.collages}) > 6  # a piece of nothing but ground is black
+    known, unfamiliar = mixture.examples
+    assert len(known) == 20 * 3
+    assert np.array_equal(unfamiliar[10 * 3 :], mixture.collages)
+    fewer = prepare(replace(CONFIG, collages=3), 0, data.train.images[:1], list_photos(photo_folder), tmp_path)
+    assert np.array_equal(fewer.collages, mixture.collages[:3])
+
+
 def test_the_first_variant_is_what_the_service_sees_and_the_others_differ(mixture: Mixture, photo_folder: Path) -> None:
     photos = [photo for photo in list_photos(photo_folder) if photo.folder != "hat"]
     for photo, variants in zip(photos[::7], mixture.photos[::7], strict=True):
@@ -46,7 +58,9 @@ def test_the_first_variant_is_what_the_service_sees_and_the_others_differ(mixtur
 def prepared(photos: list[Photo], images: np.ndarray, runs: Path, **shares: float) -> np.ndarray:
     """Return photographs as they are converted when nothing is distorted but outlines and pairs."""
     calm = Distortion(**dict.fromkeys(asdict(Distortion()), 0.0))
-    config = PhotoConfig(variants=4, distortion=calm, **{"misjudged_share": 0.0, "paired_share": 0.0} | shares)
+    config = PhotoConfig(
+        variants=4, collages=1, distortion=calm, **{"misjudged_share": 0.0, "paired_share": 0.0} | shares
+    )
     return prepare(config, 0, images, photos, runs).photos
 
 
@@ -113,7 +127,7 @@ def test_small_folders_are_drawn_more_often_for_each_photograph() -> None:
     photos = np.zeros((3, 1, 28, 28), np.uint8)
     photos[:, 0, 0, 0] = range(3)
     rows = np.eye(3, 10, dtype=np.float32)
-    drawing = Mixture(photos[:, 0], photos, rows, rows, np.array([0.5, 0.25, 0.25]), photos[:0])
+    drawing = Mixture(photos[:, 0], photos, rows, rows, np.array([0.5, 0.25, 0.25]), photos[:0], photos[:0, 0])
     config = DEFAULTS["mlp"].override(batch_size=2000, photos=PhotoConfig(share=1))
     images, targets = next(drawing.draw(config, np.random.default_rng(0)))
     assert (targets.argmax(axis=1) == images[:, 0, 0]).all()

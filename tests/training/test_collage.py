@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from training.collage import LEAST_SIDE, MOST_SIDE, collage
+
+GREYS = [np.full((300, 200, 3), 40 * number, np.uint8) for number in range(1, 6)]
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_a_collage_shows_pieces_of_the_pictures_and_nothing_else(count: int) -> None:
+    made = [collage(GREYS[:count], np.random.default_rng(seed)) for seed in range(20)]
+    for one in made:
+        assert all(LEAST_SIDE <= side <= MOST_SIDE for side in one.shape[:2])
+        assert {*np.unique(one).tolist()} <= {40 * number for number in range(1, count + 1)}
+    assert {grey for one in made for grey in np.unique(one).tolist()} == {40 * number for number in range(1, count + 1)}
+
+
+def test_the_same_seed_makes_the_same_collage_and_another_seed_another() -> None:
+    noise = [np.random.default_rng(number).integers(0, 256, (50, 60, 3), np.uint8) for number in range(3)]
+    one, again, other = (collage(noise, np.random.default_rng(seed)) for seed in (0, 0, 1))
+    assert np.array_equal(one, again)
+    assert not np.array_equal(one, other)
+
+
+def test_a_picture_of_a_few_pixels_has_pieces_too() -> None:
+    assert collage([np.zeros((1, 1, 3), np.uint8)] * 2, np.random.default_rng(0)).max() == 0
