@@ -1,0 +1,113 @@
+"""`python -m benchmarks.strangers PICTURE...`: is a picture of anything but a garment called unfamiliar?
+
+Each picture goes the way of every upload, whole and in nine random crops of it. What is given should show no garment.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from app.classifier import SavedModelClassifier
+from app.errors import ServiceError, StartError
+from app.imaging.conversion import Mode, convert
+from app.imaging.decode import decode
+from benchmarks.photos import table
+from training.evaluate import wilson_interval
+from training.photos import MAX_IMAGE_PIXELS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from PIL import Image
+
+    from app.classifier import Classifier
+
+CROPS = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """What became of a picture.
+
+    Attributes:
+        name: Of its file.
+        familiarity: Of the whole picture, then of each crop.
+        label: What the whole one was taken for.
+        probability: How surely.
+    """
+
+    name: str
+    familiarity: tuple[float, ...]
+    label: str
+    probability: float
+
+
+def main() -> None:
+    """Print how many are called unfamiliar, and which are not."""
+    command = argparse.ArgumentParser(prog="python -m benchmarks.strangers", description=__doc__)
+    command.add_argument("pictures", type=Path, nargs="+", metavar="PICTURE")
+    command.add_argument("--model", type=Path, default=Path("models/fashion-mnist/1"), metavar="ARTIFACT")
+    command.add_argument("--seed", type=int, default=0, help="decides the crops (default: 0)")
+    given = command.parse_args()
+    try:
+        classifier = SavedModelClassifier(given.model, threads=1)
+        rng = np.random.default_rng(given.seed)
+        strangers = [answer(picture, classifier, rng) for picture in sorted(given.pictures)]
+    except (StartError, ServiceError, OSError) as error:
+        command.error(str(error))
+    print(page(strangers, classifier.card.familiarity.threshold))
+
+
+def answer(path: Path, classifier: Classifier, rng: np.random.Generator) -> Stranger:
+    """Classify a picture and crops of it."""
+    whole = decode(path.read_bytes(), "", MAX_IMAGE_PIXELS).pixels.convert("RGB")
+    views = [whole, *(crop(whole, rng) for _ in range(CROPS))]
+    answers = classifier.classify(np.stack([convert(view, Mode.AUTO).image for view in views]))
+    first = answers.probabilities[0]
+    return Stranger(
+        name=path.name,
+        familiarity=tuple(answers.familiarity.tolist()),
+        label=classifier.card.labels[first.argmax()],
+        probability=float(first.max()),
+    )
+
+
+def crop(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Cut out a rectangle of 35 to 80% of each side."""
+    width, height = (
+        max(1, int(side * share)) for side, share in zip(picture.size, rng.uniform(0.35, 0.8, 2), strict=True)
+    )
+    left, top = rng.integers(0, picture.width - width + 1), rng.integers(0, picture.height - height + 1)
+    return picture.crop((left, top, left + width, top + height))
+
+
+def page(strangers: Sequence[Stranger], threshold: float) -> str:
+    """Return the figures as Markdown.
+
+    Args:
+        strangers: One at least.
+        threshold: Below this familiarity a picture is called unfamiliar.
+    """
+    whole = [one.familiarity[0] < threshold for one in strangers]
+    crops = [familiarity < threshold for one in strangers for familiarity in one.familiarity[1:]]
+    low, high = wilson_interval(sum(whole), len(whole))
+    rows = [
+        ("whole", len(whole), sum(whole), f"{np.mean(whole):.1%}", f"{low:.1%} to {high:.1%}"),
+        (f"{CROPS} crops of each", len(crops), sum(crops), f"{np.mean(crops):.1%}", ""),
+    ]
+    passed = [
+        f"{one.name}: {one.label} {one.probability:.0%}, familiarity {one.familiarity[0]:.3f}"
+        for one in strangers
+        if one.familiarity[0] >= threshold
+    ]
+    figures = table(("pictures", "n", "called unfamiliar", "share", "95% interval"), rows)
+    return "\n".join((figures, "", "Not called unfamiliar:", *passed)) if passed else figures
+
+
+if __name__ == "__main__":
+    main()
