@@ -11,7 +11,7 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.special import softmax
 
 from training.conformal import COVERAGES, fit_threshold
-from training.data import LABELS, stratified_split
+from training.data import LABELS
 from training.evaluate import negative_log_likelihood
 
 if TYPE_CHECKING:
@@ -72,25 +72,21 @@ class Calibration:
     quantiles: NDArray[np.float32]
 
 
-def calibrate(network: keras.Model, label_smoothing: float, validation: Split, seed: int) -> Calibration:
-    """Fit the sharpening to one half of a split, the thresholds to the other, and the quantiles to both.
+def calibrate(network: keras.Model, label_smoothing: float, validation: Split) -> Calibration:
+    """Fit everything to the same images: the two numbers of the sharpening cannot learn thousands of them by heart.
 
     Args:
         network: From uint8 `[batch, 28, 28]` to logits `[batch, 10]` and familiarity scores `[batch]`.
         label_smoothing: With which it was trained.
         validation: Images that it has not learnt from.
-        seed: Decides which half is which.
     """
-    halves = stratified_split(validation, len(validation) // 2, seed)
-    (logits, scores), (other_logits, other_scores) = (
-        network.predict(half.images, batch_size=500, verbose=0) for half in halves
-    )
-    sharpening = fit_sharpening(logits, label_smoothing, halves[0].class_ids)
-    probabilities = keras.ops.convert_to_numpy(sharpening(other_logits))
+    logits, scores = network.predict(validation.images, batch_size=500, verbose=0)
+    sharpening = fit_sharpening(logits, label_smoothing, validation.class_ids)
+    probabilities = keras.ops.convert_to_numpy(sharpening(logits))
     return Calibration(
         sharpening,
-        {coverage: fit_threshold(probabilities, halves[1].class_ids, coverage) for coverage in COVERAGES},
-        np.quantile(np.concatenate([scores, other_scores]), np.linspace(0, 1, QUANTILES)).astype(np.float32),
+        {coverage: fit_threshold(probabilities, validation.class_ids, coverage) for coverage in COVERAGES},
+        np.quantile(scores, np.linspace(0, 1, QUANTILES)).astype(np.float32),
     )
 
 

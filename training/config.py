@@ -70,7 +70,7 @@ class PhotoConfig:
     distortion: Distortion = Distortion()
     misjudged_share: float = 0.2
     paired_share: float = 0.15
-    collages: int = 2500
+    collages: int = 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ def fit_threshold(probabilities: NDArray[np.float32], class_ids: NDArray[np.uint
     """Find the probability from which on a label belongs to the set, beside the most probable label, which always does.
 
     Args:
-        probabilities: float32 `[n, 10]` of images that neither the network nor its temperature was fitted to.
+        probabilities: float32 `[n, 10]` of images that the network was not fitted to.
         class_ids: uint8 `[n]`, the true labels.
         coverage: How often at least, on images like these, the set is to hold the true label.
 

@@ -86,7 +86,7 @@ def train_and_export(  # noqa: PLR0913, PLR0917  one more than five, each a thin
     network, history = train(config, data, run, mixture=mixture)
     answering = _answering(network, config, data, mixture)
     with replacing(artifact) as staging:
-        calibration = calibrate(answering, config.label_smoothing, data.validation, config.split_seed)
+        calibration = calibrate(answering, config.label_smoothing, data.validation)
         save_graph(answering, calibration, staging)
         exported = SavedModel(staging)
         evaluations = {

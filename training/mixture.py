@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from training.distillation import Lessons
     from training.photos import Photo
 
-EXAMPLE_VARIANTS = 8
-
 MOST_PIECES = 6
 """How many photographs a collage is made of, at most."""
 
@@ -74,9 +72,9 @@ class Mixture:
 
     @property
     def examples(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """A few variants of each photograph with a class; those of others, and collages: uint8 `[n, 28, 28]` each."""
-        others = self.unfamiliar[:, :EXAMPLE_VARIANTS].reshape(-1, *IMAGE_SHAPE)
-        return self.photos[:, :EXAMPLE_VARIANTS].reshape(-1, *IMAGE_SHAPE), np.concatenate([others, self.collages])
+        """Photographs with a class in all their ways; others, and collages: uint8 `[n, 28, 28]` each."""
+        others = self.unfamiliar.reshape(-1, *IMAGE_SHAPE)
+        return self.photos.reshape(-1, *IMAGE_SHAPE), np.concatenate([others, self.collages])
 
     @property
     def drawn(self) -> tuple[NDArray[np.generic], ...]:

@@ -67,13 +67,13 @@ Left half: test images answered right, drawn at random; right half: answered wro
 
 {_calibration(card.metrics)}
 
-ECE is the expected calibration error in 15 bins. {_sharpening(card.sharpening)}, fitted on half of the
+ECE is the expected calibration error in 15 bins. {_sharpening(card.sharpening)}, fitted on the
 validation split.
 
 ![Reliability](reliability.png)
 
 A prediction set is the shortest list of labels that holds the true one as often as asked for (split-conformal; the
-least probability of a label was fitted on the other half of the validation split). On the test split:
+least probability of a label was fitted on the validation split as well). On the test split:
 
 {_sets(card.prediction_sets)}
 
