@@ -82,7 +82,7 @@ def crop(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
     width, height = (
         max(1, int(side * share)) for side, share in zip(picture.size, rng.uniform(0.35, 0.8, 2), strict=True)
     )
-    left, top = rng.integers(0, picture.width - width + 1), rng.integers(0, picture.height - height + 1)
+    left, top = rng.integers(0, (picture.width - width + 1, picture.height - height + 1)).tolist()
     return picture.crop((left, top, left + width, top + height))
 
 
