@@ -125,7 +125,8 @@ def test_photographs_are_learnt_from_and_the_card_and_the_report_say_so(
         seen = {image.tobytes() for image in converted["photos"][:, 0]}
     assert len(seen) == 20 + 10 - len(held_out)
     assert not seen & {convert_photo(photo).tobytes() for photo in held_out}
-    assert f"trained on {card.photos.learnt_from} photographs" in (tmp_path / "models/sample/report-1/README.md").read_text()
+    page = (tmp_path / "models/sample/report-1/README.md").read_text()
+    assert f"trained on {card.photos.learnt_from} photographs" in page
 
 
 @pytest.mark.parametrize(("kinds", "share"), [({"hat"}, 0.3), ({"hat", "pants"}, 0.0), ({"hat", "pants"}, 1.0)])
