@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-import structlog
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from app.classifier import Classifier
     from app.settings import Settings
 
-logger = structlog.get_logger(__name__)
+logger = logging.getLogger(__name__)
 
 OPENAPI, WEB = "/openapi.json", "/web"
 
@@ -73,7 +73,7 @@ def create_app(settings: Settings, classifier: Classifier, tally: Tally | None =
         gc.set_threshold(GARBAGE_OBJECTS)
         watching = asyncio.create_task(metrics.watch(predictor.load))
         app.state.ready = True
-        logger.info("ready", address=f"{settings.host}:{settings.port}", model=f"{card.name} {card.version}")
+        logger.info("ready on %s:%d with %s %s", settings.host, settings.port, card.name, card.version)
         yield {"service": app.state, "settings": settings, "metrics": metrics}  # for `app.drain` and `app.protocol`
         app.state.ready = False
         watching.cancel()
