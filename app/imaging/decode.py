@@ -99,7 +99,6 @@ _ADVICE = {
     "application/json": "; send the file itself, not JSON",
     "application/x-www-form-urlencoded": "; with curl send it by `-F file=@FILE` or `--data-binary @FILE`: `-d` drops "
     "bytes",
-    RAW_MEDIA_TYPE: f"; {RAW_BYTES} bytes would be taken for a grey {RAW_WIDTH}x{RAW_HEIGHT} image",
 }
 """For what is commonly sent by mistake, by media type."""
 _AVIF_BRANDS = {b"avif", b"avis"}
