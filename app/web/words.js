@@ -42,8 +42,8 @@ export function listed(labels, word = "or") {
 export function sureness(labels, coverage) {
   const times = coverage ? `${Number((100 * coverage).toFixed(1))} times in 100` : "Nearly always";
   return labels.length > 1
-    ? `${listed(labels)}: for pictures like those it learnt from it is one of these ${times.toLowerCase()}.`
-    : `No other comes into question; for pictures like those it learnt from that is right ${times.toLowerCase()}.`;
+    ? `${listed(labels)}: ${times.toLowerCase()} it is one of these, for pictures like those it learnt from.`
+    : `It names one label; for pictures like those it learnt from, those it names hold the right one ${times.toLowerCase()}.`;
 }
 
 export function familiarity(share) {

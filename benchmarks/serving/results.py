@@ -22,9 +22,9 @@ class Comparison:
 
     @property
     def ratio(self) -> float | None:
-        """The median over rounds of the service's rate to that of its parts just before, None where none was measured.
+        """The median over turns of the service's rate to that of its parts just before, None where none was measured.
 
-        What else the machine does slows both of a round alike, and the next round otherwise.
+        What else the machine does slows both of a turn alike, and the next turn otherwise.
         """
         # Where the service failed its parts have one rate more.
         ratios = [service / alone for service, alone in zip(self.service, self.alone, strict=False)]
