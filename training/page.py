@@ -44,8 +44,8 @@ unlike anything it was trained on.
 
 {_splits(card.metrics)}
 
-The intervals are Wilson's and cover the choice of images, not the choice of seed. No setting and no epoch was chosen
-on the test split.
+The intervals are Wilson's and cover the choice of images, not the choice of seed. No epoch was chosen on the test
+split; training/README.md says how often it was evaluated, and what that changed.
 {_photos(card.photos) if card.photos else ""}
 ## How it fails
 
