@@ -213,7 +213,7 @@ def _training(card: ModelCard) -> str:
       <p>The training split of <a href="https://github.com/zalandoresearch/fashion-mnist">Fashion-MNIST</a> by
       Zalando SE {learnt}in {training.epochs} epochs, which took {training.minutes:.0f} minutes on
       {escape(training.machine)}.
-      The test split chose nothing. {card.network.parameters:,} parameters,
+      No epoch was chosen on the test split. {card.network.parameters:,} parameters,
       {card.network.multiply_accumulates / 1e6:.1f} million multiply-accumulates an image.
       {_versions(training)}</p></section>"""
 
