@@ -23,6 +23,7 @@ from app.settings import read_settings
 from app.supervisor import Supervisor
 from app.tabulate import Listing
 from app.tally import Tally
+from app.watchdog import Watchdog
 from app.worker import build
 
 if TYPE_CHECKING:
@@ -116,7 +117,9 @@ def serve(settings: Settings) -> int:
         # With a supervisor it replaces the workers; here it would end the process with all that is in its hands.
         if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
             signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
-        DrainingServer(config).run(sockets=[listening(config)])
+        server = DrainingServer(config)
+        Watchdog(server, config.timeout_worker_healthcheck).start()
+        server.run(sockets=[listening(config)])
         return 0
     supervisor = Supervisor(config, sockets=[shared(listening(config))])
     supervisor.run()

@@ -12,6 +12,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import multiprocess
 
 from app.drain import Config, DrainingServer
+from app.watchdog import Watchdog
 
 if TYPE_CHECKING:
     import socket
@@ -23,16 +24,13 @@ if TYPE_CHECKING:
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
 
-PINGS_A_SECOND = 2
-"""How often uvicorn asks each worker at the most."""
-
 logger = logging.getLogger(__name__)
 
 
 class Worker(multiprocess.Process):
     """A process of the supervisor that stops in steps, and at once when its event loop hangs."""
 
-    _silent_pings = 0
+    _watchdog: Watchdog | None = None
 
     @property
     def server(self) -> DrainingServer:
@@ -51,18 +49,11 @@ class Worker(multiprocess.Process):
         self.child_conn.close()
 
     def pong(self) -> None:
-        """Answer the supervisor, and end where the event loop has not turned for as long as that waits for an answer.
-
-        This runs in a thread, which lives on when the loop hangs. It counts pings, not seconds, since a machine or a
-        container may be paused, and it writes no log, since that may be what the loop hangs at.
-        """
+        """Answer the supervisor, in a thread, and look whether the event loop still turns."""
         super().pong()
-        server = self.server
-        serves = server.started and not server.should_exit
-        self._silent_pings = self._silent_pings + 1 if serves and not server.has_turned else 0
-        server.has_turned = False
-        if self._silent_pings > PINGS_A_SECOND * self.config.timeout_worker_healthcheck:
-            os.abort()
+        if self._watchdog is None:
+            self._watchdog = Watchdog(self.server, self.config.timeout_worker_healthcheck)
+        self._watchdog.look()
 
 
 class Supervisor(multiprocess.Multiprocess):

@@ -114,6 +114,17 @@ def test_one_worker_takes_a_hangup_for_the_wish_to_stop(artifact: Path) -> None:
         assert process.wait(timeout=30) == 0
 
 
+def test_a_single_worker_whose_event_loop_hangs_ends_for_whatever_restarts_it(artifact: Path) -> None:
+    code = "import signal, time; from app import __main__ as command, watchdog; "
+    code += "command.Watchdog = lambda server, seconds: watchdog.Watchdog(server, seconds / 30); "
+    code += "signal.signal(signal.SIGUSR1, lambda *_: time.sleep(600)); command.main([])"
+    with service(("-c", code), MODEL_DIR=artifact) as (process, _):
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=3)
+        process.send_signal(signal.SIGUSR1)
+        assert process.wait(timeout=30) == -signal.SIGABRT
+
+
 def test_an_artifact_that_fails_its_golden_set_stops_every_worker(artifact: Path, tmp_path: Path) -> None:
     broken = shutil.copytree(artifact, tmp_path / "broken")
     card = read_verified(broken)

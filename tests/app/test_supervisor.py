@@ -15,7 +15,8 @@ from uvicorn.supervisors.multiprocess import SIGNALS
 
 from app import supervisor
 from app.drain import Config, DrainingServer
-from app.supervisor import LONGEST_PAUSE_SECONDS, PINGS_A_SECOND, Supervisor
+from app.supervisor import LONGEST_PAUSE_SECONDS, Supervisor
+from app.watchdog import LOOKS_A_SECOND
 
 if TYPE_CHECKING:
     import socket
@@ -158,7 +159,7 @@ def test_a_worker_ends_itself_once_its_event_loop_has_not_turned_for_long(monkey
             assert worker.parent_conn.recv() is worker.server.started
         return bool(aborted)
 
-    patience = 3 * PINGS_A_SECOND
+    patience = 3 * LOOKS_A_SECOND
     assert not ping(2 * patience)  # it loads
     worker.server.started = True
     assert not ping(patience)
