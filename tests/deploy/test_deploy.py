@@ -60,35 +60,50 @@ def expressions() -> list[str]:
     return found
 
 
+def used() -> set[str]:
+    """Return the names of metrics that are drawn or watched."""
+    return {name for text in (*(query for _, query in queries()), *expressions()) for name in NAME.findall(text)}
+
+
 @pytest.fixture
-def shown(client: TestClient) -> dict[str, set[str]]:
-    """Return the labels of each name that the service shows once it has answered a picture."""
+def shown(client: TestClient) -> dict[str, dict[str, set[str]]]:
+    """Return the labels, with their values, of each name that the service shows once it has answered a picture."""
     client.post("/predict", content=encoded(tagged_image(9)))
-    shown: dict[str, set[str]] = {}
+    shown: dict[str, dict[str, set[str]]] = {}
     for family in text_string_to_metric_families(client.get("/metrics").text):
         for sample in family.samples:
-            shown.setdefault(sample.name, set()).update(sample.labels)
+            labels = shown.setdefault(sample.name, {})
+            for label, value in sample.labels.items():
+                labels.setdefault(label, set()).add(value)
     return shown
 
 
-def test_every_metric_that_is_drawn_or_watched_is_shown(shown: dict[str, set[str]]) -> None:
-    used = {name for text in (*dict(queries()).values(), *expressions()) for name in NAME.findall(text)}
-    assert len(used) > 15
-    assert used - shown.keys() == set()
+def test_every_metric_that_is_drawn_or_watched_is_shown(shown: dict[str, dict[str, set[str]]]) -> None:
+    assert len(used()) > 25
+    assert used() - shown.keys() == set()
 
 
-def test_every_label_that_is_drawn_or_watched_is_shown(shown: dict[str, set[str]]) -> None:
+def test_every_label_that_is_drawn_or_watched_is_shown_with_that_value(shown: dict[str, dict[str, set[str]]]) -> None:
     given_by_prometheus = {"__name__", "job", "instance"}
-    known = set().union(*shown.values()) | given_by_prometheus
+    checked = 0
     for text in (*(query for _, query in queries()), *expressions()):
-        selected = re.findall(r"[{,]\s*(\w+)=", text)
-        grouped = [name for names in re.findall(r"\bby \(([\w, ]+)\)", text) for name in names.split(", ")]
-        assert {*selected, *grouped} - known == set(), text
+        for metric, selected in re.findall(r"(\w*)\{(.*?)\}", text):
+            matchers = re.findall(r'(\w+)(?:=~|!~|=)"(.*?)"', selected)
+            names = [metric] if metric else dict(matchers)["__name__"].split("|")
+            for label, pattern in matchers:
+                values = set().union(*(shown.get(name, {}).get(label, ()) for name in names))
+                for value in pattern.split("|") if label not in given_by_prometheus else ():
+                    assert any(re.fullmatch(value, one) for one in values), (text, label, value)
+                    checked += 1
+        grouped = {name for names in re.findall(r"\bby \(([\w, ]+)\)", text) for name in names.split(", ")}
+        labels = {label for name in NAME.findall(text) for label in shown[name]}
+        # What Prometheus itself knows of each instance, as `up`, has none of the service's labels.
+        assert grouped - labels - given_by_prometheus - {"le"} == set(), text
+    assert checked > 15
 
 
-def test_every_metric_of_the_service_is_drawn_or_watched(shown: dict[str, set[str]]) -> None:
-    used = {name for text in (*(query for _, query in queries()), *expressions()) for name in NAME.findall(text)}
-    stems = {re.sub(r"_(bucket|count|sum)$", "", name) for name in used}
+def test_every_metric_of_the_service_is_drawn_or_watched(shown: dict[str, dict[str, set[str]]]) -> None:
+    stems = {re.sub(r"_(bucket|count|sum)$", "", name) for name in used()}
     ours = {re.sub(r"_(bucket|count|sum)$", "", name) for name in shown if name.startswith(("fashion_", "http_"))}
     assert ours - stems == set()
 
