@@ -44,7 +44,7 @@ lock: ## compile the hash-pinned requirement files anew; needs uv. Extras stay: 
 	  browser:"pyproject.toml --extra training --group dev --group browser -c requirements/dev.txt" \
 	  fuzz:"pyproject.toml --extra training --group dev --group fuzz -c requirements/dev.txt"; do \
 	  uv pip compile -q --universal --generate-hashes --no-strip-extras --no-emit-index-url --no-header \
-	    --python-version 3.11 $${file#*:} -o requirements/$${file%%:*}.txt; done
+	    --python-version 3.11 $${file#*:} -o requirements/$${file%%:*}.txt || exit 1; done
 
 .rivals/%/.installed: benchmarks/serving/rivals/%.txt | $(VENV)/.dev
 	$(RUN) venv $(@D)

@@ -20,11 +20,11 @@ from urllib.parse import urlsplit
 
 import uvloop
 
-from app.settings import PREFIX, Settings
+from app.settings import Settings
 from benchmarks.serving.callers import Load, Picture, Seen
 from benchmarks.serving.pictures import native_images, png
 from benchmarks.serving.servers import ServerError, memory_bytes, running, wait_until_ready
-from benchmarks.serving.systems import OURS, ROOT, raw
+from benchmarks.serving.systems import DEFAULT_LIMIT, OURS, ROOT, raw
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,9 +36,6 @@ TIMES = 8
 
 PICTURES = 100
 WARM_UP_SECONDS = 1.0
-
-LIMIT = {f"{PREFIX}MAX_PENDING_IMAGES": str(Settings().max_pending_images)}
-"""That of the service by default, not what it has beside services without limits."""
 
 LEAST_SHARE = 0.9
 MOST_P99 = 3.0
@@ -102,7 +99,7 @@ def serving(port: int) -> Iterator[int]:
     """Run the service with the shipped artifact, and yield its first process."""
     with tempfile.TemporaryDirectory() as scratch:
         log = Path(scratch) / "log"
-        environment = {**OURS.environment(ROOT / Settings().model_dir, port), **LIMIT}
+        environment = {**OURS.environment(ROOT / Settings().model_dir, port), **DEFAULT_LIMIT}
         with running(OURS.command(port), environment, ROOT, port, log) as process:
             wait_until_ready(process, lambda: ask_at_rest(f"http://127.0.0.1:{port}", 1), log)
             yield process.pid

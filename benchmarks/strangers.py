@@ -6,6 +6,7 @@ Each picture goes the way of every upload, whole and in nine random crops of it.
 from __future__ import annotations
 
 import argparse
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from training.photos import MAX_IMAGE_PIXELS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
     from PIL import Image
 
     from app.classifier import Classifier
@@ -65,9 +67,12 @@ def main() -> None:
 
 def answer(path: Path, classifier: Classifier, rng: np.random.Generator) -> Stranger:
     """Classify a picture and crops of it."""
-    whole = decode(path.read_bytes(), "", MAX_IMAGE_PIXELS).pixels.convert("RGB")
+    decoded = decode(path.read_bytes(), "", MAX_IMAGE_PIXELS)
+    whole = decoded.pixels.convert("RGB")
+    if decoded.opacity:
+        whole.putalpha(decoded.opacity)
     views = [whole, *(crop(whole, rng) for _ in range(CROPS))]
-    answers = classifier.classify(np.stack([convert(view, Mode.AUTO).image for view in views]))
+    answers = classifier.classify(np.stack([_uploaded(view) for view in views]))
     first = answers.probabilities[0]
     return Stranger(
         name=path.name,
@@ -84,6 +89,14 @@ def crop(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
     )
     left, top = rng.integers(0, (picture.width - width + 1, picture.height - height + 1)).tolist()
     return picture.crop((left, top, left + width, top + height))
+
+
+def _uploaded(view: Image.Image) -> NDArray[np.uint8]:
+    """Return what the model sees of a view that is sent as a PNG, uint8 `[28, 28]`."""
+    buffer = io.BytesIO()
+    view.save(buffer, "PNG")
+    decoded = decode(buffer.getvalue(), "", MAX_IMAGE_PIXELS)
+    return convert(decoded.pixels, Mode.AUTO, decoded.opacity).image
 
 
 def page(strangers: Sequence[Stranger], threshold: float) -> str:

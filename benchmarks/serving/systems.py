@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from app.settings import PREFIX, Settings
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -150,6 +152,9 @@ OURS = Server(
     own_environment=False,
 )
 
+DEFAULT_LIMIT = {f"{PREFIX}MAX_PENDING_IMAGES": str(Settings().max_pending_images)}
+"""What ours admits by default, for measurements without servers that admit everything."""
+
 RIVAL_SERVERS = (
     Server(
         name="tutorial",
@@ -178,7 +183,15 @@ RIVAL_SERVERS = (
     Server(
         name="bentoml",
         package="bentoml",
-        arguments=lambda port: ["bentoml", "serve", "bentoml_service:Classifier", "--port", str(port)],
+        arguments=lambda port: [
+            "bentoml",
+            "serve",
+            "bentoml_service:Classifier",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+        ],
         systems=(System("BentoML", "/classify", MULTIPART, form("pictures"), lambda answer: named(answer[0])),),
     ),
     Server(

@@ -17,7 +17,7 @@ import numpy as np
 from app.settings import Settings
 from benchmarks.serving.alone import Alone
 from benchmarks.serving.servers import memory_bytes, running, wait_until_ready
-from benchmarks.serving.systems import OURS, ROOT
+from benchmarks.serving.systems import DEFAULT_LIMIT, OURS, ROOT
 from benchmarks.soak.connection import Connection, request
 from benchmarks.soak.drive import OpenLoad, closed_load
 from benchmarks.soak.mix import Mix, Pictures, bad, good
@@ -69,7 +69,7 @@ def soak(minutes: int, seed: int, port: int) -> Record:
         kinds = good(pictures, alone.probabilities(artifact, pictures.all)) | {"bad": bad(pictures)}
     mix = Mix(kinds, np.random.default_rng(seed))
     # One arena for each thread would make memory a matter of luck; the container sets this too.
-    environment = {**OURS.environment(artifact, port), "MALLOC_ARENA_MAX": "2"}
+    environment = {**OURS.environment(artifact, port), **DEFAULT_LIMIT, "MALLOC_ARENA_MAX": "2"}
     with tempfile.TemporaryDirectory() as scratch:
         log = Path(scratch) / "log"
         with running(OURS.command(port), environment, ROOT, port, log) as process:
@@ -107,10 +107,11 @@ async def _load(leader: int, port: int, mix: Mix, minutes: int, seed: int) -> Re
     sending = asyncio.create_task(load.run(60 * minutes))
     for number in range(1, minutes + 1):
         resident, proportional = await _weigh(leader, 60)
+        if number == minutes:
+            await sending  # its last answers, or faults, count as well
         record.minutes.append(_minute(load.take(), resident, proportional))
         one = record.minutes[-1]
         print(f"minute {number}: {one.answers:,} answers, p99 {one.p99_milliseconds:.1f} ms", file=sys.stderr)
-    await sending
     return record
 
 

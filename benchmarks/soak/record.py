@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+MOST_REFUSED = 0.01
+"""Share of the answers: at 70% of what the service can do, it has no reason to refuse much."""
+
 SETTLED_MINUTES = 5
 MOST_GROWTH = 0.02
 """Of memory, from the fifth minute to the last."""
@@ -62,6 +65,13 @@ class Record:
         return sum((Counter(minute.faults) for minute in self.minutes), Counter())
 
     @property
+    def refused(self) -> float:
+        """Share of all answers that were honest refusals."""
+        return sum(minute.overloaded for minute in self.minutes) / max(
+            1, sum(minute.answers for minute in self.minutes)
+        )
+
+    @property
     def growth(self) -> float | None:
         """Growth of memory from the fifth minute to the last, the larger by either count; None in a trial."""
         if len(self.minutes) <= SETTLED_MINUTES:
@@ -82,6 +92,8 @@ class Record:
         """Say what is not good enough."""
         if not sum(minute.right for minute in self.minutes):
             yield "expected right answers, found none"
+        if (refused := self.refused) > MOST_REFUSED:
+            yield f"expected at most {MOST_REFUSED:.0%} of the answers to be refusals, found {refused:.1%}"
         if self.faults:
             yield f"expected no fault, found {self.faults.total()}, such as {self.faults.most_common(1)[0][0]}"
         if self.growth is not None and self.growth >= MOST_GROWTH:

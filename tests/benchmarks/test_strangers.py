@@ -21,6 +21,16 @@ def test_a_picture_is_answered_whole_and_in_crops(tmp_path: Path) -> None:
     assert len(stranger.familiarity) == len(classifier.seen[0]) == 1 + CROPS
 
 
+def test_what_is_drawn_on_a_transparent_ground_is_told_from_it_as_the_service_does(tmp_path: Path) -> None:
+    drawing = Image.new("RGBA", (80, 60))
+    drawing.paste("white", (20, 10, 60, 50))  # laid on white, nothing of it would be left
+    drawing.save(tmp_path / "drawing.png")
+    classifier = FirstPixelClassifier()
+    answer(tmp_path / "drawing.png", classifier, np.random.default_rng(0))
+    (seen,) = classifier.seen
+    assert seen[0].any()
+
+
 def test_a_crop_is_a_part_of_the_picture() -> None:
     columns = np.broadcast_to(np.arange(200, dtype=np.uint8), (100, 200))
     for seed in range(50):

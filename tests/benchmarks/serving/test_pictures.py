@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import multiprocessing
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,5 +54,8 @@ def test_the_open_inference_protocol_has_the_picture_in_base64() -> None:
 
 
 def test_parts_are_timed_in_as_many_processes_as_there_are_cores(data: Data) -> None:
+    pictures = [png(image) for image in data.test.images[:3]]
+    before = {process.pid for process in multiprocessing.active_children()}
     with Alone(2) as alone:
-        assert alone.convert([png(image) for image in data.test.images[:3]], seconds=0.05) > 0
+        assert alone.convert(pictures, seconds=0.05) > 0
+        assert len({process.pid for process in multiprocessing.active_children()} - before) == 2
