@@ -47,17 +47,19 @@ def add_arguments(parser: ArgumentParser) -> None:
 def find_pictures(arguments: Sequence[str], parser: ArgumentParser) -> list[str]:
     """Return files as they were named, and for each folder its pictures in order of their names, without hidden ones.
 
+    A folder that cannot be read stands for its pictures: whoever reads it as one meets the same error.
+
     Raises:
         SystemExit: There are none, which the parser calls a usage error.
     """
     found: list[str] = []
     for argument in arguments:
-        if not Path(argument).is_dir():
+        if not os.path.isdir(argument):  # noqa: PTH112  a Path raises where a name is too long
             found.append(argument)
             continue
-        for folder, folders, files in os.walk(argument):
+        for folder, folders, files in os.walk(argument, onerror=lambda error: found.append(error.filename)):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
-            found += [os.path.join(folder, name) for name in sorted(files) if _is_picture(name)]  # noqa: PTH118  keeps ./
+            found.extend(os.path.join(folder, name) for name in sorted(files) if _is_picture(name))  # noqa: PTH118  keeps ./
     if not found:
         parser.error(f"expected pictures, found none in {', '.join(arguments)}")
     return found

@@ -7,6 +7,7 @@ from concurrent import futures
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterable
 
 Work = TypeVar("Work")
@@ -17,7 +18,12 @@ AHEAD = 2
 
 
 def in_threads(
-    run: Callable[[Work], Result], work: Iterable[Work], at_once: int, *, ordered: bool = True
+    run: Callable[[Work], Result],
+    work: Iterable[Work],
+    at_once: int,
+    *,
+    ordered: bool = True,
+    has_ended: threading.Event | None = None,
 ) -> Generator[Result, None, None]:
     """Yield the result of each piece of work; further pieces are taken only as results are.
 
@@ -26,6 +32,7 @@ def in_threads(
         work: As many pieces as one likes; iterated in the caller's thread.
         at_once: How many run at a time.
         ordered: Whether results come in the order of the work, or as soon as each is there.
+        has_ended: Set once no further result is used, for pieces that wait to do so no longer.
     """
     running: list[futures.Future[Result]] = []
 
@@ -44,6 +51,8 @@ def in_threads(
             while running:
                 yield first_result()
         finally:  # nobody waits for the rest when the caller stops or a piece fails
+            if has_ended:
+                has_ended.set()
             for future in running:
                 future.cancel()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from app.client.blocking import FashionClient
-from app.client.exchange import DEFAULT_URL, KEY_VARIABLE, URL_VARIABLE
+from app.client.exchange import DEFAULT_URL, KEY_VARIABLE, URL_VARIABLE, service_url
 from app.command_line import STANDARD_INPUT, add_arguments, find_pictures, run
 from app.errors import ServiceError, UnreachableError
 from app.tabulate import Listing
@@ -29,9 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         client = FashionClient(options.url, api_key=options.api_key)
     except httpx.InvalidURL as error:
-        parser.error(f"expected an address as {DEFAULT_URL}, found {options.url}: {error}")
+        parser.error(f"expected an address as {DEFAULT_URL}, found {service_url(options.url)}: {error}")
     except ValueError as error:
         parser.error(f"--api-key or {KEY_VARIABLE}: {error}")
+    except UnreachableError as error:
+        parser.error(str(error))
     pictures = (sys.stdin.buffer if name == STANDARD_INPUT else name for name in names)
     try:
         with client, Listing(options.format, names, sys.stdout, sys.stderr) as listing:

@@ -12,6 +12,7 @@ import httpx
 from app.client import exchange
 from app.client.batch import Batch, batches
 from app.client.pictures import load, name_of
+from app.client.uplink import AsyncUplink
 from app.concurrency import in_tasks
 from app.errors import ServiceError
 
@@ -41,7 +42,8 @@ class AsyncFashionClient:
         self._headers = exchange.key_headers(api_key)
         self._timeout_seconds = timeout_seconds
         self._retries = retries
-        self._http = http or httpx.AsyncClient(trust_env=exchange.trusts_environment(self.url))
+        self._http = http or exchange.http_client(httpx.AsyncClient, self.url)
+        self._uplink = AsyncUplink()
 
     async def predict(self, picture: Picture, *, conversion: Conversion = "auto", preview: bool = False) -> Prediction:
         """Classify one picture, as `FashionClient.predict`."""
@@ -64,7 +66,7 @@ class AsyncFashionClient:
     ) -> AsyncGenerator[Outcome[P], None]:
         """Classify any number of pictures, as `FashionClient.predict_many`; they are iterated in a thread."""
         limits = exchange.read(await self._send("GET", "/model"), exchange.LIMITS).limits
-        answer = partial(self._answer, conversion=conversion)
+        answer = partial(self._answer, run=exchange.Run(), conversion=conversion)
         work = _from_a_thread(batches(pictures, limits, at_once))
         async with aclosing(in_tasks(answer, work, at_once, ordered=ordered)) as answered:
             async for outcomes in answered:
@@ -91,18 +93,25 @@ class AsyncFashionClient:
         """Close all connections."""
         await self.close()
 
-    async def _answer(self, pictures: list[Loaded[P]], conversion: Conversion) -> list[Outcome[P]]:
-        batch = Batch(pictures, self._retries)
+    async def _answer(self, pictures: list[Loaded[P]], run: exchange.Run, conversion: Conversion) -> list[Outcome[P]]:
+        batch, params = Batch(pictures, self._retries), exchange.query(conversion)
         while files := batch.form():
             await asyncio.sleep(batch.wait_seconds)
             try:
-                response = await self._send("POST", "/predict/batch", params=exchange.query(conversion), files=files)
+                response = await self._send("POST", "/predict/batch", run, params=params, files=files)
                 batch.take(exchange.read(response, exchange.BATCH).results)
             except ServiceError as error:
                 batch.refuse(error)
         return batch.outcomes
 
-    async def _send(self, method: str, path: str, **content: Any) -> httpx.Response:  # noqa: ANN401  httpx's arguments
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        run: exchange.Run | None = None,
+        **content: Any,  # noqa: ANN401  httpx's own arguments
+    ) -> httpx.Response:
+        run = run or exchange.Run()
         headers = self._headers | content.pop("headers", {})
         request = self._http.build_request(
             method, self.url + path, timeout=self._timeout_seconds, headers=headers, **content
@@ -110,14 +119,17 @@ class AsyncFashionClient:
         tries = 0
         while True:
             tries += 1
+            alone = run.is_slow
             try:
-                response = await self._http.send(request)
+                async with self._uplink.alone() if alone else self._uplink.shared():
+                    response = await self._http.send(request)
             except httpx.TransportError as error:
                 wait = exchange.wait_after_failure(error, tries, self._retries)
                 if wait is None:
                     raise exchange.failure(error, self.url, self._timeout_seconds) from error
             else:
-                wait = exchange.wait_after_answer(response, tries, self._retries)
+                run.is_slow |= exchange.is_too_slow(response)
+                wait = exchange.wait_after_answer(response, tries, self._retries, alone=alone)
                 if wait is None:
                     return response
             await asyncio.sleep(wait)

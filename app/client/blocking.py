@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from concurrent.futures import CancelledError
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,6 +11,7 @@ import httpx
 from app.client import exchange
 from app.client.batch import Batch, batches
 from app.client.pictures import load, name_of
+from app.client.uplink import Uplink
 from app.concurrency import in_threads
 from app.errors import ServiceError
 
@@ -41,18 +42,21 @@ class FashionClient:
             url: Where the service is; by default what `FASHION_URL` says, or `http://localhost:8000`.
             api_key: The key that the service asks for, if it does; by default what `FASHION_API_KEY` says.
             timeout_seconds: How long each sending may take to be answered.
-            retries: How often to send again what was refused with 503 or met no service. `Retry-After` is kept.
+            retries: How often to send again what was refused with 503 or met no service. `Retry-After` is kept. What
+                was refused with 408 is sent again once, while this client sends nothing else.
             http: A client of httpx to send with, for credentials or certificates; it is closed with this one.
 
         Raises:
             httpx.InvalidURL: The address is none.
             ValueError: The key cannot stand in a header.
+            UnreachableError: The environment names a proxy that cannot be used.
         """
         self.url = exchange.service_url(url)
         self._headers = exchange.key_headers(api_key)
         self._timeout_seconds = timeout_seconds
         self._retries = retries
-        self._http = http or httpx.Client(trust_env=exchange.trusts_environment(self.url))
+        self._http = http or exchange.http_client(httpx.Client, self.url)
+        self._uplink = Uplink()
 
     def predict(self, picture: Picture, *, conversion: Conversion = "auto", preview: bool = False) -> Prediction:
         """Classify one picture.
@@ -91,6 +95,8 @@ class FashionClient:
     ) -> Generator[Outcome[P], None, None]:
         """Classify any number of pictures in requests of up to 32, reading them only as the answers are used.
 
+        Once a request has arrived too slowly, one is sent at a time.
+
         Args:
             pictures: What `predict` takes.
             conversion: As there.
@@ -101,11 +107,14 @@ class FashionClient:
             Each picture with its prediction, or with the error that concerns it alone.
 
         Raises:
+            UnauthorizedError: The service asks for another key.
             UnreachableError: There is no such service.
         """
         limits = exchange.read(self._send("GET", "/model"), exchange.LIMITS).limits
-        answer = partial(self._answer, conversion=conversion)
-        for outcomes in in_threads(answer, batches(pictures, limits, at_once), at_once, ordered=ordered):
+        run = exchange.Run()
+        answer = partial(self._answer, run=run, conversion=conversion)
+        work = batches(pictures, limits, at_once)
+        for outcomes in in_threads(answer, work, at_once, ordered=ordered, has_ended=run.has_ended):
             yield from outcomes
 
     def classes(self) -> tuple[ClassName, ...]:
@@ -128,18 +137,25 @@ class FashionClient:
         """Close all connections."""
         self.close()
 
-    def _answer(self, pictures: list[Loaded[P]], conversion: Conversion) -> list[Outcome[P]]:
-        batch = Batch(pictures, self._retries)
+    def _answer(self, pictures: list[Loaded[P]], run: exchange.Run, conversion: Conversion) -> list[Outcome[P]]:
+        batch, params = Batch(pictures, self._retries), exchange.query(conversion)
         while files := batch.form():
-            time.sleep(batch.wait_seconds)
+            run.has_ended.wait(batch.wait_seconds)
             try:
-                response = self._send("POST", "/predict/batch", params=exchange.query(conversion), files=files)
+                response = self._send("POST", "/predict/batch", run, params=params, files=files)
                 batch.take(exchange.read(response, exchange.BATCH).results)
             except ServiceError as error:
                 batch.refuse(error)
         return batch.outcomes
 
-    def _send(self, method: str, path: str, **content: Any) -> httpx.Response:  # noqa: ANN401  httpx's own arguments
+    def _send(
+        self,
+        method: str,
+        path: str,
+        run: exchange.Run | None = None,
+        **content: Any,  # noqa: ANN401  httpx's own arguments
+    ) -> httpx.Response:
+        run = run or exchange.Run()
         headers = self._headers | content.pop("headers", {})
         request = self._http.build_request(
             method, self.url + path, timeout=self._timeout_seconds, headers=headers, **content
@@ -147,14 +163,19 @@ class FashionClient:
         tries = 0
         while True:
             tries += 1
+            alone = run.is_slow
             try:
-                response = self._http.send(request)
+                with self._uplink.alone() if alone else self._uplink.shared():
+                    if run.has_ended.is_set():
+                        raise CancelledError  # nobody would read the answer
+                    response = self._http.send(request)
             except httpx.TransportError as error:
                 wait = exchange.wait_after_failure(error, tries, self._retries)
                 if wait is None:
                     raise exchange.failure(error, self.url, self._timeout_seconds) from error
             else:
-                wait = exchange.wait_after_answer(response, tries, self._retries)
+                run.is_slow |= exchange.is_too_slow(response)
+                wait = exchange.wait_after_answer(response, tries, self._retries, alone=alone)
                 if wait is None:
                     return response
-            time.sleep(wait)
+            run.has_ended.wait(wait)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 import time
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from math import ceil
 from typing import TYPE_CHECKING, TypeVar
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     """Pictures as httpx's `files`: field, and name, bytes, type."""
 
 Shape = TypeVar("Shape")
+Http = TypeVar("Http", httpx.Client, httpx.AsyncClient)
 
 URL_VARIABLE = "FASHION_URL"
 KEY_VARIABLE = "FASHION_API_KEY"
@@ -88,6 +91,19 @@ _NOT_CONNECTED = (httpx.ConnectTimeout, httpx.NetworkError, httpx.RemoteProtocol
 _OWN_MACHINE = {"localhost", "127.0.0.1", "::1"}
 
 
+@dataclass
+class Run:
+    """What the requests of one call of a client share.
+
+    Attributes:
+        is_slow: Whether one arrived too slowly. From then on each is sent alone, so as not to share the uplink.
+        has_ended: Set once nobody waits for their answers; for threads, since a task is cancelled.
+    """
+
+    is_slow: bool = False
+    has_ended: threading.Event = field(default_factory=threading.Event)
+
+
 class _OfModel(BaseModel):
     """The part of `GET /model` that a client of any version can read."""
 
@@ -122,6 +138,21 @@ def key_headers(api_key: str | None) -> dict[str, str]:
 def trusts_environment(url: str) -> bool:
     """Say whether httpx is to heed the environment: a proxy named there cannot reach the machine that asks it."""
     return httpx.URL(url).host not in _OWN_MACHINE
+
+
+def http_client(kind: type[Http], url: str) -> Http:
+    """Make a client of httpx to ask an address with.
+
+    Raises:
+        httpx.InvalidURL: The address is none.
+        UnreachableError: The environment names a proxy that cannot be used.
+    """
+    trust = trusts_environment(url)
+    try:
+        return kind(trust_env=trust)
+    except (httpx.InvalidURL, ValueError, ImportError) as error:  # the last where SOCKS needs a package
+        msg = f"Expected in HTTP_PROXY, HTTPS_PROXY and ALL_PROXY proxies that httpx can use, found another: {error}"
+        raise UnreachableError(msg) from error
 
 
 def query(conversion: Conversion, *, preview: bool = False) -> dict[str, str]:
@@ -185,7 +216,12 @@ def retry_after_seconds(response: httpx.Response) -> float | None:
         return None
 
 
-def wait_after_answer(response: httpx.Response, tries: int, retries: int) -> float | None:
+def is_too_slow(response: httpx.Response) -> bool:
+    """Say whether the request arrived too slowly."""
+    return response.status_code == httpx.codes.REQUEST_TIMEOUT
+
+
+def wait_after_answer(response: httpx.Response, tries: int, retries: int, *, alone: bool) -> float | None:
     """Say how long to wait, in seconds, before the same is sent again, or None where the answer is final.
 
     Sending again is safe: a prediction changes nothing.
@@ -194,7 +230,10 @@ def wait_after_answer(response: httpx.Response, tries: int, retries: int) -> flo
         response: The answer.
         tries: How often the same was sent.
         retries: How often it may be sent again.
+        alone: Whether nothing else was being sent. What was too slow even so is too large for the uplink.
     """
+    if tries <= retries and is_too_slow(response) and not alone:
+        return 0.0
     if tries > retries or response.status_code not in _PASSING:
         return None
     asked = retry_after_seconds(response)

@@ -31,11 +31,17 @@ def load(picture: Picture) -> bytes:
     """
     if isinstance(picture, bytes):
         return picture
-    if isinstance(picture, str | os.PathLike):
-        return Path(picture).read_bytes()
-    if hasattr(picture, "read"):
-        return picture.read()
-    return _encode(picture)
+    try:
+        if isinstance(picture, str | os.PathLike):
+            return Path(picture).read_bytes()
+        if hasattr(picture, "read"):
+            return picture.read()
+        return _encode(picture)
+    except OSError:
+        raise
+    except Exception as error:  # Pillow raises almost anything on a damaged image, and what is closed a ValueError
+        msg = f"expected a picture that can be read, found another: {error}"
+        raise OSError(msg) from error
 
 
 def name_of(picture: Picture) -> str:
@@ -52,7 +58,9 @@ def _encode(image: Image) -> bytes:
     # No other tag: one says where somebody lives, and a scanner's may be too large for a JPEG.
     exif[ExifTags.Base.Orientation] = image.getexif().get(ExifTags.Base.Orientation, 1)
     is_large = image.width * image.height > LOSSLESS_PIXELS
-    if is_large and image.mode in {"RGB", "L"}:
+    if is_large and image.mode == "CMYK":  # as the service does, and of four inks a JPEG would be much larger
+        image = image.convert("RGB")
+    if is_large and image.mode in {"RGB", "L", "YCbCr"}:
         image.save(buffer, "JPEG", quality=95, exif=exif)
     elif is_large and image.mode in {"RGBA", "LA"} and max(image.size) <= LONGEST_WEBP:
         image.save(buffer, "WEBP", quality=95, method=0, exif=exif)

@@ -31,6 +31,22 @@ def test_a_folder_gives_its_pictures_and_those_below_in_order_and_nothing_hidden
     ]
 
 
+def test_a_name_that_is_too_long_is_a_file_like_any_other() -> None:
+    assert find_pictures(["a" * 300], PARSER) == ["a" * 300]
+
+
+def test_a_folder_that_cannot_be_read_stands_for_its_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "boot.png").touch()
+    monkeypatch.chdir(tmp_path)
+    for _ in range(17):  # so deep that the whole name is too long; a mode of 000 would not stop root
+        os.mkdir("a" * 250)  # noqa: PTH102  by a short name
+        monkeypatch.chdir("a" * 250)
+    picture, folder = find_pictures([str(tmp_path)], PARSER)
+    assert picture == str(tmp_path / "boot.png")
+    with pytest.raises(OSError, match="too long"):
+        open(folder)  # noqa: PTH123, SIM115  it does not open
+
+
 def test_the_conversion_is_left_to_the_service_and_the_format_is_a_table_unless_told() -> None:
     parser = argparse.ArgumentParser()
     add_arguments(parser)

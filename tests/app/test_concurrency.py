@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from typing import TYPE_CHECKING, Protocol
 
@@ -95,3 +96,16 @@ def test_a_piece_that_fails_ends_it_with_its_error_and_leaves_the_rest(run: Run)
     with pytest.raises(LookupError):
         run([0.05] * 50, 2, ordered=True, before=fail_at_first)
     assert len(begun) <= AHEAD * 2
+
+
+def test_a_thread_that_waits_is_told_when_nobody_uses_its_result() -> None:
+    has_ended = threading.Event()
+
+    def wait(seconds: float) -> bool:
+        return has_ended.wait(seconds)
+
+    results = in_threads(wait, [0, 30, 30], 2, has_ended=has_ended)
+    assert next(results) is False
+    started = time.monotonic()
+    results.close()
+    assert time.monotonic() - started < 10

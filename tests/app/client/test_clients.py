@@ -32,8 +32,10 @@ from app.client import (
     OverloadedError,
     PayloadTooLargeError,
     RequestTimeoutError,
+    RequestTooSlowError,
     RetryableError,
     ServiceError,
+    UnauthorizedError,
     UnreachableError,
     UnsupportedMediaTypeError,
     exchange,
@@ -50,6 +52,8 @@ from training.data import LABELS
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from starlette.types import Receive, Scope, Send
 
     from tests.app.client.conftest import Ask
 
@@ -68,6 +72,36 @@ def refusal(retry_after: str | None = "0", error: ServiceError | None = None) ->
 def items(*errors: ServiceError) -> Response:
     results = [{"filename": "", "problem": problem_of(error).model_dump()} for error in errors]
     return JSONResponse({"results": results})
+
+
+class NarrowUplink:
+    """Refuses as too slow every picture that another one came beside, and any other as damaged; ASGI.
+
+    Attributes:
+        beside: Of each picture, in the order in which they came, whether another came beside it.
+    """
+
+    def __init__(self) -> None:
+        self.beside: list[bool] = []
+        self._open: set[int] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        if scope["method"] == "GET":
+            await ONE_A_BATCH(scope, receive, send)
+            return
+        number = len(self.beside)
+        self.beside.append(False)
+        self._open.add(number)
+        if len(self._open) > 1:
+            for one in self._open:
+                self.beside[one] = True
+        await asyncio.sleep(0.1)
+        self._open.remove(number)
+        is_alone = not self.beside[number]
+        response = items(InvalidImageError("-")) if is_alone else refusal(None, RequestTooSlowError("Too slow."))
+        await response(scope, receive, send)
 
 
 @pytest.fixture
@@ -206,6 +240,33 @@ def test_a_batch_that_is_refused_whole_is_the_error_of_each_of_its_pictures(ask:
     assert [type(outcome.error) for outcome in outcomes] == [PayloadTooLargeError, InvalidImageError]
 
 
+def test_what_is_too_slow_beside_others_is_sent_again_alone_and_so_is_all_that_follows(ask: Ask) -> None:
+    service = NarrowUplink()
+    with listening(service) as url:
+        outcomes = ask(url, lambda client: client.predict_many([BOOT] * 12))
+    assert [type(outcome.error) for outcome in outcomes] == [InvalidImageError] * 12
+    crowded = sum(service.beside)
+    assert 2 <= crowded <= 4  # no more were under way when the first was refused
+    assert len(service.beside) == crowded + 12
+
+
+def test_no_picture_is_sent_after_the_first_without_a_key_that_the_service_knows(ask: Ask) -> None:
+    service = ScriptedService(ONE_A_BATCH, refusal(None, UnauthorizedError("Expected a key.")))
+    with listening(service) as url, pytest.raises(UnauthorizedError, match=r"Expected a key\."):
+        ask(url, lambda client: client.predict_many([BOOT] * 50, at_once=1))
+    assert len(service.times) <= 1 + 3  # while the first refusal is read, a thread goes on with what it was given
+
+
+def test_whoever_stops_early_waits_for_no_refusal_to_pass() -> None:
+    service = ScriptedService(ONE_A_BATCH, items(InvalidImageError("-")), refusal("20"))
+    with listening(service) as url, FashionClient(url) as client:
+        outcomes = client.predict_many([BOOT] * 9, at_once=2)
+        next(outcomes)
+        started = time.monotonic()
+        outcomes.close()
+    assert time.monotonic() - started < 10
+
+
 def test_a_service_that_goes_away_ends_many_pictures_with_one_error(ask: Ask) -> None:
     with (
         listening(ScriptedService(ONE_A_BATCH, HTMLResponse("moved", 404))) as url,
@@ -265,6 +326,16 @@ def test_it_is_asked_again_after_the_seconds_that_it_names(ask: Ask, answer: Res
     with listening(service) as url:
         ask(url, lambda client: client.predict(BOOT))
     assert 1 <= service.times[1] - service.times[0] < 2
+
+
+def test_what_is_too_slow_is_sent_once_more(ask: Ask, answer: Response) -> None:
+    too_slow = refusal(None, RequestTooSlowError("Too slow."))
+    with listening(ScriptedService(too_slow, answer)) as url:
+        assert ask(url, lambda client: client.predict(BOOT)).prediction.label == "Ankle boot"
+    service = ScriptedService(too_slow)
+    with listening(service) as url, pytest.raises(RequestTooSlowError):
+        ask(url, lambda client: client.predict(BOOT))
+    assert len(service.times) == 2
 
 
 def test_it_is_asked_no_oftener_than_was_agreed(ask: Ask) -> None:
@@ -381,6 +452,14 @@ def test_a_proxy_of_the_environment_is_asked_for_other_machines_alone(
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     assert ask(url, lambda client: client.predict(BOOT)).prediction.label == "Ankle boot"
     assert exchange.trusts_environment("https://garments.example")
+
+
+@pytest.mark.parametrize("proxy", ["socks://127.0.0.1:1", "socks5://127.0.0.1:1", "http://a:b"])
+def test_a_proxy_that_cannot_be_used_is_called_so(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    for kind in (FashionClient, AsyncFashionClient):
+        with pytest.raises(UnreachableError, match=r"ALL_PROXY proxies that httpx can use, found another: .+"):
+            kind("https://garments.example")
 
 
 def test_a_client_of_httpx_may_bring_credentials(url: str) -> None:

@@ -103,6 +103,26 @@ def test_a_wrong_call_ends_with_2_and_says_how_to_call_it(
     assert capsys.readouterr().err.startswith("usage: python -m app.client")
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "named"),
+    [
+        (URL_VARIABLE, "http://a:b", "found http://a:b: Invalid port"),
+        ("ALL_PROXY", "socks5://127.0.0.1:1", "ALL_PROXY proxies that httpx can use"),
+    ],
+)
+def test_what_is_wrong_in_the_environment_is_named(
+    variable: str, value: str, named: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(URL_VARIABLE, "https://garments.example")
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SystemExit) as caught:
+        main(["boot.png"])
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert named in error
+    assert "--api-key or" not in error
+
+
 def run(*arguments: str, url: str, sent: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         [sys.executable, "-m", "app.client", *arguments],

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from PIL import ExifTags, Image
 
 from app.client.pictures import LOSSLESS_PIXELS, load, name_of
 from app.imaging.decode import decode
+from tests.conftest import encoded
 
 
 def arrives(image: Image.Image) -> Image.Image:
@@ -41,6 +43,18 @@ def test_a_large_photograph_of_pillow_is_sent_small_enough_for_the_service() -> 
     assert "exif_transpose" in decoded.steps
 
 
+@pytest.mark.parametrize("mode", ["CMYK", "YCbCr"])
+def test_a_large_photograph_of_other_colours_is_sent_small_enough_and_keeps_them(mode: str) -> None:
+    hues = np.random.default_rng(0).integers(0, 256, (15, 20, 3), dtype=np.uint8)
+    photograph = Image.fromarray(hues).resize((2000, 1500), Image.Resampling.BICUBIC).convert(mode)
+    data = load(photograph)
+    assert len(data) < 2**20
+    decoded = decode(data, "", 50_000_000)
+    assert (decoded.format, decoded.width, decoded.height) == ("JPEG", 2000, 1500)
+    expected = np.asarray(photograph.convert("RGB").reduce(decoded.reduction)).astype(int)
+    assert np.abs(np.asarray(decoded.pixels) - expected).mean() < 2
+
+
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 def test_a_large_cut_out_of_pillow_is_sent_small_enough_and_stays_one(mode: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (1500, 2000, 4), dtype=np.uint8)
@@ -66,6 +80,27 @@ def test_no_tag_goes_along_but_the_orientation() -> None:
 def test_an_image_that_no_format_takes_is_an_error_of_the_file() -> None:
     with pytest.raises(OSError, match="HSV"):
         load(Image.new("HSV", (2, 2)))
+
+
+def damaged_png() -> Image.Image:
+    noise = np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8)
+    data = encoded(noise)
+    return Image.open(io.BytesIO(b"\0\1\2\3".join(data.rsplit(b"IDAT", 1))))
+
+
+def closed(picture: Any) -> Any:  # noqa: ANN401  an image or a file
+    picture.close()
+    return picture
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [damaged_png(), closed(Image.new("RGB", (2, 2))), Image.new("RGB", (0, 0)), closed(io.BytesIO()), "a\0b"],
+    ids=["damaged", "closed image", "no pixels", "closed file", "no path"],
+)
+def test_whatever_is_wrong_with_a_picture_is_an_error_of_the_file(picture: Any) -> None:  # noqa: ANN401
+    with pytest.raises(OSError, match="expected a picture that can be read, found another"):
+        load(picture)
 
 
 def test_a_file_is_read_from_where_it_stands() -> None:
