@@ -33,7 +33,7 @@ export function drawPicture(picture, image) {
 export function drawBox(picture, garment) {
   $("frame").querySelector(".box")?.remove();
   if (!garment || !$("frame").querySelector("img")) return;
-  const box = element("div", { className: "box", title: "Where it found the garment" });
+  const box = element("div", { className: "box" });
   const share = (pixels, side) => `${(100 * pixels) / side}%`;
   Object.assign(box.style, {
     left: share(garment.left, picture.width),
@@ -44,10 +44,17 @@ export function drawBox(picture, garment) {
   $("frame").append(box);
 }
 
+// What had the focus is gone with it: the focus stays in place for the next Tab.
+function replaceAnswer(...parts) {
+  const hadFocus = $("answer").contains(document.activeElement);
+  $("answer").replaceChildren(...parts);
+  if (hadFocus) $("answer").focus({ preventScroll: true });
+}
+
 export function drawWaiting() {
   const pixels = element("div", { className: "pixels" });
   $("seen").replaceChildren(pixels);
-  $("answer").replaceChildren(element("p", { className: "verdict waiting", textContent: "Looking at it …" }));
+  replaceAnswer(element("p", { className: "verdict waiting", textContent: "Looking at it …" }));
 }
 
 export function drawAnswer(answer, coverage) {
@@ -57,7 +64,7 @@ export function drawAnswer(answer, coverage) {
     element("p", { className: "mode", textContent: words.mode(answer.conversion) }),
     element("ol", { className: "steps" }, ...steps),
   );
-  $("answer").replaceChildren(...verdict(answer, coverage), bars(answer), note(answer));
+  replaceAnswer(...verdict(answer, coverage), bars(answer), note(answer));
 }
 
 export function drawProblem(problem, waitSeconds, tryAgain) {
@@ -67,13 +74,10 @@ export function drawProblem(problem, waitSeconds, tryAgain) {
     element("p", { className: "verdict", textContent: problem.title }),
     element("p", { textContent: problem.detail }),
   );
-  $("answer").replaceChildren(told);
+  replaceAnswer(told);
   if (!problem.mayPass) return;
   const again = element("button", { type: "button", className: "button small", textContent: "Try again" });
-  again.addEventListener("click", () => {
-    tryAgain();
-    $("answer").focus(); // the button is gone
-  });
+  again.addEventListener("click", tryAgain);
   $("answer").append(element("p", { className: "wait", id: "wait" }), again);
   drawWait(waitSeconds);
 }

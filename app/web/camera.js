@@ -4,19 +4,23 @@ const $ = (id) => document.getElementById(id);
 
 export function listen(take) {
   const [dialog, video, problem] = [$("camera"), $("video"), $("camera-problem")];
+  let opening = 0; // a camera may answer after the dialog was closed, or even opened anew
   $("open-camera").hidden = !navigator.mediaDevices?.getUserMedia || matchMedia("(pointer: coarse)").matches;
 
   $("open-camera").addEventListener("click", async () => {
     problem.hidden = true;
     $("shoot").disabled = true;
     dialog.showModal();
+    opening += 1;
+    const mine = opening;
     try {
       const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment", width: 1280 } });
-      if (!dialog.open) return stop(stream);
+      if (!dialog.open || mine !== opening) return stop(stream);
       video.srcObject = stream;
       await video.play();
       $("shoot").disabled = false;
     } catch (error) {
+      if (mine !== opening) return;
       problem.textContent =
         error.name === "NotAllowedError"
           ? "The browser was not allowed to use the camera. Allow it beside the address, then try again."

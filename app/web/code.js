@@ -9,7 +9,8 @@ const RAW = "application/octet-stream";
 export function draw(picture, mode) {
   const query = mode === "auto" ? "" : `?conversion=${mode}`;
   const url = new URL(`predict${query}`, document.baseURI).href;
-  const fetched = picture.address ? `curl -O ${new URL(picture.address, document.baseURI).href}\n` : "";
+  const address = picture.address && new URL(picture.address, document.baseURI).href; // of a sample
+  const fetched = address ? `curl -O ${address}\n` : "";
   const name = picture.name;
   // Bytes decide what a file is, except for bare pixels.
   const headers = { ...(picture.file.type ? {} : { "Content-Type": RAW }), ...(hasKey() ? { "X-API-Key": "KEY" } : {}) };
@@ -23,13 +24,19 @@ export function draw(picture, mode) {
         "import httpx",
         "",
         `url = ${JSON.stringify(url)}`,
-        `with open(${JSON.stringify(name)}, "rb") as picture:`,
-        `    answer = httpx.post(url, content=picture.read()${passed}).json()`,
+        ...(address ? [`picture = httpx.get(${JSON.stringify(address)}).content`] : opened(name)),
+        `answer = httpx.post(url, content=picture${passed}).json()`,
         'print(answer["prediction"]["label"])',
       ].join("\n"),
     ),
   );
 }
+
+const opened = (name) => [
+  "# Save the picture in this folder first, if it is not there.",
+  `with open(${JSON.stringify(name)}, "rb") as file:`,
+  "    picture = file.read()",
+];
 
 function snippet(language, text) {
   const copy = element("button", { type: "button", className: "button small", textContent: "Copy" });
@@ -40,9 +47,11 @@ function snippet(language, text) {
     try {
       await navigator.clipboard.writeText(text);
       copy.textContent = "Copied";
+      $("status").textContent = `The ${language} lines are copied.`;
     } catch {
       getSelection().selectAllChildren(lines); // without https a page may not write to the clipboard
       copy.textContent = "Selected";
+      $("status").textContent = `The ${language} lines are selected.`;
     }
     setTimeout(() => { copy.textContent = "Copy"; }, 2000);
   });

@@ -1,8 +1,17 @@
-// Brings in pictures: chosen, dropped, pasted, or one of the samples.
+// Brings in pictures: chosen, dropped, pasted, of the camera, or one of the samples.
+
+import * as camera from "./camera.js";
 
 const $ = (id) => document.getElementById(id);
 
-export function listen(take) {
+let turn = 0; // a sample that loads slowly yields to what came in after it
+
+export function listen(show) {
+  const take = (files, address) => {
+    turn += 1;
+    $("sample-problem").hidden = true;
+    show(files, address);
+  };
   for (const input of [$("choose"), $("take")]) {
     input.addEventListener("change", () => {
       if (input.files.length) take([...input.files]);
@@ -13,10 +22,8 @@ export function listen(take) {
   document.addEventListener("paste", (event) => {
     if (event.clipboardData.files.length) take([...event.clipboardData.files]);
   });
-  $("samples").addEventListener("click", async (event) => {
-    const name = event.target.closest("button")?.dataset.sample;
-    if (name) take([await sample(name)], `web/samples/${name}`);
-  });
+  listenForSamples(take);
+  camera.listen(take);
   $("phone-camera").hidden = !matchMedia("(pointer: coarse)").matches;
 }
 
@@ -38,8 +45,23 @@ function listenForDrops(take) {
   });
 }
 
-async function sample(name) {
-  // An empty file when it cannot be had: asking for the answer then says what is wrong.
-  const blob = await fetch(`web/samples/${name}`).then((response) => response.blob(), () => new Blob());
-  return new File([blob], name, { type: blob.type });
+function listenForSamples(take) {
+  $("samples").addEventListener("click", async (event) => {
+    const name = event.target.closest("button")?.dataset.sample;
+    if (!name) return;
+    turn += 1;
+    const mine = turn;
+    const address = `web/samples/${name}`;
+    $("sample-problem").hidden = true; // so that it is read aloud once more
+    const blob = await loaded(address).catch(() => null);
+    if (mine !== turn) return;
+    if (blob) take([new File([blob], name, { type: blob.type })], address);
+    else $("sample-problem").hidden = false;
+  });
+}
+
+async function loaded(address) {
+  const response = await fetch(address, { cache: "force-cache" }); // the page shows it, so it is here already
+  if (!response.ok) throw new Error(`The status is ${response.status}.`);
+  return response.blob();
 }

@@ -1,7 +1,6 @@
 // The page: which pictures are in hand, which of them is shown, and what is asked about them.
 
 import * as answer from "./answer.js";
-import * as camera from "./camera.js";
 import * as code from "./code.js";
 import * as gallery from "./gallery.js";
 import * as intake from "./intake.js";
@@ -10,20 +9,28 @@ import { Problem, information, predict } from "./service.js";
 import * as words from "./words.js";
 
 const $ = (id) => document.getElementById(id);
-const AT_A_TIME = 4; // requests; a browser opens six connections to a host
 
 const state = { pictures: [], current: null, mode: "auto", coverage: null, drawn: null, round: new AbortController() };
+let atATime = 4; // requests; a browser opens six connections to a host
 
 async function take(files, address) {
   startRound();
   for (const picture of state.pictures) picture.forget();
   state.pictures = files.map((file) => new Picture(file, address));
-  gallery.open(state.pictures, select);
+  gallery.open(state.pictures, (picture) => {
+    select(picture);
+    reveal("result");
+  });
   document.body.classList.add("has-picture");
   $("result").hidden = $("code").hidden = false;
   select(state.pictures[0]);
-  if (matchMedia("(max-width: 60rem)").matches) $(files.length > 1 ? "gallery" : "result").scrollIntoView();
+  reveal(files.length > 1 ? "gallery" : "result");
   await askAll();
+}
+
+// On a narrow screen what changes may lie off it.
+function reveal(id) {
+  if (matchMedia("(max-width: 60rem)").matches) $(id).scrollIntoView();
 }
 
 async function select(picture) {
@@ -46,19 +53,26 @@ async function askAll() {
   const { mode } = state;
   const waiting = state.pictures.filter((picture) => !picture.answers.get(mode)?.prediction);
   const worker = async () => {
-    while (waiting.length && !signal.aborted) await ask(waiting.shift(), mode, signal);
+    const together = atATime;
+    while (waiting.length && !signal.aborted && atATime === together) await ask(waiting.shift(), mode, signal, waiting);
   };
-  await Promise.all(Array.from({ length: AT_A_TIME }, worker));
+  while (waiting.length && !signal.aborted) await Promise.all(Array.from({ length: atATime }, worker));
   if (!signal.aborted && state.pictures.length > 1) $("status").textContent = $("gallery-title").textContent;
 }
 
-async function ask(picture, mode, signal) {
+async function ask(picture, mode, signal, waiting) {
+  const together = atATime;
   for (;;) {
     const outcome = await predict(picture.file, mode, signal).catch((error) => {
       if (error instanceof Problem || signal.aborted) return error;
       throw error;
     });
     if (signal.aborted) return;
+    if (outcome.status === 408 && together > 1) {
+      atATime = 1; // pictures share the line, and on a slow one none of them arrives in time
+      waiting.push(picture);
+      return;
+    }
     picture.answers.set(mode, outcome);
     picture.waitSeconds = outcome.retryAfterSeconds ?? 0;
     if (state.pictures.length === 1) $("status").textContent = answer.spoken(outcome, state.coverage);
@@ -114,7 +128,6 @@ addEventListener("online", () => {
 });
 
 intake.listen(take);
-camera.listen(take);
 gallery.listen(() => state.pictures, () => state.mode);
 
 information().then(({ card, coverage, limits }) => {

@@ -11,7 +11,8 @@ export class Picture {
     this.answers = new Map(); // by mode: the answer, or the problem
     this.waitSeconds = 0; // until it is tried again
     this.isForgotten = false;
-    this.shown = queue = queue.then(() => this.#show()); // an `<img>` to copy, or null where none can be shown
+    // An `<img>` to copy, or null where none can be shown; the next in the queue does not suffer from it.
+    this.shown = queue = queue.then(() => this.#show()).catch(() => null);
   }
 
   get name() {
@@ -52,6 +53,7 @@ async function reduced(image, scale) {
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.drawImage(image, 0, 0, canvas.width, canvas.height);
   const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.85));
+  canvas.width = canvas.height = 0; // frees its memory, of which some phones give little
   URL.revokeObjectURL(image.src);
   const smaller = new Image();
   smaller.src = URL.createObjectURL(blob);

@@ -1,9 +1,9 @@
 // Asks the service, and turns whatever goes wrong into a problem with a title and a sentence.
 
 export class Problem extends Error {
-  constructor({ title, detail, code, mayPass, retryAfterSeconds }) {
+  constructor({ title, detail, code, status, mayPass, retryAfterSeconds }) {
     super(detail);
-    Object.assign(this, { title, detail, code, mayPass, retryAfterSeconds });
+    Object.assign(this, { title, detail, code, status, mayPass, retryAfterSeconds });
   }
 }
 
@@ -11,22 +11,38 @@ export class Problem extends Error {
 const declined = new WeakSet();
 
 // Keys are for services that ask for one; the tab remembers it until it is closed.
+let key = null;
+try {
+  key = sessionStorage.getItem("key");
+} catch {
+  // Where the browser blocks storage, the page alone remembers it.
+}
+
+function remember(given) {
+  key = given;
+  try {
+    sessionStorage.setItem("key", given);
+  } catch {
+    // As above.
+  }
+}
+
 async function call(path, options = {}) {
-  const key = sessionStorage.getItem("key");
-  const headers = key ? { ...options.headers, "X-API-Key": key } : options.headers;
+  const sent = key;
+  const headers = sent ? { ...options.headers, "X-API-Key": sent } : options.headers;
   const response = await fetch(path, { ...options, headers });
   if (response.status !== 401) return response;
   // Of many pictures at once the first asks for the key, and the others take it from there.
-  if (sessionStorage.getItem("key") !== key) return call(path, options);
+  if (key !== sent) return call(path, options);
   if (declined.has(options.signal)) return response;
-  const given = askForKey();
-  if (given) sessionStorage.setItem("key", given);
+  const given = askForKey(sent);
+  if (given) remember(given);
   else if (options.signal) declined.add(options.signal);
   return given ? call(path, options) : response;
 }
 
-function askForKey() {
-  let question = "This service asks for a key.";
+function askForKey(refused) {
+  let question = refused ? "This service does not know that key. Copy it once more." : "This service asks for a key.";
   for (;;) {
     const given = window.prompt(question)?.trim();
     if (!given || /^[\x20-\x7e]+$/.test(given)) return given; // what else a header cannot carry
@@ -34,7 +50,7 @@ function askForKey() {
   }
 }
 
-export const hasKey = () => sessionStorage.getItem("key") !== null;
+export const hasKey = () => key !== null;
 
 export async function predict(file, mode, signal) {
   const type = file.type || "application/octet-stream";
@@ -59,11 +75,14 @@ export async function information() {
 
 function problemOf(response, body) {
   const seconds = Number.parseInt(response.headers.get("Retry-After"), 10);
-  const detail = `The status is ${response.status}.`;
+  const { ok, status } = response;
+  const detail = `The status is ${status}.`;
   const unknown = { title: "No answer that this page understands", detail, code: "unknown" };
   return new Problem({
     ...(body?.detail ? body : unknown),
-    mayPass: response.status >= 500 || response.status === 401, // a key may be found
+    status,
+    // A key may be found, a line be faster, a limit be over, and an answer that broke off come whole.
+    mayPass: ok || status >= 500 || [401, 408, 429].includes(status),
     retryAfterSeconds: seconds > 0 ? seconds : 0,
   });
 }

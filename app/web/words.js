@@ -32,7 +32,7 @@ export const mode = (conversion) => MODES[conversion.mode] ?? conversion.mode;
 
 export function percent(probability) {
   if (probability < 0.0005) return "< 0.1%";
-  return probability > 0.9995 ? "> 99.9%" : `${(100 * probability).toFixed(1)}%`;
+  return probability >= 0.9995 ? "> 99.9%" : `${(100 * probability).toFixed(1)}%`;
 }
 
 export function listed(labels, word = "or") {

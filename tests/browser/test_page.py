@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -22,10 +23,11 @@ from app.keys import digest
 from app.pages import WEB
 from tests.app.test_main import service
 from tests.app.test_routes import GARMENT, photograph
-from tests.browser.conftest import keep
+from tests.browser.conftest import PHONE, keep
 from tests.conftest import encoded
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from playwright.sync_api import Browser, Dialog, FilePayload, Page, Route
@@ -139,6 +141,49 @@ def test_each_sample_is_answered(page: Page, url: str, sample: Path) -> None:
     expect_answer(page, served(url, sample.read_bytes()))
 
 
+def test_a_sample_that_loads_slowly_yields_to_what_was_chosen_after_it(page: Page, url: str) -> None:
+    held: list[Route] = []
+    page.goto("/")
+    page.wait_for_load_state("networkidle")
+    page.route("**/web/samples/cactus.jpg", lambda route: held.append(route))  # noqa: PLW0108  Playwright marks the function
+    with page.expect_request("**/web/samples/cactus.jpg"):
+        page.click("[data-sample='cactus.jpg']")
+    page.set_input_files("#choose", NOISE)
+    expect_answer(page, served(url, NOISE["buffer"]))
+    with page.expect_event("requestfinished"):
+        held[0].continue_()
+    page.wait_for_load_state("networkidle")
+    expect(page.locator("#caption")).to_contain_text("noise.png")
+
+
+@pytest.mark.parametrize(
+    "refuse", [lambda route: route.fulfill(status=503), lambda route: route.abort()], ids=["refused", "cut off"]
+)
+def test_a_sample_that_cannot_be_loaded_is_told_and_not_asked_about(
+    page: Page, url: str, refuse: Callable[[Route], None]
+) -> None:
+    page.goto("/")
+    page.wait_for_load_state("networkidle")
+    page.route("**/web/samples/*", refuse)
+    page.click("[data-sample='boot.png']")
+    expect(page.locator("#sample-problem")).to_be_visible()
+    expect(page.locator("#result")).to_be_hidden()
+    assert flaws(page) == []
+    keep(page, "sample-problem")
+    page.unroute("**/web/samples/*")
+    page.click("[data-sample='boot.png']")
+    expect(page.locator("#sample-problem")).to_be_hidden()
+    expect_answer(page, served(url, (WEB / "samples" / "boot.png").read_bytes()))
+
+
+def test_a_picture_that_cannot_be_shown_does_not_keep_the_next_from_being_shown(page: Page) -> None:
+    page.add_init_script("HTMLCanvasElement.prototype.toBlob = (done) => done(null)")  # as where memory is short
+    open_with(page, {"name": "large.png", "mimeType": "image/png", "buffer": encoded(photograph(scale=2))}, NOISE)
+    expect(page.locator("#caption")).to_contain_text("large.png")
+    expect(page.locator("#frame")).to_have_text("The browser cannot show this file.")
+    expect(page.get_by_role("button", name="noise.png").locator("img")).to_be_visible()
+
+
 def test_a_picture_of_the_camera_is_answered(page: Page) -> None:
     page.goto("/")
     page.click("#open-camera")
@@ -146,6 +191,27 @@ def test_a_picture_of_the_camera_is_answered(page: Page) -> None:
     expect(page.locator(".bars li")).to_have_count(10)
     expect(page.locator("#caption")).to_contain_text("camera.jpg")
     expect(page.locator("#camera")).to_be_hidden()
+
+
+def test_a_camera_that_answers_late_is_not_left_on(page: Page) -> None:
+    page.add_init_script("""
+      const devices = navigator.mediaDevices, ask = devices.getUserMedia.bind(devices);
+      window.streams = [];
+      devices.getUserMedia = async (wanted) => {
+        await new Promise((resolve) => setTimeout(resolve, 2000));
+        streams.push(await ask(wanted));
+        return streams.at(-1);
+      };
+    """)
+    page.goto("/")
+    page.click("#open-camera")
+    page.click("#close-camera")
+    page.click("#open-camera")
+    expect(page.locator("#shoot")).to_be_enabled()
+    page.click("#shoot")
+    expect(page.locator(".bars li")).to_have_count(10)
+    states = page.evaluate("streams.flatMap((stream) => stream.getTracks()).map((track) => track.readyState)")
+    assert states == ["ended", "ended"]
 
 
 def test_the_switch_asks_anew_and_leaves_what_was_answered_beside_it(page: Page, url: str) -> None:
@@ -234,7 +300,9 @@ def test_an_overloaded_service_is_asked_again_after_the_time_that_it_names(page:
     expect(page.locator(".problem")).to_contain_text("Try again later.")
     expect(page.locator("#wait")).to_have_text("It is tried again in 2 seconds.")
     keep(page, "overloaded")
+    page.get_by_role("button", name="Try again").focus()
     expect_answer(page, served(url, SWEATER.read_bytes()))
+    expect(page.locator("#answer")).to_be_focused()  # the button is gone
 
 
 def test_a_service_out_of_reach_is_asked_again_when_it_is_back(page: Page, url: str) -> None:
@@ -259,19 +327,67 @@ def test_trying_again_by_hand_works_too(page: Page, url: str) -> None:
     expect_answer(page, served(url, SWEATER.read_bytes()))
 
 
+@pytest.mark.parametrize("status", [200, 408, 429])
+def test_what_may_pass_can_be_tried_again(page: Page, url: str, status: int) -> None:
+    page.route("**/predict?*", lambda route: route.fulfill(status=status, body='{"predi'))
+    open_with(page, SWEATER)
+    expect(page.locator(".problem")).to_contain_text(f"The status is {status}.")
+    page.unroute("**/predict?*")
+    page.get_by_role("button", name="Try again").click()
+    expect_answer(page, served(url, SWEATER.read_bytes()))
+
+
+def test_on_a_slow_line_pictures_are_sent_one_at_a_time_and_those_cut_off_once_more(page: Page) -> None:
+    page.add_init_script("""
+      const send = window.fetch;
+      let sending = 0;
+      window.atATime = [];
+      window.fetch = async (address, options) => {
+        if (!address.startsWith("predict")) return send(address, options);
+        sending += 1;
+        atATime.push(sending);
+        return send(address, options).finally(() => { sending -= 1; });
+      };
+    """)
+    slow: list[Route] = []
+
+    def cut_off_together(route: Route) -> None:
+        slow.append(route)
+        if len(slow) == 4:
+            for one in slow:
+                one.fulfill(status=408, json={"title": "Too slow", "detail": "Send less.", "code": "too_slow"})
+        if len(slow) > 4:
+            route.continue_()
+
+    page.route("**/predict?*", cut_off_together)
+    open_with(page, *SAMPLES)
+    expect(page.locator("#gallery-title")).to_have_text(f"{len(SAMPLES)} of {len(SAMPLES)} pictures answered")
+    assert page.evaluate("atATime") == [1, 2, 3, 4] + [1] * len(SAMPLES)
+    page.unroute("**/predict?*")
+    page.get_by_text("Only resize").click()
+    expect(page.locator("#gallery-title")).to_have_text(f"{len(SAMPLES)} of {len(SAMPLES)} pictures answered")
+    assert max(page.evaluate("atATime.slice(4)")) == 1
+
+
+@pytest.mark.parametrize("way", ["chosen", "sample"])
 @pytest.mark.parametrize("language", ["curl", "Python"])
-def test_the_lines_to_copy_give_the_same_answer(page: Page, url: str, tmp_path: Path, language: str) -> None:
+def test_the_lines_to_copy_give_the_same_answer(page: Page, url: str, tmp_path: Path, language: str, way: str) -> None:
     if language == "curl" and not shutil.which("curl"):
         pytest.skip("needs curl")
-    name = "it's mine.jpg"
-    (tmp_path / name).write_bytes(SWEATER.read_bytes())
-    open_with(page, tmp_path / name)
+    if way == "chosen":
+        name = "it's mine.jpg"
+        (tmp_path / name).write_bytes(SWEATER.read_bytes())
+        open_with(page, tmp_path / name)
+    else:
+        page.goto("/")
+        page.click("[data-sample='sweater.jpg']")
     page.get_by_text("Only resize").click()
     expect(page.locator("pre").first).to_contain_text("conversion=none")
     lines = page.get_by_role("region", name=f"{language} lines").inner_text()
     script = lines.replace("import httpx\n", "import httpx2 as httpx\n")  # the same, under the name that tests have
-    command = ["sh", "-c", f"{lines} -s --noproxy '*'"] if language == "curl" else [sys.executable, "-c", script]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    command = ["sh", "-c", f"{lines} -s"] if language == "curl" else [sys.executable, "-c", script]
+    direct = os.environ | {"no_proxy": "*"}
+    done = subprocess.run(command, cwd=tmp_path, env=direct, capture_output=True, text=True, check=True)
     label = served(url, SWEATER.read_bytes(), "?conversion=none")["prediction"]["label"]
     assert (json.loads(done.stdout)["prediction"]["label"] if language == "curl" else done.stdout.strip()) == label
 
@@ -299,6 +415,7 @@ def test_the_keyboard_alone_is_enough(page: Page, url: str) -> None:
     tab_to("#snippets button >> nth=0")
     page.keyboard.press("Enter")
     expect(page.locator("#snippets button").first).to_have_text(re.compile("Copied|Selected"))
+    expect(page.locator("#status")).to_have_text(re.compile(r"The curl lines are (copied|selected)\."))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -313,9 +430,8 @@ def test_every_screen_shows_it_whole_and_axe_finds_nothing(
         assert (max(map(int, re.findall(r"\d+", ground))) < 64) == (scheme == "dark")
         keep(page, f"{name}-{scheme}-{what}", whole=name != "4k")
 
-    with browser.new_context(
-        base_url=url, viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce"
-    ) as context:
+    screen = PHONE if name == "phone" else {"viewport": {"width": width, "height": height}}
+    with browser.new_context(base_url=url, color_scheme=scheme, reduced_motion="reduce", **screen) as context:
         page = context.new_page()
         page.goto("/")
         page.wait_for_load_state("networkidle")
@@ -328,6 +444,40 @@ def test_every_screen_shows_it_whole_and_axe_finds_nothing(
         look("gallery")
         page.goto("/model")
         look("model")
+
+
+def test_a_phone_takes_a_picture_and_brings_what_is_tapped_into_view(browser: Browser, url: str) -> None:
+    with browser.new_context(base_url=url, reduced_motion="reduce", **PHONE) as context:
+        page = context.new_page()
+        page.goto("/")
+        expect(page.locator("#open-camera")).to_be_hidden()
+        with page.expect_file_chooser() as chooser:
+            page.get_by_text("Take a picture").tap()
+        chooser.value.set_files(SWEATER)
+        expect_answer(page, served(url, SWEATER.read_bytes()))
+        expect(page.locator("#frame img")).to_be_in_viewport()
+        page.set_input_files("#choose", SAMPLES)
+        expect(page.locator("#gallery")).to_be_in_viewport()
+        expect(page.locator("#frame img")).not_to_be_in_viewport()
+        page.locator("#cells button").nth(1).tap()
+        expect(page.locator("#caption")).to_contain_text(SAMPLES[1].name)
+        expect(page.locator("#frame img")).to_be_in_viewport()
+
+
+def test_colours_that_the_system_forces_leave_the_bars_and_the_chosen_mode(page: Page) -> None:
+    page.emulate_media(forced_colors="active")
+    open_with(page, SWEATER)
+    expect(page.locator(".bars li")).to_have_count(10)
+    ground = "element => getComputedStyle(element).backgroundColor"
+    for drawn, beside in ((".bar span", ".bar"), ("input:checked + span", "input:not(:checked) + span")):
+        assert page.locator(drawn).first.evaluate(ground) != page.locator(beside).first.evaluate(ground)
+    keep(page, "forced-colours")
+
+
+def test_no_probability_below_one_is_said_to_be_all(page: Page) -> None:
+    page.goto("/")
+    said = page.evaluate("import('/web/words.js').then(({percent}) => [0.0004, 0.9994, 0.9995, 1].map(percent))")
+    assert said == ["< 0.1%", "99.9%", "> 99.9%", "> 99.9%"]
 
 
 def test_the_api_document_can_be_tried_with_a_picture_in_place(page: Page, url: str) -> None:
@@ -359,6 +509,30 @@ def test_a_service_that_asks_for_a_key_asks_once_for_many_pictures(browser: Brow
         context.close()
 
 
+def test_a_key_is_kept_where_the_browser_blocks_storage(page: Page, url: str) -> None:
+    page.add_init_script("""
+      Object.defineProperty(window, "sessionStorage", {get() { throw new DOMException("blocked", "SecurityError"); }});
+    """)
+    asked: list[str] = []
+
+    def give(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        dialog.accept("open sesame")
+
+    def ask_for_key(route: Route) -> None:
+        known = route.request.headers.get("x-api-key") == "open sesame"
+        route.continue_() if known else route.fulfill(status=401, json={"detail": "Send a key.", "title": "No key"})
+
+    page.on("dialog", give)
+    page.route("**/predict?*", ask_for_key)
+    open_with(page, SWEATER)
+    expect_answer(page, served(url, SWEATER.read_bytes()))
+    page.set_input_files("#choose", NOISE)
+    expect_answer(page, served(url, NOISE["buffer"]))
+    expect(page.locator("#snippets pre").first).to_contain_text("-H 'X-API-Key: KEY'")
+    assert asked == ["This service asks for a key."]
+
+
 def test_who_gives_no_key_is_asked_once_a_round_and_what_no_header_holds_is_no_key(
     browser: Browser, tmp_path: Path
 ) -> None:
@@ -366,7 +540,7 @@ def test_who_gives_no_key_is_asked_once_a_round_and_what_no_header_holds_is_no_k
     with service(API_KEYS_FILE=tmp_path / "keys", LOG_LEVEL="warning") as (_, url):
         context = browser.new_context(base_url=url)
         page = context.new_page()
-        given: list[str | None] = [None, "“open sesame”", "open sesame"]
+        given: list[str | None] = [None, "“open sesame”", "close sesame", "open sesame"]
         asked: list[str] = []
 
         def answer(dialog: Dialog) -> None:
@@ -385,5 +559,6 @@ def test_who_gives_no_key_is_asked_once_a_round_and_what_no_header_holds_is_no_k
         assert [question.split(".")[0] for question in asked[1:]] == [
             "This service asks for a key",
             "That key has characters that no key has, such as curled quotes",
+            "This service does not know that key",
         ]
         context.close()
