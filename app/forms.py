@@ -87,13 +87,16 @@ class Form:
         except FormParserError:
             self._refuse("Invalid multipart data.")
 
+    def close(self) -> None:
+        """Take nothing more: the parser's callbacks are our methods, and a circle waits for the garbage collector."""
+        del self._parser
+
     def uploads(self) -> list[Upload]:
         """Return the files in order, at the end.
 
         Raises:
             InvalidRequestError: There is none, or the body has not come to its end.
         """
-        del self._parser  # its callbacks are our methods: what points in a circle waits for the garbage collector
         if not self._ended:
             self._refuse("It ends before its last boundary.")
         if not self._uploads:

@@ -81,8 +81,14 @@ class Patience:
         self._timer.cancel()
         if self._watch is not None:
             self._watch.cancel()
-        if self._end is not None and self._task.uncancel() <= self._cancels_before and kind is asyncio.CancelledError:
-            raise self._end from error
+        end, self._end = self._end, None
+        if end is not None and self._task.uncancel() <= self._cancels_before and kind is asyncio.CancelledError:
+            try:
+                raise end from error
+            finally:
+                # Its traceback holds this frame, and its cause those with the body: in a circle they would be kept
+                # until the garbage collector comes.
+                del end, error
 
     def _look_later(self) -> None:
         soon = math.inf if self._watch else self._loop.time() + UNWATCHED_SECONDS

@@ -8,6 +8,7 @@ import io
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -112,15 +113,11 @@ class Predictor:
         stages = stages or Stages()
         is_small = is_tiny(data) and mode is not Mode.PHOTO
         with self._admission.permit(SMALL if is_small else work_of(len(data))):
+            prepare = partial(self._prepare, media_type=media_type, mode=mode, preview=preview, stages=stages)
             if is_small:
-                prepared = self._prepare_native(data, mode, stages, preview=preview) or self._prepare(
-                    data, media_type, mode, preview, stages
-                )
+                prepared = self._prepare_native(data, mode, stages, preview=preview) or prepare(data)
             else:
-                # Cancelled while it waits for a thread, it is never decoded; later, only the answer is let go.
-                prepared = await asyncio.get_running_loop().run_in_executor(
-                    self._decoders, self._prepare, data, media_type, mode, preview, stages
-                )
+                prepared = await self._in_thread(prepare, data)
             classified = await self._batcher.classify(prepared.image)
         stages.end_pass(classified.started, classified.ended, classified.images)
         return self._judge(classified.answer) | prepared.facts
@@ -153,11 +150,22 @@ class Predictor:
         self._decoders.shutdown(wait=False, cancel_futures=True)
         self._batcher.close()
 
-    def _prepare(self, data: bytes, media_type: str, mode: Mode, preview: bool, stages: Stages) -> Prepared:  # noqa: FBT001  `run_in_executor` passes no keywords
+    async def _in_thread(self, prepare: Callable[[bytes], Prepared], data: bytes) -> Prepared:
+        """Wait for a thread; cancelled until then, a picture is never decoded, and later only the answer is let go."""
+        # The executor keeps what was cancelled in its queue, and the bytes are not to stay with it.
+        kept = [data]
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._decoders, lambda: prepare(kept.pop()))
+        finally:
+            kept.clear()
+
+    def _prepare(self, data: bytes, *, media_type: str, mode: Mode, preview: bool, stages: Stages) -> Prepared:
         """Decode and convert, in a thread unless it takes no time."""
         stages.end("queue")
-        decoded = decode(data, media_type, self._settings.max_image_pixels)
-        stages.end("decode")
+        try:
+            decoded = decode(data, media_type, self._settings.max_image_pixels)
+        finally:
+            stages.end("decode")
         converted = convert(decoded.pixels, mode, decoded.opacity)
         conversion: dict[str, Any] = {"mode": converted.mode, "steps": decoded.steps + converted.steps}
         if converted.box:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect
@@ -82,7 +83,8 @@ async def read_upload(request: Request, max_bytes: int, held: Held) -> Upload:
         await _receive(request, max_bytes, held, chunks.append)
         return Upload(b"".join(chunks), kind)
     form = Form(content_type, FILE_FIELD, max_files=1)
-    await _receive(request, max_bytes, held, form.write, framing=FRAMING_BYTES)
+    with closing(form):
+        await _receive(request, max_bytes, held, form.write, framing=FRAMING_BYTES)
     (upload,) = form.uploads()
     require_size(upload, max_bytes)
     return upload
@@ -101,7 +103,8 @@ async def read_uploads(request: Request, max_files: int, max_bytes: int, held: H
         msg = f"Expected a {MULTIPART} body with one or more fields `{FILES_FIELD}`, received {kind or 'no type'}."
         raise InvalidRequestError(msg)
     form = Form(content_type, FILES_FIELD, max_files)
-    await _receive(request, max_bytes, held, form.write)
+    with closing(form):
+        await _receive(request, max_bytes, held, form.write)
     return form.uploads()
 
 

@@ -101,7 +101,9 @@ def test_the_answer_to_a_picture_says_how_long_each_stage_took() -> None:
         stages,
     )
     assert max(float(value) for value in re.findall(r"dur=([\d.]+)", stages)) < 10_000
-    assert re.fullmatch(r"receive;dur=[\d.]+, queue;dur=[\d.]+", both_ways("text")[0].headers["server-timing"])
+    assert re.fullmatch(
+        r"receive;dur=[\d.]+, decode;dur=[\d.]+, queue;dur=[\d.]+", both_ways("text")[0].headers["server-timing"]
+    )
 
 
 @pytest.mark.usefixtures("restored_logging")

@@ -151,6 +151,7 @@ def test_a_form_that_was_read_is_freed_without_the_garbage_collector() -> None:
     form = Form("multipart/form-data; boundary=b", "file", max_files=1)
     form.write(b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\npixels\r\n--b--\r\n')
     freed = weakref.ref(form)
+    form.close()
     (upload,) = form.uploads()
     gc.disable()
     try:

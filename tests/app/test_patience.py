@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import json
 import threading
 import time
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -113,6 +115,40 @@ def make_app(request: pytest.FixtureRequest) -> Callable[..., FastAPI]:
         return app
 
     return make
+
+
+@pytest.mark.parametrize("leaves", [True, False], ids=["gone", "too late"])
+@pytest.mark.parametrize(("path", "is_form"), [("/predict", False), ("/predict", True), ("/predict/batch", True)])
+def test_of_a_body_that_is_not_answered_nothing_is_kept(
+    make_app: Callable[..., FastAPI], path: str, *, is_form: bool, leaves: bool
+) -> None:
+    """In a circle it would be kept until the garbage collector comes, and be counted by no limit."""
+    begin, content_type = form(b"")[0].partition(b"\r\n--b--")[0], form()[1] if is_form else "image/png"
+    begin = begin.replace(b"files", b"file") if path == "/predict" else begin
+
+    async def run() -> int:
+        app = make_app(FirstPixelClassifier(), request_timeout_seconds=FOREVER if leaves else 0.1)
+        before = 0
+        for turn in range(5):
+            caller = Caller(app, path, content_type=content_type)
+            caller.say((begin if is_form else b"") + bytes(2**20), more=True)
+            await until(caller.is_heard)
+            if leaves:
+                caller.leave()
+            await caller.request
+            del caller
+            if not turn:  # the first may load what stays
+                before, _ = tracemalloc.get_traced_memory()
+        return tracemalloc.get_traced_memory()[0] - before
+
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        assert asyncio.run(run()) < 2**20
+    finally:
+        tracemalloc.stop()
+        gc.enable()
 
 
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -151,6 +152,28 @@ def test_a_picture_that_is_given_up_while_it_waits_for_a_thread_is_never_decoded
         return sum(one in decoded for one in stages)
 
     assert asyncio.run(run()) == 2
+
+
+def test_what_is_given_up_while_it_waits_for_a_thread_leaves_nothing_in_the_queue() -> None:
+    photograph = encoded(Image.new("RGB", (3000, 2000), "red"))
+    service = predictor(FirstPixelClassifier(), cores=1)
+
+    async def run() -> int:
+        busy = asyncio.create_task(service.predict(photograph, "image/png", Mode.AUTO))
+        await asyncio.sleep(0)
+        before = sys.getrefcount(photograph)
+        waiting = [asyncio.create_task(service.predict(photograph, "image/png", Mode.AUTO)) for _ in range(10)]
+        await asyncio.sleep(0)
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting)
+        del task, waiting  # their errors remember where they were raised
+        assert not busy.done()
+        more = sys.getrefcount(photograph) - before
+        await busy
+        return more
+
+    assert asyncio.run(run()) <= 0
 
 
 def test_of_a_picture_that_is_given_up_while_it_waits_for_its_batch_nothing_is_computed() -> None:
