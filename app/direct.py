@@ -38,9 +38,6 @@ class DirectPredict:
         """Answer one request."""
         if scope["type"] == "http" and scope["path"] == "/predict" and scope["method"] == "POST":
             await self._traced(scope, receive, send)
-        elif scope["type"] == "http" and scope["method"] == "HEAD":
-            # The same headers as for GET (RFC 9110, 9.3.2); uvicorn, which looks at its own scope, leaves out the body.
-            await self._app({**scope, "method": "GET"}, receive, send)
         else:
             await self._app(scope, receive, send)
 

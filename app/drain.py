@@ -7,6 +7,7 @@ import math
 import select
 import signal
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
@@ -75,6 +76,11 @@ class DrainingServer(uvicorn.Server):
             return
         super().handle_exit(sig, frame)
 
+    @property
+    def stops(self) -> bool:
+        """Whether it has been told to."""
+        return self.should_exit or self._drained_at is not None
+
     async def on_tick(self, counter: int) -> bool:
         """Look, ten times a second, whether to stop."""
         self.has_turned = True
@@ -107,7 +113,8 @@ class DrainingServer(uvicorn.Server):
     async def _listen_no_more(self) -> None:
         """Accept by hand what waits, since the kernel resets that once nobody listens."""
         for listener in self._listening:
-            begin_no_more(listener)
+            with suppress(OSError):  # a sandbox may forbid it; some who begin to connect are reset then
+                begin_no_more(listener)
         await asyncio.sleep(LOOK_SECONDS)  # for the handshakes that have begun
         waiting = [connection for listener in self._listening for connection in _accept_all(listener)]
         for server in self.servers:

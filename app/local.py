@@ -19,6 +19,7 @@ from app.cores import available_cores
 from app.errors import ServiceError
 from app.imaging.conversion import Mode
 from app.imaging.decode import RAW_MEDIA_TYPE
+from app.imaging.segmentation import SEGMENTER
 from app.outcomes import Outcome
 from app.predictor import Predictor
 from app.schemas import Prediction
@@ -41,10 +42,11 @@ def predict(names: Sequence[str], conversion: Conversion, settings: Settings, li
         listing: Where the outcomes go.
 
     Raises:
-        StartError: The model cannot be loaded.
+        StartError: The model, or the network that finds garments, cannot be loaded.
     """
     cores = available_cores()
     sizes = batch_sizes(settings.max_forward_images)
+    SEGMENTER.require()
     with _quiet():
         classifier = SavedModelClassifier(settings.model_dir, sizes, settings.threads or cores)
     # Nobody else waits, so no picture is refused because of those before it.

@@ -20,6 +20,8 @@ from app.classifier import SavedModelClassifier
 from app.cores import cores_of_a_worker
 from app.direct import DirectPredict
 from app.errors import StartError
+from app.head import HeadAsGet
+from app.imaging.segmentation import SEGMENTER
 from app.key_guard import KeyGuard, document
 from app.keys import read_keys
 from app.logs import configure_logging
@@ -98,6 +100,7 @@ def create_app(settings: Settings, classifier: Classifier, tally: Tally | None =
     app.state.ready = False
     app.include_router(router)
     app.mount(WEB, pages.FILES)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(RequestTracing, metrics=metrics)
     problems.install(app)
     app.middleware_stack = _guarded(
@@ -136,6 +139,7 @@ def app_from_environment(tally: Tally | None = None) -> FastAPI:
     try:
         settings = read_settings()
         configure_logging(settings)
+        SEGMENTER.require()
         classifier = SavedModelClassifier(
             settings.model_dir,
             batch_sizes(settings.max_forward_images),

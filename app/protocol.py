@@ -136,9 +136,14 @@ class Protocol(HttpToolsProtocol):
 
         Raises:
             HeaderTooLargeError: Its header is; httptools stops at it, and uvicorn calls `send_400_response`.
+            MalformedRequestError: It does not say once for whom it is (RFC 9112, 3.2).
         """
         if self._framing_bytes > self.max_header_bytes and self._header_bytes() > self.max_header_bytes:
             self._malformed = self._header_too_large()
+            raise self._malformed
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts != 1 and (hosts or self.parser.get_http_version() == "1.1"):
+            self._malformed = MalformedRequestError(f"Expected one Host header, received {hosts}.")
             raise self._malformed
         super().on_headers_complete()
         if self.parser.get_method() != b"HEAD":

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from typing import Any
 
 import orjson
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from app import __version__, pages
@@ -218,8 +218,8 @@ async def classes(predictor: PredictorDependency) -> tuple[ClassName, ...]:
 async def model(
     predictor: PredictorDependency,
     settings: SettingsDependency,
+    request: Request,
     response: Response,
-    accept: Annotated[str, Header(include_in_schema=False)] = "",
 ) -> ModelInformation | Response:
     """Answer with what the model is, how it was trained and measured, and what the service accepts."""
     limits: dict[str, Any] = {name: getattr(settings, name) for name in Limits.model_fields if name != "formats"}
@@ -229,7 +229,7 @@ async def model(
         limits=Limits(formats=FORMATS, **limits),
         service_version=__version__,
     )
-    if pages.prefers_html(accept):
+    if pages.prefers_html(request.headers.get("accept", "")):
         return pages.page(model_page(information))
     response.headers["Vary"] = "Accept"
     return information

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
+import threading
 import time
 from typing import TYPE_CHECKING, cast
 
@@ -48,12 +50,38 @@ class Worker(multiprocess.Process):
         super().start()
         self.child_conn.close()
 
+    def target(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve, in the process, with the supervisor's end of the pipe left to it alone, so that its end shows."""
+        self.parent_conn.close()
+        super().target(sockets)
+
     def pong(self) -> None:
-        """Answer the supervisor, in a thread, and look whether the event loop still turns."""
-        super().pong()
+        """Answer the supervisor, in a thread, and look whether the event loop still turns; without one, stop."""
+        try:
+            super().pong()
+        except (EOFError, OSError):
+            if not self.server.stops:  # an orphan would keep the port from whoever is started next
+                os.kill(os.getpid(), signal.SIGTERM)
+            sys.exit()  # this thread
         if self._watchdog is None:
             self._watchdog = Watchdog(self.server, self.config.timeout_worker_healthcheck)
         self._watchdog.look()
+
+
+class ToldToStop(threading.Event):
+    """uvicorn's wish to exit, which is one from the signal on, and not only once it is handled.
+
+    Else a service that is told to stop while it replaces its workers would first replace all of them.
+    """
+
+    def __init__(self, signals: list[int]) -> None:
+        """Take those that have come and are not handled yet."""
+        super().__init__()
+        self._signals = signals
+
+    def is_set(self) -> bool:
+        """Tell whether it is to exit."""
+        return super().is_set() or not {signal.SIGINT, signal.SIGTERM}.isdisjoint(self._signals)
 
 
 class Supervisor(multiprocess.Multiprocess):
@@ -77,6 +105,7 @@ class Supervisor(multiprocess.Multiprocess):
         """Take what the workers run and listen on, what makes one, and a clock in seconds."""
         multiprocess.Process = Worker  # type: ignore[misc]  # uvicorn names the class where it starts a worker
         super().__init__(config, sockets)
+        self.should_exit = ToldToStop(self.signal_queue)
         signal.signal(signal.SIGINT, self._interrupt)
         self.failed = False
         self._new_worker = new_worker

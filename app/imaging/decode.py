@@ -190,7 +190,8 @@ def is_tiny(data: bytes) -> bool:
     if len(data) > TINY_BYTES:
         return False
     if _TINY_PNG.match(data):
-        return data.count(b"IHDR") == 1  # Pillow believes the last one
+        # Pillow believes the last header; and what is transparent has to be separated, which takes a network.
+        return data.count(b"IHDR") == 1 and b"tRNS" not in data
     return len(data) == RAW_BYTES and _accepted_format(data) is None
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from app.errors import StartError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -44,6 +46,18 @@ class Segmenter:
     def __reduce__(self) -> tuple[type[Segmenter], tuple[Path]]:
         """Travel to another process as the path."""
         return Segmenter, (self.path,)
+
+    def require(self) -> None:
+        """Look at a picture, so that the first real one finds nothing missing.
+
+        Raises:
+            StartError: The file is missing or damaged.
+        """
+        try:
+            self(np.zeros((SIDE, SIDE, 3), np.uint8))
+        except cv2.error as error:
+            msg = f"{self.path}: expected the network that finds garments, found none that can be read"
+            raise StartError(msg) from error
 
     def __call__(self, colours: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Say how likely each pixel is garment.

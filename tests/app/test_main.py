@@ -10,18 +10,19 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx2
 import pytest
 
+from app.imaging.segmentation import Segmenter
 from app.main import app_from_environment
 from app.model_card import read_verified
 from tests.conftest import encoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from training.data import Data
 
@@ -125,6 +126,22 @@ def test_a_single_worker_whose_event_loop_hangs_ends_for_whatever_restarts_it(ar
         assert process.wait(timeout=30) == -signal.SIGABRT
 
 
+@pytest.mark.skipif(not Path("/proc").exists(), reason="without /proc nobody knows the workers")
+def test_workers_whose_supervisor_was_killed_stop_and_leave_the_port(artifact: Path) -> None:
+    with service(MODEL_DIR=artifact, WORKERS=2) as (process, url):
+        process.kill()
+        process.wait()
+        address = "127.0.0.1", int(url.rpartition(":")[2])
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                socket.create_connection(address, timeout=5).close()
+            except ConnectionRefusedError:
+                return
+            time.sleep(0.1)
+    pytest.fail("somebody still listens")
+
+
 def test_an_artifact_that_fails_its_golden_set_stops_every_worker(artifact: Path, tmp_path: Path) -> None:
     broken = shutil.copytree(artifact, tmp_path / "broken")
     card = read_verified(broken)
@@ -168,6 +185,17 @@ def test_a_coverage_that_the_model_was_not_fitted_for_stops_the_start(artifact: 
     assert last.startswith(
         "fashion-mnist-service: FASHION_COVERAGE: expected one of 0.9, 0.95, 0.99, for which the model"
     )
+
+
+@pytest.mark.usefixtures("restored_logging")
+def test_a_service_without_the_network_that_finds_garments_does_not_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("app.main.SEGMENTER", Segmenter(Path("/nowhere.onnx")))
+    with pytest.raises(SystemExit) as caught:
+        app_from_environment()
+    assert caught.value.code == 3
+    assert capsys.readouterr().err.endswith("found none that can be read\n")
 
 
 @pytest.mark.usefixtures("restored_logging")

@@ -412,6 +412,14 @@ def test_head_is_get_without_the_body(service: Service, path: bytes) -> None:
     }
 
 
+def test_head_is_told_from_get_and_is_of_the_whole(service: Service) -> None:
+    head = b"HEAD /web/answer.js HTTP/1.1\r\nHost: a\r\nRange: bytes=0-1\r\nConnection: close\r\n\r\n"
+    with service.connect(head) as connection:
+        assert read_all(connection).startswith(b"HTTP/1.1 200 OK\r\n")
+    with service.connect(closing(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")) as connection:
+        assert b'http_requests_total{code="200",handler="/web/",method="HEAD"} ' in read_all(connection)
+
+
 def test_who_asks_before_sending_and_is_refused_finds_the_connection_closed(service: Service) -> None:
     head = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\nExpect: 100-continue\r\n\r\n"
     assert service.answer(head) == (413, "payload_too_large")
@@ -483,10 +491,18 @@ def test_trailers_and_chunk_extensions_are_limited_too(service: Service, rest: b
         PICTURE.replace(b"Host: a", b"Host: a\r\nTransfer-Encoding: chunked"),  # two lengths: request smuggling
         b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET http://[ HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /classes HTTP/1.1\r\n\r\n",
+        b"GET /classes HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        b"GET /classes HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n",
     ],
 )
 def test_what_is_not_http_is_a_problem_too(service: Service, sent: bytes) -> None:
     assert service.answer(sent) == (400, "malformed_request")
+
+
+def test_http_1_0_needs_no_host(service: Service) -> None:
+    with service.connect(b"GET /health/live HTTP/1.0\r\n\r\n") as connection:
+        assert read_all(connection).startswith(b"HTTP/1.1 200 ")
 
 
 def test_an_upgrade_is_answered_as_if_it_were_not_asked_for(service: Service) -> None:

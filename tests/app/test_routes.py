@@ -417,6 +417,10 @@ def test_the_api_document_names_every_error_of_predict_with_an_example(client: T
     assert set(operation["requestBody"]["content"]) == {"multipart/form-data", "image/*", "application/octet-stream"}
 
 
+def test_the_api_document_knows_of_one_shape_of_problems(client: TestClient) -> None:
+    assert "ValidationError" not in client.get("/openapi.json").text
+
+
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
 def test_the_api_document_tells_of_the_preview_and_of_the_garment(client: TestClient, path: str) -> None:
     document = client.get("/openapi.json").json()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 import uvicorn
+from uvicorn.supervisors import multiprocess
 from uvicorn.supervisors.multiprocess import SIGNALS
 
 from app import supervisor
@@ -143,6 +144,23 @@ def test_once_all_are_ready_again_the_next_is_replaced_at_once(company: Company)
     company.look_after()
     company.workers[-1].exitcode = -signal.SIGKILL
     assert company.look_after() == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_who_is_told_to_stop_while_it_replaces_its_workers_replaces_no_more(
+    company: Company, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    def signalled(*_: object) -> bool:
+        company.supervisor.signal_queue.append(number)
+        return True
+
+    monkeypatch.setattr(multiprocess, "Process", lambda *_: company.hire())
+    monkeypatch.setattr(Worker, "wait_until_ready", signalled, raising=False)
+    monkeypatch.setattr(Worker, "terminate", Worker.kill, raising=False)
+    company.supervisor.restart_all()
+    assert [worker.killed for worker in company.workers] == [True, False, False]
+    company.supervisor.handle_signals()
+    assert company.supervisor.should_exit.wait(0)
 
 
 def test_a_worker_ends_itself_once_its_event_loop_has_not_turned_for_long(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,17 @@ from __future__ import annotations
 
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import pytest
 
-from app.imaging.segmentation import SEGMENTER, SIDE, separate, tidy
+from app.errors import StartError
+from app.imaging.segmentation import SEGMENTER, SIDE, Segmenter, separate, tidy
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Piece = tuple[int, int, int, int]
 """Top, bottom, left, right."""
@@ -40,6 +45,15 @@ SHIRT: tuple[Piece, ...] = (20, 84, 30, 66), (20, 36, 14, 82)
 @pytest.mark.parametrize("ground", [(150, 110, 70), (240, 240, 235), (20, 20, 20), (150, 30, 40)])
 def test_a_garment_is_told_from_its_ground(ground: tuple[int, int, int]) -> None:
     assert overlap(separate(scene(*SHIRT, ground=ground)), mask_of(*SHIRT)) > 0.9
+
+
+def test_a_network_that_is_missing_or_damaged_is_found_before_it_is_needed(tmp_path: Path) -> None:
+    SEGMENTER.require()
+    damaged = tmp_path / "damaged.onnx"
+    damaged.write_bytes(SEGMENTER.path.read_bytes()[:1000])
+    for path in (tmp_path / "missing.onnx", damaged):
+        with pytest.raises(StartError, match=f"{path}: expected the network"):
+            Segmenter(path).require()
 
 
 @pytest.mark.parametrize("shape", [(1024, 768), (400, 533), (60, 40)])
