@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 import pytest
@@ -94,6 +95,22 @@ def test_the_command_line_lists_what_stands_below_it(
     assert client_command(arguments.split()) == 1
     lines = capsys.readouterr().out.splitlines()
     assert [line.startswith(start) for line, start in zip(lines, shown, strict=True)] == [True] * len(shown)
+
+
+def test_the_speed_is_what_was_measured_last() -> None:
+    measured = json.loads((ROOT / "benchmarks/serving/measured/results.json").read_text())
+
+    def at_64(system: str, figure: str = "rate") -> float:
+        return median(one[figure] for one in measured["loads"][system]["64"])
+
+    shipped, photographs = (f"{median(measured[name]['service']):,.0f}" for name in ("shipped", "photographs"))
+    raw, times = f"{at_64('ours, raw'):,.0f}", f"{at_64('ours, raw') / at_64('FastAPI-direct, raw'):.1f}"
+    fast, benchmarks = (
+        re.sub(r"\s+", " ", text) for text in (README, (ROOT / "benchmarks/README.md").read_text().split("<!--")[0])
+    )
+    assert f"on two cores, {shipped} 28x28 images or {photographs} photographs a second." in fast
+    assert f"{raw} images a second: {times} times " in fast
+    assert f"(2 - {at_64('ours, raw', 'load_cores'):.2f}) / {raw}." in benchmarks
 
 
 def test_the_answer_on_why_not_everything_is_a_bag_is_measured(service: str, data: Data) -> None:
