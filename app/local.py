@@ -6,6 +6,7 @@ import asyncio
 import math
 import os
 import sys
+from concurrent import futures
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -46,9 +47,9 @@ def predict(names: Sequence[str], conversion: Conversion, settings: Settings, li
     """
     cores = available_cores()
     sizes = batch_sizes(settings.max_forward_images)
-    SEGMENTER.require()
     with _quiet():
         classifier = SavedModelClassifier(settings.model_dir, sizes, settings.threads or cores)
+    SEGMENTER.require(classifier.card.segmenter)
     # Nobody else waits, so no picture is refused because of those before it.
     predictor = Predictor(classifier, settings.model_copy(update={"max_queue_seconds": math.inf}), cores)
     at_once = min(2 * settings.max_forward_images, settings.max_pending_images)  # enough for the next forward pass
@@ -60,8 +61,12 @@ def predict(names: Sequence[str], conversion: Conversion, settings: Settings, li
 
 async def predict_with(predictor: Predictor, names: Sequence[str], mode: Mode, at_once: int, listing: Listing) -> None:
     """Do so with what is loaded, for a number of pictures at a time."""
-    async for outcome in in_tasks(partial(_outcome, predictor, mode), _each(names), at_once):
-        listing.add(outcome.picture, outcome)
+    readers = futures.ThreadPoolExecutor()  # asyncio would wait for its own at Ctrl-C, until standard input ends
+    try:
+        async for outcome in in_tasks(partial(_outcome, predictor, mode, readers), _each(names), at_once):
+            listing.add(outcome.picture, outcome)
+    finally:
+        readers.shutdown(wait=False, cancel_futures=True)
 
 
 @contextmanager
@@ -77,9 +82,9 @@ def _quiet() -> Iterator[None]:
         os.close(kept)
 
 
-async def _outcome(predictor: Predictor, mode: Mode, name: str) -> Outcome[str]:
+async def _outcome(predictor: Predictor, mode: Mode, readers: futures.Executor, name: str) -> Outcome[str]:
     try:
-        data = await asyncio.to_thread(_read, name)
+        data = await asyncio.get_running_loop().run_in_executor(readers, _read, name)
         return Outcome(name, Prediction.model_validate(await predictor.predict(data, RAW_MEDIA_TYPE, mode)))
     except (OSError, ServiceError) as error:
         return Outcome(name, error=error)

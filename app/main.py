@@ -18,6 +18,7 @@ from app import __version__, pages, problems
 from app.batching import batch_sizes
 from app.classifier import SavedModelClassifier
 from app.cores import cores_of_a_worker
+from app.cross_site import CrossSiteGuard
 from app.direct import DirectPredict
 from app.errors import StartError
 from app.head import HeadAsGet
@@ -75,7 +76,8 @@ def create_app(settings: Settings, classifier: Classifier, tally: Tally | None =
         gc.set_threshold(GARBAGE_OBJECTS)
         watching = asyncio.create_task(metrics.watch(predictor.load))
         app.state.ready = True
-        logger.info("ready on %s:%d with %s %s", settings.host, settings.port, card.name, card.version)
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        logger.info("ready on %s:%d with %s %s", host, settings.port, card.name, card.version)
         yield {"service": app.state, "settings": settings, "metrics": metrics}  # for `app.drain` and `app.protocol`
         app.state.ready = False
         watching.cancel()
@@ -119,10 +121,13 @@ def _guarded(app: ASGIApp, settings: Settings, metrics: Metrics) -> ASGIApp:
     """
     if settings.api_keys_file:
         app = KeyGuard(app, read_keys(settings.api_keys_file), metrics)
-    if settings.cors_origins:
+    origins = [origin.strip() for origin in settings.cors_origins.split(",")] if settings.cors_origins else []
+    if "*" not in origins:
+        app = CrossSiteGuard(app, origins, metrics)
+    if origins:
         app = CORSMiddleware(
             app,
-            allow_origins=[origin.strip() for origin in settings.cors_origins.split(",")],
+            allow_origins=origins,
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type", "X-API-Key", HEADER.decode(), "X-Request-Timeout"],
             expose_headers=["Retry-After", "Server-Timing", HEADER.decode()],
@@ -139,12 +144,12 @@ def app_from_environment(tally: Tally | None = None) -> FastAPI:
     try:
         settings = read_settings()
         configure_logging(settings)
-        SEGMENTER.require()
         classifier = SavedModelClassifier(
             settings.model_dir,
             batch_sizes(settings.max_forward_images),
             settings.threads or cores_of_a_worker(settings),
         )
+        SEGMENTER.require(classifier.card.segmenter)
         return create_app(settings, classifier, tally)
     except StartError as error:
         print(f"fashion-mnist-service: {error}", file=sys.stderr)

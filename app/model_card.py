@@ -51,6 +51,7 @@ class PhotoMetrics(CardPart):
             older cards.
         ece_equal_mass: Expected calibration error in 15 bins that hold equally many, over the photographs of which one
             class alone is right; None in older cards.
+        segmenter: SHA-256 of the network that found the garments; None in older cards.
     """
 
     digest: Digest
@@ -61,6 +62,7 @@ class PhotoMetrics(CardPart):
     folders: dict[str, FolderMetrics]
     told_apart: dict[str, FolderMetrics] = {}
     ece_equal_mass: Share | None = None
+    segmenter: Digest | None = None
 
 
 class NetworkFacts(CardPart):
@@ -274,6 +276,11 @@ class ModelCard(CardPart):
     training: TrainingFacts
     golden_set: tuple[GoldenExample, ...]
 
+    @property
+    def segmenter(self) -> str | None:
+        """SHA-256 of the network whose garments the model learnt from, if it did and is not older than this."""
+        return self.photos.segmenter if self.photos else None
+
     def write(self, folder: Path) -> None:
         """Write the card into an artifact's folder."""
         (folder / CARD_NAME).write_text(self.model_dump_json(indent=2) + "\n")
@@ -288,7 +295,7 @@ def read_verified(folder: Path) -> ModelCard:
         folder: The artifact.
 
     Raises:
-        StartError: The card is missing or not a card, or a file is missing, changed or not listed.
+        StartError: The card is missing or not a card, or a file is missing, unreadable, changed or not listed.
     """
     path = folder / CARD_NAME
     try:
@@ -301,7 +308,11 @@ def read_verified(folder: Path) -> ModelCard:
         where = ".".join(map(str, first["loc"])) or "the file"
         msg = f"{path}: expected a model card, found {where}: {first['msg']}"
         raise StartError(msg) from error
-    found = file_digests(folder)
+    try:
+        found = file_digests(folder)
+    except OSError as error:  # which names the file it could not open, but none that it could not read on
+        msg = f"{error.filename or folder}: expected to read it, found {error.strerror}"
+        raise StartError(msg) from error
     for name in sorted(card.files.keys() | found.keys()):
         expected = f"SHA-256 {card.files[name]}" if name in card.files else "no such file, it is not on the card"
         received = f"SHA-256 {found[name]}" if name in found else "no such file"
@@ -312,7 +323,11 @@ def read_verified(folder: Path) -> ModelCard:
 
 
 def file_digests(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file below a folder but the card, by relative path."""
+    """Return the SHA-256 of every file below a folder but the card, by relative path.
+
+    Raises:
+        OSError: One cannot be read.
+    """
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))

@@ -92,10 +92,19 @@ def keras_cache() -> Path:
 
 
 def download() -> None:
-    """Let Keras' own loader fetch the four files into `keras_cache()`."""
+    """Let Keras' own loader fetch the four files into `keras_cache()`.
+
+    Raises:
+        DataError: They cannot be had.
+    """
     import keras  # noqa: PLC0415  takes seconds to import, and most runs need no download
 
-    keras.datasets.fashion_mnist.load_data()
+    try:
+        keras.datasets.fashion_mnist.load_data()
+    except Exception as error:  # Keras raises nothing more special where there is no network
+        msg = f"expected to download Fashion-MNIST, failed: {error}. Install dataset-fashion-mnist, or name its folder "
+        msg += "with --data"
+        raise DataError(msg) from error
 
 
 def find_folder(

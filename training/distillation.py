@@ -16,6 +16,7 @@ from app.model_card import CARD_NAME, IMAGE_SHAPE
 from training.data import LABELS, one_hot
 from training.errors import DataError
 from training.fingerprint import code, fingerprint
+from training.photos import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from training.config import DistillationConfig, TrainingConfig
     from training.data import Data, Split
     from training.mixture import Mixture
+    from training.photos import Photo
 
 BATCH_SIZE = 500
 
@@ -47,6 +49,7 @@ class Teacher:
         digest: SHA-256 of its graph.
         split_seed: Seeds what it held out.
         held_out_share: Share of the photographs that it held out; None where it learnt from the data set alone.
+        photos_digest: SHA-256 over all of these; None likewise.
         data_digests: SHA-256 of each file of the data set that it learnt from.
     """
 
@@ -54,6 +57,7 @@ class Teacher:
     digest: str
     split_seed: int
     held_out_share: float | None
+    photos_digest: str | None
     data_digests: Mapping[str, str]
 
     @property
@@ -96,7 +100,8 @@ def read_teacher(folder: Path) -> Teacher:
         DataError: There is no artifact.
     """
     try:
-        training = json.loads((folder / CARD_NAME).read_text())["training"]
+        card = json.loads((folder / CARD_NAME).read_text())
+        training = card["training"]
         config = training["config"]
         signature = tf.saved_model.load(str(folder)).signatures["serving_default"]
         return Teacher(
@@ -104,6 +109,7 @@ def read_teacher(folder: Path) -> Teacher:
             digest=hashlib.sha256((folder / "saved_model.pb").read_bytes()).hexdigest(),
             split_seed=config.get("split_seed", config["seed"]),  # of older models one seed decided everything
             held_out_share=config["photos"]["held_out_share"] if config.get("photos") else None,
+            photos_digest=card["photos"]["digest"] if config.get("photos") else None,
             data_digests=training["data_digests"],
         )
     except (OSError, ValueError, KeyError) as error:
@@ -111,34 +117,41 @@ def read_teacher(folder: Path) -> Teacher:
         raise DataError(msg) from error
 
 
-def require_same_held_out(teachers: Sequence[Teacher], config: TrainingConfig, data: Data) -> None:
+def require_same_held_out(
+    teachers: Sequence[Teacher], config: TrainingConfig, data: Data, photos: Sequence[Photo] = ()
+) -> None:
     """Refuse teachers that know what this run is measured on: they would hand on what they have learnt by heart.
 
     Args:
         teachers: Those at hand.
         config: `distillation` names those that are meant, `split_seed` and `photos` say what is held out.
         data: What is learnt from.
+        photos: Likewise, with those held out; whatever one is called decides on which side it is.
 
     Raises:
         DataError: Others are meant, or one has held out other images or photographs.
     """
+    photos_digest = digest_of(photos) if config.photos else None
     named, received = config.distillation.teachers if config.distillation else (), [one.digest for one in teachers]
     if [*named] != received:
         msg = f"expected the config's teachers, {', '.join(named) or 'none'}, received {', '.join(received) or 'none'}"
         raise DataError(msg)
     for teacher in teachers:
-        for difference in _differences(teacher, config, data):
+        for difference in _differences(teacher, config, data, photos_digest):
             msg = f"teacher {teacher.digest}: expected {difference}: it may have learnt from what this run holds out"
             raise DataError(msg)
 
 
-def _differences(teacher: Teacher, config: TrainingConfig, data: Data) -> Iterator[str]:
+def _differences(teacher: Teacher, config: TrainingConfig, data: Data, photos_digest: str | None) -> Iterator[str]:
     """Yield what a teacher has held out otherwise."""
     if teacher.split_seed != config.split_seed:
         yield f"split_seed {config.split_seed}, received {teacher.split_seed}"
     # Without photographs of its own a run is not measured on any.
-    if config.photos and teacher.held_out_share not in {None, config.photos.held_out_share}:
-        yield f"held_out_share {config.photos.held_out_share}, received {teacher.held_out_share}"
+    if config.photos and teacher.knows_photos:
+        if teacher.held_out_share != config.photos.held_out_share:
+            yield f"held_out_share {config.photos.held_out_share}, received {teacher.held_out_share}"
+        if teacher.photos_digest != photos_digest:
+            yield "the photographs of this run, received a model of others"
     if dict(teacher.data_digests) != dict(data.digests):
         yield "the files of the data set that this run reads, received a model of others"
 

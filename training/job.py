@@ -70,7 +70,7 @@ def train_and_export(  # noqa: PLR0913, PLR0917  one more than five, each a thin
         The card that was written.
     """
     facts = network_facts(build(config), views=1 + config.mirror)
-    require_same_held_out(teachers, config, data)
+    require_same_held_out(teachers, config, data, photos)
     learnt, held_out, mixture = list[Photo](), list[Photo](), None
     if config.photos:
         learnt, held_out = split_photos(photos, config.photos.held_out_share, config.split_seed)

@@ -7,6 +7,11 @@ import platform
 from pathlib import Path
 
 
+def cores() -> int:
+    """Count the cores that this process may run on: those of its container where they are named, not its share."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def machine() -> str:
     """Return the processor's name with how many cores there are."""
     try:
@@ -14,4 +19,4 @@ def machine() -> str:
     except FileNotFoundError:  # not Linux
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{os.cpu_count()} cores of {names[0] if names else platform.machine()}"
+    return f"{cores()} cores of {names[0] if names else platform.machine()}"

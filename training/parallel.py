@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, TypeVar
 
 from tqdm import tqdm
+
+from training.machine import cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,5 +26,5 @@ def on_all_cores(work: Callable[[Item], Result], items: Sequence[Item], name: st
         name: What they are.
     """
     # Spawned, not forked: TensorFlow's threads do not survive a fork.
-    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+    with ProcessPoolExecutor(cores(), get_context("spawn")) as pool:
         return list(tqdm(pool.map(work, items, chunksize=32), total=len(items), unit=f" {name}"))

@@ -13,6 +13,7 @@ import numpy as np
 
 from app.imaging.conversion import Mode, convert
 from app.imaging.decode import decode
+from app.imaging.segmentation import SEGMENTER
 from app.model_card import IMAGE_SHAPE, FolderMetrics, PhotoMetrics
 from training.data import LABELS
 from training.errors import DataError
@@ -112,7 +113,8 @@ def digest_of(photos: Iterable[Photo]) -> str:
 def split_photos(photos: Iterable[Photo], share: float, seed: int) -> tuple[list[Photo], list[Photo]]:
     """Hold out a share of the photographs of each folder.
 
-    A photograph's own name decides on which side it is, so it stays there whatever others are added or taken away.
+    A photograph's own name and folder decide on which side it is, so it stays there whatever others are added or taken
+    away.
 
     Args:
         photos: What to divide.
@@ -238,6 +240,7 @@ def measure_photos(answered: AnsweredPhotos, learnt: Sequence[Photo]) -> PhotoMe
     apart = [number for number, photo in enumerate(sure) if photo.is_told_apart]
     return PhotoMetrics(
         digest=digest_of([*learnt, *answered.known, *answered.unknown]),
+        segmenter=SEGMENTER.digest,
         learnt_from=sum(bool(CLASSES_OF[photo.folder]) for photo in learnt),
         held_out=n,
         accuracy=right / n,

@@ -101,8 +101,9 @@ def train(
         kept = _fit(config, data, run, callbacks, mixture)
         network.load_weights(kept)
         settle(network, islice(_batches(config, data, config.epochs, mixture), SETTLING_BATCHES))
-        network.save_weights(kept)
-        kept.replace(finished)
+        partial = run / "partial.weights.h5"
+        network.save_weights(partial, overwrite=True)
+        partial.replace(finished)
     return network, read_history(run)
 
 

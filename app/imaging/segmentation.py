@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,17 +48,29 @@ class Segmenter:
         """Travel to another process as the path."""
         return Segmenter, (self.path,)
 
-    def require(self) -> None:
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the file."""
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+
+    def require(self, digest: str | None) -> None:
         """Look at a picture, so that the first real one finds nothing missing.
 
+        Args:
+            digest: That of the file whose garments a model learnt from; None where it learnt from none, or is older.
+
         Raises:
-            StartError: The file is missing or damaged.
+            StartError: The file is missing or damaged, or another.
         """
         try:
             self(np.zeros((SIDE, SIDE, 3), np.uint8))
         except cv2.error as error:
             msg = f"{self.path}: expected the network that finds garments, found none that can be read"
             raise StartError(msg) from error
+        if digest not in {None, self.digest}:
+            msg = f"{self.path}: expected the network that found the garments which the model learnt from, found "
+            msg += "another. Train the model again."
+            raise StartError(msg)
 
     def __call__(self, colours: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Say how likely each pixel is garment.

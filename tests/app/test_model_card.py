@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,20 @@ def test_a_changed_file_is_named_with_both_digests(folder: Path) -> None:
 def test_a_missing_file_is_named(folder: Path) -> None:
     shutil.rmtree(folder / "variables")
     with pytest.raises(StartError, match=r"variables/variables.index: expected SHA-256 \w+, found no such file$"):
+        read_verified(folder)
+
+
+def test_a_file_that_cannot_be_read_is_refused_in_one_line(folder: Path) -> None:
+    (folder / "saved_model.pb").unlink()
+    (folder / "saved_model.pb").symlink_to("/proc/self/mem")  # not even root can read where it begins
+    with pytest.raises(StartError, match=rf"^{folder}: expected to read it, found Input/output error$"):
+        read_verified(folder)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_is_for_another_user_is_named(folder: Path) -> None:
+    (folder / "saved_model.pb").chmod(0)
+    with pytest.raises(StartError, match=r"saved_model.pb: expected to read it, found Permission denied$"):
         read_verified(folder)
 
 

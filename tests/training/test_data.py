@@ -94,6 +94,15 @@ def test_only_when_no_folder_has_the_files_they_are_downloaded_into_the_last(
     assert data.find_folder(known=(tmp_path / "none", cache), download=lambda: write(cache, files)) == cache
 
 
+def test_without_a_network_what_to_do_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise Exception("URL fetch failure")  # noqa: EM101, TRY002, TRY003  as Keras does
+
+    monkeypatch.setattr("keras.datasets.fashion_mnist.load_data", fail)
+    with pytest.raises(DataError, match=r"URL fetch failure\. Install dataset-fashion-mnist"):
+        data.download()
+
+
 def test_a_download_that_brings_nothing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="missing train-images-idx3-ubyte"):
         data.find_folder(known=(tmp_path,), download=lambda: None)

@@ -24,6 +24,7 @@ from training.distillation import (
 from training.errors import DataError
 from training.job import train_and_export
 from training.mixture import Mixture
+from training.photos import digest_of
 from training.train import train
 
 if TYPE_CHECKING:
@@ -41,11 +42,13 @@ def sure_of(class_id: int, *, knows_photos: bool = False, digest: str = "one") -
     def probabilities(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.tile(np.where(np.arange(10) == class_id, 0.91, 0.01).astype(np.float32), (len(images), 1))
 
-    return Teacher(probabilities, digest, 0, 0.2 if knows_photos else None, {})
+    share, photos = (0.2, digest_of([])) if knows_photos else (None, None)
+    return Teacher(probabilities, digest, 0, share, photos, {})
 
 
 def teacher_of(data: Data, held_out_share: float | None = None) -> Teacher:
-    return replace(sure_of(0), held_out_share=held_out_share, data_digests=data.digests)
+    knows_photos = held_out_share is not None
+    return replace(sure_of(0, knows_photos=knows_photos), held_out_share=held_out_share, data_digests=data.digests)
 
 
 def photographs() -> Mixture:
@@ -137,6 +140,7 @@ def test_a_teacher_that_held_out_the_same_is_heard_whether_it_knows_photographs_
     [
         ({"split_seed": 1}, "teacher one: expected split_seed 0, received 1"),
         ({"held_out_share": 0.1}, "teacher one: expected held_out_share 0.2, received 0.1"),
+        ({"photos_digest": "other"}, "teacher one: expected the photographs of this run, received a model of others"),
         ({"data_digests": {}}, "teacher one: expected the files of the data set that this run reads"),
         ({"digest": "other"}, "expected the config's teachers, one, received other"),
     ],
@@ -172,9 +176,11 @@ def test_what_a_teacher_held_out_stands_in_its_card_however_old(
 ) -> None:
     folder = shutil.copytree(artifact, tmp_path / "teacher")
     card = json.loads((folder / "model_card.json").read_text())
-    (folder / "model_card.json").write_text(json.dumps(card | {"training": card["training"] | {"config": config}}))
+    card |= {"photos": {"digest": "all of them"}, "training": card["training"] | {"config": config}}
+    (folder / "model_card.json").write_text(json.dumps(card))
     teacher = read_teacher(folder)
     assert (teacher.split_seed, teacher.held_out_share) == held_out
+    assert teacher.photos_digest == (None if held_out[1] is None else "all of them")
     assert teacher.data_digests == data.digests
 
 

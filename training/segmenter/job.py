@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
+import keras
 import numpy as np
+import tensorflow as tf
 
 from app.imaging.segmentation import SIDE, Segmenter, separate
 from training.errors import DataError, TrainingError
@@ -33,7 +35,13 @@ if TYPE_CHECKING:
     from training.segmenter.config import SegmenterConfig
     from training.segmenter.lessons import Cut
 
-CODE = (*CONVERSION, *sorted(Path(__file__).parent.glob("*.py")), *code("distortion.py", "photos.py", "train.py"))
+CODE = (
+    *CONVERSION,
+    *sorted(Path(__file__).parent.glob("*.py")),
+    *code("config.py", "distortion.py", "photos.py", "train.py"),
+    f"keras {keras.__version__}",
+    f"tensorflow {tf.__version__}",
+)
 """What decides, beside config, images and photographs, what a run finds and learns."""
 
 logger = logging.getLogger(__name__)
@@ -74,7 +82,9 @@ def train_and_write(
         "%d of %d photographs held out, where the cuts by colours agree: overlap %.3f, median %.3f",
         *(len(overlaps), len(held_out), overlaps.mean(), np.median(overlaps)),
     )
-    output.write_bytes(segmenter.path.read_bytes())
+    whole = output.with_suffix(".partial")
+    whole.write_bytes(segmenter.path.read_bytes())
+    whole.replace(output)
     logger.info("wrote %s", output)
     return float(overlaps.mean())
 

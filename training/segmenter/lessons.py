@@ -41,7 +41,8 @@ class Lessons:
 
     Attributes:
         colours: uint8 `[n, 192, 192, 3]`, whatever the photograph's aspect.
-        garments: uint8 `[n, 192, 192]`, the share of the attempts that found garment there, of 255.
+        garments: uint8 `[n, 192, 192]`, the share of the attempts that found garment there, of 255; those that
+            found none at all are left out.
     """
 
     colours: NDArray[np.uint8]
@@ -59,7 +60,8 @@ class Lessons:
 def teach(photo: Photo, cut: Cut, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Make one lesson: separate distorted copies, undo the distortion, and average.
 
-    A cut by colours fails now here, now there; what most attempts agree on is better than any one of them.
+    A cut by colours fails now here, now there; what most attempts agree on is better than any one of them. Those that
+    find nothing have no say: they hardly ever mean that there is no garment.
 
     Args:
         photo: The photograph.

@@ -48,12 +48,15 @@ def test_a_garment_is_told_from_its_ground(ground: tuple[int, int, int]) -> None
 
 
 def test_a_network_that_is_missing_or_damaged_is_found_before_it_is_needed(tmp_path: Path) -> None:
-    SEGMENTER.require()
+    SEGMENTER.require(None)
+    SEGMENTER.require(SEGMENTER.digest)
+    with pytest.raises(StartError, match="which the model learnt from, found another"):
+        SEGMENTER.require("0" * 64)
     damaged = tmp_path / "damaged.onnx"
     damaged.write_bytes(SEGMENTER.path.read_bytes()[:1000])
     for path in (tmp_path / "missing.onnx", damaged):
         with pytest.raises(StartError, match=f"{path}: expected the network"):
-            Segmenter(path).require()
+            Segmenter(path).require(None)
 
 
 @pytest.mark.parametrize("shape", [(1024, 768), (400, 533), (60, 40)])

@@ -11,7 +11,7 @@ from PIL import Image
 
 from app.imaging import segmentation
 from app.imaging.segmentation import Segmenter, separate
-from training import distortion
+from training import config, distortion
 from training.errors import DataError, TrainingError
 from training.photos import decode_photo, list_photos
 from training.segmenter import grabcut, job, lessons, network, scenes
@@ -83,5 +83,5 @@ def test_config_images_photographs_and_code_are_part_of_what_a_run_is(
         )
     }
     assert len(folders) == 4
-    modules = (job, grabcut, lessons, network, scenes, segmentation, distortion)
+    modules = (job, grabcut, lessons, network, scenes, segmentation, distortion, config)
     assert {Path(str(module.__file__)) for module in modules} <= {*job.CODE}
