@@ -6,6 +6,7 @@ import io
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, get_args
 
@@ -72,7 +73,10 @@ def run(command: Callable[[], int]) -> NoReturn:
     try:
         sys.exit(command())
     except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one ends it even where nobody takes the lines
+        with suppress(OSError, AttributeError):  # nobody reads them, or there is no standard output
+            sys.stdout.flush()
+        os._exit(128 + signal.SIGINT)  # a usual end waits for threads, and these for an answer or the end of a file
     except BrokenPipeError:  # whoever reads the lines has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain while it ends
         sys.exit(1)

@@ -27,6 +27,9 @@ def in_threads(
 ) -> Generator[Result, None, None]:
     """Yield the result of each piece of work; further pieces are taken only as results are.
 
+    However it ends, the pieces under way are waited for, so that what they use may be closed then; only Ctrl-C leaves
+    them behind.
+
     Args:
         run: Does one piece; what it raises ends the iteration.
         work: As many pieces as one likes; iterated in the caller's thread.
@@ -42,19 +45,21 @@ def in_threads(
         running.remove(first)
         return first.result()
 
-    with futures.ThreadPoolExecutor(at_once) as pool:
-        try:
-            for piece in work:
-                running.append(pool.submit(run, piece))
-                if len(running) >= AHEAD * at_once:
-                    yield first_result()
-            while running:
+    pool, waits = futures.ThreadPoolExecutor(at_once), True
+    try:
+        for piece in work:
+            running.append(pool.submit(run, piece))
+            if len(running) >= AHEAD * at_once:
                 yield first_result()
-        finally:  # nobody waits for the rest when the caller stops or a piece fails
-            if has_ended:
-                has_ended.set()
-            for future in running:
-                future.cancel()
+        while running:
+            yield first_result()
+    except KeyboardInterrupt:
+        waits = False
+        raise
+    finally:  # nobody waits for the rest when the caller stops or a piece fails
+        if has_ended:
+            has_ended.set()
+        pool.shutdown(wait=waits, cancel_futures=True)
 
 
 async def in_tasks(

@@ -47,7 +47,7 @@ class Listing:
         self._kind = kind
         self._out = out
         self._csv = csv.writer(out, lineterminator="\n")
-        self._name_width = min(WIDEST_NAME, max(map(len, names), default=0))
+        self._name_width = min(WIDEST_NAME, max((len(_printable(name)) for name in names), default=0))
         self._progress = _Progress(len(names), progress, rows_are_seen=out.isatty())
 
     def add(self, name: str, outcome: Outcome[object]) -> None:
@@ -95,10 +95,10 @@ class Listing:
         elif self._kind == "csv":
             self._csv.writerow((name, *[""] * (len(CSV_COLUMNS) - 2), f"{code}: {detail}"))
         else:
-            print(f"{name:{self._name_width}}  {code}: {detail}", file=self._out)
+            print(f"{_printable(name):{self._name_width}}  {code}: {detail}", file=self._out)
 
     def _row(self, name: str, label: str, probability: str, familiar: str, labels: str) -> str:
-        return f"{name:{self._name_width}}  {label:11}  {probability:>11}  {familiar:8}  {labels}"
+        return f"{_printable(name):{self._name_width}}  {label:11}  {probability:>11}  {familiar:8}  {labels}"
 
 
 class _Progress:
@@ -126,6 +126,11 @@ class _Progress:
         rate = done / max(time.monotonic() - self._started, 1e-3)
         without = f", {refused:,} without an answer" if refused else ""
         return f"{done:,} of {self._total:,} pictures, {rate:,.0f} a second{without}"
+
+
+def _printable(name: str) -> str:
+    """Escape what is not printable: a terminal would obey it."""
+    return name if name.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
 
 
 def _code_and_detail(error: Exception | None) -> tuple[str, str]:

@@ -49,7 +49,7 @@ class FashionClient:
         Raises:
             httpx.InvalidURL: The address is none.
             ValueError: The key cannot stand in a header.
-            UnreachableError: The environment names a proxy that cannot be used.
+            UnreachableError: The environment names a proxy or certificates that cannot be used.
         """
         self.url = exchange.service_url(url)
         self._headers = exchange.key_headers(api_key)
@@ -169,7 +169,7 @@ class FashionClient:
                     if run.has_ended.is_set():
                         raise CancelledError  # nobody would read the answer
                     response = self._http.send(request)
-            except httpx.TransportError as error:
+            except (httpx.TransportError, UnicodeError) as error:  # the latter of a name that no host can have
                 wait = exchange.wait_after_failure(error, tries, self._retries)
                 if wait is None:
                     raise exchange.failure(error, self.url, self._timeout_seconds) from error

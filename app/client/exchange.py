@@ -18,6 +18,7 @@ import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from app.errors import (
+    CrossSiteError,
     HeaderTooLargeError,
     ImageTooLargeError,
     InvalidImageError,
@@ -71,6 +72,7 @@ KINDS: dict[str, type[ServiceError]] = {
         ServiceError,
         MalformedRequestError,
         UnauthorizedError,
+        CrossSiteError,
         RequestTooSlowError,
         HeaderTooLargeError,
         PayloadTooLargeError,
@@ -145,11 +147,17 @@ def http_client(kind: type[Http], url: str) -> Http:
 
     Raises:
         httpx.InvalidURL: The address is none.
-        UnreachableError: The environment names a proxy that cannot be used.
+        UnreachableError: The environment names a proxy or certificates that cannot be used.
     """
-    trust = trusts_environment(url)
+    try:
+        trust = trusts_environment(url)
+    except ValueError as error:  # a name in Punycode that stands for none
+        raise httpx.InvalidURL(str(error)) from error
     try:
         return kind(trust_env=trust)
+    except OSError as error:
+        msg = f"Expected in SSL_CERT_FILE a file of certificates that can be read, found another: {error}"
+        raise UnreachableError(msg) from error
     except (httpx.InvalidURL, ValueError, ImportError) as error:  # the last where SOCKS needs a package
         msg = f"Expected in HTTP_PROXY, HTTPS_PROXY and ALL_PROXY proxies that httpx can use, found another: {error}"
         raise UnreachableError(msg) from error
@@ -196,7 +204,9 @@ def error_of(problem: Problem, wait_seconds: float) -> ServiceError | None:
     return kind(problem.detail, ceil(wait_seconds)) if issubclass(kind, RetryableError) else kind(problem.detail)
 
 
-def failure(error: httpx.TransportError, url: str, timeout_seconds: float) -> ServiceError | UnreachableError:
+def failure(
+    error: httpx.TransportError | UnicodeError, url: str, timeout_seconds: float
+) -> ServiceError | UnreachableError:
     """Return the exception for an answer that did not come."""
     if isinstance(error, httpx.TimeoutException) and not isinstance(error, _NOT_CONNECTED):
         return RequestTimeoutError(f"Expected an answer from {url} within {timeout_seconds:g} seconds, received none.")
@@ -241,7 +251,7 @@ def wait_after_answer(response: httpx.Response, tries: int, retries: int, *, alo
     return wait if wait <= LONGEST_WAIT_SECONDS else None
 
 
-def wait_after_failure(error: httpx.TransportError, tries: int, retries: int) -> float | None:
+def wait_after_failure(error: httpx.TransportError | UnicodeError, tries: int, retries: int) -> float | None:
     """Say the same where no answer came; what took too long is final, since more would make a busy service busier."""
     return backoff_seconds(tries) if tries <= retries and isinstance(error, _NOT_CONNECTED) else None
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -54,15 +56,23 @@ def test_the_conversion_is_left_to_the_service_and_the_format_is_a_table_unless_
     assert parser.parse_args(["a", "--json"]).format == "json"
 
 
-@pytest.mark.parametrize(("raised", "code"), [(KeyboardInterrupt, 130), (None, 7)])
-def test_a_command_ends_with_its_code_and_quietly_when_it_is_interrupted(
-    raised: type[BaseException] | None, code: int
-) -> None:
-    def command() -> int:
-        if raised:
-            raise raised
-        return 7
-
+def test_a_command_ends_with_its_code() -> None:
     with pytest.raises(SystemExit) as caught:
-        run(command)
-    assert caught.value.code == code
+        run(lambda: 7)
+    assert caught.value.code == 7
+
+
+def test_a_command_that_is_interrupted_ends_at_once_and_quietly_with_all_its_lines() -> None:
+    code = """
+import threading, time
+from app.command_line import run
+
+def command():
+    threading.Thread(target=time.sleep, args=[60]).start()
+    print("a line")
+    raise KeyboardInterrupt
+
+run(command)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "a line\n", "")

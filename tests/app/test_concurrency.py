@@ -98,6 +98,32 @@ def test_a_piece_that_fails_ends_it_with_its_error_and_leaves_the_rest(run: Run)
     assert len(begun) <= AHEAD * 2
 
 
+def test_whoever_stops_early_may_close_what_the_threads_use() -> None:
+    begun: list[float] = []
+    ended: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        begun.append(seconds)
+        time.sleep(seconds)
+        ended.append(seconds)
+
+    results = in_threads(sleep, [0, 0.2, 0.3, 0.4], 2)
+    next(results)
+    results.close()
+    assert sorted(begun) == sorted(ended)
+
+
+def test_ctrl_c_waits_for_no_thread() -> None:
+    is_over = threading.Event()
+    results = in_threads(is_over.wait, [0, 30, 30], 2)
+    next(results)
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        results.throw(KeyboardInterrupt())
+    assert time.monotonic() - started < 10
+    is_over.set()
+
+
 def test_a_thread_that_waits_is_told_when_nobody_uses_its_result() -> None:
     has_ended = threading.Event()
 

@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -79,6 +80,24 @@ def test_as_a_process_it_reads_standard_input_and_says_nothing_besides(artifact:
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[1].startswith(b"-,")
     assert done.stderr == b""
+
+
+def test_ctrl_c_ends_it_though_standard_input_stays_open(artifact: Path, data: Data, tmp_path: Path) -> None:
+    (tmp_path / "one.png").write_bytes(encoded(data.test.images[0]))
+    with subprocess.Popen(
+        [sys.executable, "-m", "app", "predict", str(tmp_path), "-", "--csv"],
+        env=os.environ | {"FASHION_MODEL_DIR": str(artifact), "PYTHONUNBUFFERED": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        assert process.stdout.readline().startswith(b"filename,")
+        assert process.stdout.readline().startswith(bytes(tmp_path))  # by now it reads standard input as well
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+        assert process.stderr.read() == b""
 
 
 def test_a_model_that_cannot_be_loaded_is_one_line_and_the_code_that_a_start_in_vain_has(

@@ -56,6 +56,25 @@ def test_a_table_says_what_a_person_wants_to_know() -> None:
     ]
 
 
+def test_a_terminal_is_not_made_to_obey_the_name_of_a_file() -> None:
+    out, name = io.StringIO(), "\x1b[2J\rb\u00f6t \u202e\udcf6.png"
+    with Listing("table", [name], out, io.StringIO()) as listing:
+        listing.add(name, OUTCOMES["a boot.png"])
+        listing.add(name, OUTCOMES["gone.png"])
+    shown = r"\x1b[2J\rb\u00f6t \u202e\udcf6.png".replace(r"\u00f6", "\u00f6")
+    head, *rows = out.getvalue().splitlines()
+    assert [row.split("  ")[0] for row in rows] == [shown, shown]
+    assert head.index("LABEL") == rows[0].index("Ankle boot")
+
+
+def test_csv_has_the_name_as_it_is() -> None:
+    out, name = io.StringIO(newline=""), "\x1b[2J\n.png"
+    with Listing("csv", [name], out, io.StringIO()) as listing:
+        listing.add(name, OUTCOMES["a boot.png"])
+    out.seek(0)
+    assert [row["filename"] for row in csv.DictReader(out)] == [name]
+
+
 def test_json_is_an_object_a_line_with_all_that_was_answered() -> None:
     first, _, third, fourth = map(json.loads, listed("json").splitlines())
     assert first == {"filename": "a boot.png", "result": BOOT.model_dump(mode="json", exclude_none=True)}

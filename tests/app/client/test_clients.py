@@ -396,6 +396,12 @@ def test_where_nothing_listens_it_tries_again_then_says_where(ask: Ask) -> None:
     assert time.monotonic() - started >= 0.1
 
 
+@pytest.mark.parametrize("host", ["a..b", "a" * 64])
+def test_at_a_name_that_no_host_can_have_there_is_no_service(ask: Ask, host: str) -> None:
+    with pytest.raises(UnreachableError, match=rf"service at http://{host}, received no answer: .+"):
+        ask(f"http://{host}", methodcaller("classes"), retries=0)
+
+
 def test_who_is_cut_off_without_an_answer_asks_again(ask: Ask) -> None:
     def serve() -> None:
         for answer in (b"", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"):
@@ -460,6 +466,23 @@ def test_a_proxy_that_cannot_be_used_is_called_so(proxy: str, monkeypatch: pytes
     for kind in (FashionClient, AsyncFashionClient):
         with pytest.raises(UnreachableError, match=r"ALL_PROXY proxies that httpx can use, found another: .+"):
             kind("https://garments.example")
+
+
+@pytest.mark.parametrize("kind", [FashionClient, AsyncFashionClient])
+def test_certificates_that_cannot_be_read_are_called_so(
+    kind: type[FashionClient | AsyncFashionClient], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty.pem").touch()
+    for name in ("empty.pem", "gone.pem"):
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / name))
+        with pytest.raises(UnreachableError, match=r"in SSL_CERT_FILE a file of certificates .+, found another: .+"):
+            kind("https://garments.example")
+
+
+@pytest.mark.parametrize("kind", [FashionClient, AsyncFashionClient])
+def test_punycode_that_stands_for_no_name_is_no_address(kind: type[FashionClient | AsyncFashionClient]) -> None:
+    with pytest.raises(httpx.InvalidURL, match="Codepoint"):
+        kind("http://xn--a")
 
 
 def test_a_client_of_httpx_may_bring_credentials(url: str) -> None:

@@ -6,15 +6,19 @@ import csv
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from starlette.responses import JSONResponse
 
 from app.client.__main__ import main
 from app.client.exchange import URL_VARIABLE
 from app.main import create_app
+from app.schemas import Limits
 from app.settings import Settings
 from tests.conftest import encoded, listening
 from tests.fakes import FirstPixelClassifier, tagged_image
@@ -22,6 +26,8 @@ from training.data import LABELS
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from starlette.types import Receive, Scope, Send
 
 
 pytestmark = pytest.mark.usefixtures("quiet")
@@ -81,6 +87,16 @@ def test_it_ends_with_1_and_one_line_where_there_is_no_service(
     assert captured.err.startswith("python -m app.client: Expected the Fashion-MNIST service at http://127.0.0.1:1,")
 
 
+@pytest.mark.parametrize("host", ["a..b", "a" * 64])
+def test_it_ends_with_1_and_one_line_where_no_host_can_have_that_name(
+    host: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(folder), "--url", f"http://{host}"]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert error.startswith(f"python -m app.client: Expected the Fashion-MNIST service at http://{host}, received no")
+
+
 def test_it_ends_with_1_where_the_service_itself_fails(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     app = create_app(Settings(), FirstPixelClassifier())
     del app.state.settings  # so that `GET /model` fails
@@ -107,6 +123,8 @@ def test_a_wrong_call_ends_with_2_and_says_how_to_call_it(
     ("variable", "value", "named"),
     [
         (URL_VARIABLE, "http://a:b", "found http://a:b: Invalid port"),
+        (URL_VARIABLE, "http://xn--a", "found http://xn--a: Codepoint"),
+        ("SSL_CERT_FILE", "/gone.pem", "in SSL_CERT_FILE a file of certificates that can be read, found"),
         ("ALL_PROXY", "socks5://127.0.0.1:1", "ALL_PROXY proxies that httpx can use"),
     ],
 )
@@ -163,3 +181,32 @@ def test_whoever_reads_the_lines_may_stop(folder: Path, url: str) -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(60) == 1
+
+
+def test_ctrl_c_waits_for_no_answer(folder: Path) -> None:
+    is_asked = threading.Event()
+
+    async def hang(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        if scope["method"] == "GET":
+            limits = {name: getattr(Settings(), name) for name in Limits.model_fields if name != "formats"}
+            await JSONResponse({"limits": limits | {"formats": []}})(scope, receive, send)
+            return
+        is_asked.set()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    with (
+        listening(hang) as url,
+        subprocess.Popen(
+            [sys.executable, "-m", "app.client", str(folder)],
+            env=os.environ | {URL_VARIABLE: url},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process,
+    ):
+        assert is_asked.wait(60)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=20) == (b"", b"")
+        assert process.returncode == 130
