@@ -11,18 +11,22 @@ if TYPE_CHECKING:
     from app.settings import Settings
 
 CGROUP = Path("/sys/fs/cgroup")
+MEMBERSHIP = Path("/proc/self/cgroup")
 
 
-def available_cores(cgroup: Path = CGROUP) -> int:
+def available_cores(cgroup: Path = CGROUP, membership: Path = MEMBERSHIP) -> int:
     """Return the cores of the affinity mask, or fewer where a cgroup's quota allows fewer; at least one.
 
     `os.cpu_count()` sees neither: in a container limited to one of 64 cores it says 64.
 
     Args:
-        cgroup: Where the control group is mounted, version 2 or 1.
+        cgroup: Where the control groups are mounted, version 2 or 1.
+        membership: The file that says in which of them this process is.
     """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _quota(cgroup)
+    own = cgroup / _own_group(membership)
+    groups = (group for group in (own, *own.parents) if group.is_relative_to(cgroup))
+    quota = min(filter(None, map(_quota, groups)), default=None)  # each group also has to keep within those above it
     return affinity if quota is None else max(1, min(affinity, math.ceil(quota)))
 
 
@@ -36,8 +40,21 @@ def cores_of_a_worker(settings: Settings) -> int:
     return max(1, available_cores() // worker_count(settings))
 
 
+def _own_group(membership: Path) -> str:
+    """Return the path of this process's group of version 2 below the mount, empty if it is not known.
+
+    Source:
+        cgroups(7), `/proc/pid/cgroup`: version 2 has the line `0::/path`.
+    """
+    try:
+        lines = membership.read_text().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return next((line.removeprefix("0::").lstrip("/") for line in lines if line.startswith("0::")), "")
+
+
 def _quota(cgroup: Path) -> float | None:
-    """Return the quota in cores, or None where there is none.
+    """Return a group's own quota in cores, or None where there is none.
 
     Source:
         The kernel's Documentation/admin-guide/cgroup-v2.rst (`cpu.max`) and cgroup-v1's `cpu.cfs_quota_us`.

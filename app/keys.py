@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-_LINE = re.compile(r"([0-9a-f]{64})(?:\s+(\S.*))?")
+_LINE = re.compile(r"([0-9a-fA-F]{64})(?:\s+(\S.*))?")
 
 
 def new_key() -> str:
@@ -47,7 +47,7 @@ class Keys:
             if match is None:  # the line stays untold: somebody may have put the key itself there
                 msg = f"{source}, line {number}: expected the SHA-256 of a key in 64 hexadecimal digits and a name, "
                 raise StartError(msg + "found something else; `python -m app key` makes a line")
-            self._names[match[1]] = match[2] or f"line {number}"
+            self._names[match[1].lower()] = match[2] or f"line {number}"
         if not self._names:
             msg = f"{source}: expected the hash of a key, found none; `python -m app key` makes a line"
             raise StartError(msg)
@@ -68,7 +68,7 @@ def read_keys(path: Path) -> Keys:
         StartError: It cannot be read, or something else than keys is there.
     """
     try:
-        return Keys(path.read_text().splitlines(), path)
+        return Keys(path.read_text(encoding="utf-8-sig").splitlines(), path)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         msg = f"FASHION_API_KEYS_FILE: expected a file of keys, found {path}: {reason}"

@@ -224,9 +224,14 @@ def _versions(training: TrainingFacts) -> str:
 
 def _limits(limits: Limits) -> str:
     return f"""<section><h2>What this service takes</h2>
-      <p>{", ".join(limits.formats)}; at most {limits.max_body_bytes / 2**20:.0f} MiB and
-      {limits.max_image_pixels / 1e6:.0f} megapixels a picture, {limits.max_batch_files} pictures a batch,
+      <p>{", ".join(limits.formats)}; at most {_short(limits.max_body_bytes / 2**20)} MiB and
+      {_short(limits.max_image_pixels / 1e6)} megapixels a picture, {limits.max_batch_files} pictures a batch,
       {limits.request_timeout_seconds:g} seconds a request.</p></section>"""
+
+
+def _short(number: float) -> str:
+    """Write three digits that count, or all before the point where `g` would write a power of ten."""
+    return f"{number:.3g}" if number < 100 else f"{number:,.0f}"  # noqa: PLR2004  the least number of three digits
 
 
 def _table(caption: str, head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

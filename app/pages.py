@@ -39,6 +39,7 @@ class WebFiles(StaticFiles):
         """Return a file, or 304 where the browser has it."""
         response = super().file_response(*args, **kwargs)
         response.headers.update(HEADERS)
+        del response.headers["Accept-Ranges"]  # which Starlette promises, but `app.head` answers with the whole
         return response
 
 

@@ -27,9 +27,9 @@ Count = Annotated[int, Field(ge=1)]
 class Settings(BaseModel):
     """How the service runs; the table in docs/operating.md is made of these descriptions."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
-    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on.")
     workers: Count | Literal["auto"] = Field(
         default=1, description="Processes, each with its own model; `auto` is one for each core."

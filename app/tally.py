@@ -38,9 +38,9 @@ logger = structlog.get_logger(__name__)
 
 
 def _create(name: str) -> int:
-    """Make a file in memory, which only Linux and FreeBSD can."""
-    if sys.platform != "linux":
-        msg = "the system has no memfd_create"
+    """Make a file in memory, which only Linux can, and no Python that was built against a glibc before 2.27."""
+    if sys.platform != "linux" or not hasattr(os, "memfd_create"):
+        msg = "this Python has no memfd_create"
         raise OSError(msg)
     return os.memfd_create(name)
 

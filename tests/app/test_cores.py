@@ -28,6 +28,37 @@ def test_a_quota_of_cgroup_2_limits_rounding_up(tmp_path: Path, quota: int, core
     assert available_cores(tmp_path) == cores
 
 
+@pytest.mark.parametrize("limited", ["", "system.slice", "system.slice/fashion.service"])
+@pytest.mark.parametrize("own", ["/system.slice/fashion.service", "/system.slice/fashion.service/worker (deleted)"])
+def test_the_lowest_quota_on_the_way_up_from_the_own_group_limits(tmp_path: Path, limited: str, own: str) -> None:
+    groups, membership = tmp_path / "cgroup", tmp_path / "self"
+    (groups / "system.slice" / "fashion.service").mkdir(parents=True)
+    (groups / "cpu.max").write_text("6400000 100000\n")
+    (groups / "system.slice" / "cpu.max").write_text("max 100000\n")
+    (groups / limited / "cpu.max").write_text("100000 100000\n")
+    membership.write_text(f"1:cpu:/elsewhere\n0::{own}\n")
+    assert available_cores(groups, membership) == 1
+
+
+def test_a_quota_of_another_group_does_not_limit(tmp_path: Path) -> None:
+    groups, membership = tmp_path / "cgroup", tmp_path / "self"
+    for group in (tmp_path, groups, groups / "other.slice"):
+        group.mkdir(exist_ok=True)
+        (group / "cpu.max").write_text(f"{'max' if group == groups else '100000'} 100000\n")
+    membership.write_text("0::/own.slice\n")
+    assert available_cores(groups, membership) == AFFINITY
+
+
+@pytest.mark.parametrize("lines", [None, "", "1:cpu:/elsewhere\n", "0::/../../elsewhere\n", "0::/\xff\n"])
+def test_who_cannot_tell_the_own_group_goes_by_the_top_one(tmp_path: Path, lines: str | None) -> None:
+    groups, membership = tmp_path / "cgroup", tmp_path / "self"
+    groups.mkdir()
+    (groups / "cpu.max").write_text("100000 100000\n")
+    if lines is not None:
+        membership.write_bytes(lines.encode("latin-1"))
+    assert available_cores(groups, membership) == 1
+
+
 @pytest.mark.parametrize(("quota", "cores"), [(100_000, 1), (-1, AFFINITY)], ids=["one core", "none"])
 def test_a_quota_of_cgroup_1_limits_too_if_there_is_one(tmp_path: Path, quota: int, cores: int) -> None:
     (tmp_path / "cpu").mkdir()

@@ -168,9 +168,15 @@ def test_no_two_keys_are_the_same_and_each_has_32_random_bytes() -> None:
     assert len(new_key()) == 43
 
 
-@pytest.mark.parametrize(
-    "text", ["", "# nothing\n", KEY, f"{digest(KEY)[:-1]}\n", f"{digest(KEY).upper()}\n", "\xff\xfe"]
-)
+@pytest.mark.parametrize("start", ["", "\ufeff"], ids=["plain", "with a byte order mark"])
+@pytest.mark.parametrize("line", [f"{digest(KEY)} das Geschäft", f"{digest(KEY).upper()} das Geschäft"])
+def test_a_file_may_be_as_other_editors_and_tools_write_it(tmp_path: Path, start: str, line: str) -> None:
+    path = tmp_path / "keys"
+    path.write_text(f"{start}{line}\r\n", encoding="utf-8")
+    assert read_keys(path).owner(KEY.encode()) == "das Geschäft"
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", KEY, f"{digest(KEY)[:-1]}\n", "\xff\xfe"])
 def test_a_malformed_file_is_refused_without_telling_what_stands_in_it(tmp_path: Path, text: str) -> None:
     path = tmp_path / "keys"
     path.write_bytes(text.encode("latin-1"))

@@ -3,6 +3,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
+
 from app.imaging.decode import FORMATS
 from app.model_card import FamiliarityFacts, FolderMetrics, PhotoMetrics, ReliabilityBin, SeparationFacts
 from app.model_page import model_page
@@ -11,8 +13,8 @@ from app.settings import Settings
 from tests.fakes import make_card
 
 
-def page(**changes: Any) -> str:  # noqa: ANN401  fields of a card
-    settings = Settings()
+def page(settings: Settings | None = None, **changes: Any) -> str:  # noqa: ANN401  fields of a card
+    settings = settings or Settings()
     limits = {name: getattr(settings, name) for name in Limits.model_fields if name != "formats"}
     return model_page(
         ModelInformation(
@@ -97,6 +99,19 @@ def test_what_is_unfamiliar_is_told_with_its_false_alarms() -> None:
     assert "False alarms: 5.8% of test." in text(told)
     assert "&lt;digits&gt; 1,797 100.0% 0.9994" in text(told)
     assert "<digits>" not in told
+
+
+@pytest.mark.parametrize(
+    ("max_bytes", "max_pixels", "told"),
+    [
+        (10 * 2**20, 50_000_000, "at most 10 MiB and 50 megapixels a picture"),
+        (1_600_000, 1_500_000, "at most 1.53 MiB and 1.5 megapixels a picture"),
+        (100_000, 784, "at most 0.0954 MiB and 0.000784 megapixels a picture"),
+        (2048 * 2**20, 1_234_000_000, "at most 2,048 MiB and 1,234 megapixels a picture"),
+    ],
+)
+def test_small_and_large_limits_are_told_too(max_bytes: int, max_pixels: int, told: str) -> None:
+    assert told in text(page(Settings(max_body_bytes=max_bytes, max_image_pixels=max_pixels)))
 
 
 def test_names_are_escaped() -> None:

@@ -55,6 +55,16 @@ def test_a_page_that_is_a_file_is_not_sent_again_unless_it_changed(client: TestC
     assert client.get(path, headers={"If-None-Match": '"another"'}).content == first.content
 
 
+@pytest.mark.parametrize("wish", ["bytes=0-1", "bytes=9999999-", "bytes=2-1", "lines=1-2", "nonsense"])
+@pytest.mark.parametrize("path", ["/", "/web/page.js"])
+def test_a_file_is_sent_whole_whatever_range_is_asked_for_and_promises_none(
+    client: TestClient, path: str, wish: str
+) -> None:
+    whole, ranged = client.get(path), client.get(path, headers={"Range": wish})
+    assert (ranged.status_code, ranged.content) == (200, whole.content)
+    assert "accept-ranges" not in ranged.headers
+
+
 @pytest.mark.parametrize(
     ("accept", "expected"),
     [

@@ -55,12 +55,18 @@ def test_an_unknown_variable_that_is_like_no_other_is_named_with_all() -> None:
 @pytest.mark.parametrize(
     ("variable", "value"),
     [
+        ("FASHION_HOST", ""),
         ("FASHION_PORT", "http"),
         ("FASHION_PORT", "70000"),
         ("FASHION_WORKERS", "0"),
         ("FASHION_WORKERS", "many"),
         ("FASHION_LOG_FORMAT", "xml"),
         ("FASHION_REQUEST_TIMEOUT_SECONDS", "0"),
+        ("FASHION_REQUEST_TIMEOUT_SECONDS", "inf"),
+        ("FASHION_MAX_QUEUE_SECONDS", "inf"),
+        ("FASHION_RECEIVE_SECONDS", "inf"),
+        ("FASHION_DRAIN_SECONDS", "inf"),
+        ("FASHION_DRAIN_SECONDS", "nan"),
         ("FASHION_CORS_ORIGINS", "shop.example"),
         ("FASHION_CORS_ORIGINS", "https://shop.example/path"),
     ],

@@ -7,12 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import structlog
+
 from app.tally import JOINS, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from multiprocessing.connection import Connection
     from multiprocessing.context import SpawnProcess
+
+    import pytest
 
 CELL = JOINS + 1
 spawn = multiprocessing.get_context("spawn")
@@ -76,6 +80,14 @@ def test_where_memory_cannot_be_shared_each_process_counts_alone() -> None:
         counting(Tally.shared(2, refuse), 2.0) as (_, second, _),
     ):
         assert [first, second] == [[1.0, 1.0], [1.0, 2.0]]
+
+
+def test_a_python_built_without_memory_files_counts_alone_too_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "memfd_create")  # what a build against an old glibc leaves out, and no argument can
+    with structlog.testing.capture_logs() as logged:
+        tally = Tally.shared(2)
+    assert tally.join()[JOINS] == 1
+    assert [(line["log_level"], line["reason"]) for line in logged] == [("warning", "this Python has no memfd_create")]
 
 
 def test_a_process_for_which_no_row_is_left_counts_alone() -> None:
