@@ -104,6 +104,7 @@ def serve(settings: Settings) -> int:
         workers=workers,
         log_config=None,
         access_log=False,  # app.tracing writes a line with the request's id
+        proxy_headers=False,  # nothing depends on who calls, and anybody can write that header
         http="app.protocol:Protocol",
         ws="none",
         headers=SECURITY_HEADERS,

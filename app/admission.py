@@ -24,13 +24,18 @@ FIRST_SECONDS = 0.5
 the wait for its first forward pass for the time of each picture."""
 
 
-def work_of(encoded_bytes: int) -> float:
+def work_of(encoded_bytes: int, pixels: int = 0) -> float:
     """Return how many small pictures one takes as long as that a thread decodes.
 
-    Nothing is known of it yet but its length. A photograph of 40 kB takes about 5 times as long as a small picture, one
-    of 3 MB about 20 times (docs/results.md, a forward pass added). What it misses, the measured rate mends.
+    A photograph of 40 kB takes about 5 times as long as a small picture, one of 3 MB about 20 times (docs/results.md, a
+    forward pass added), and where all pixels have to be decoded each million takes about 25 times as long: 38 bytes of
+    WebP may hold 50. What it misses, the measured rate mends.
+
+    Args:
+        encoded_bytes: Of the file.
+        pixels: As `app.imaging.decode.declared_pixels` says.
     """
-    return 5 + encoded_bytes / 200_000
+    return 5 + encoded_bytes / 200_000 + 25 * pixels / 1e6
 
 
 class Admission:

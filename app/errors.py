@@ -3,6 +3,7 @@
 ServiceError                    500 internal
 ├── MalformedRequestError       400 malformed_request
 ├── UnauthorizedError           401 unauthorized            WWW-Authenticate
+├── CrossSiteError              403 cross_site
 ├── RequestTooSlowError         408 too_slow
 ├── PayloadTooLargeError        413 payload_too_large
 ├── ImageTooLargeError          413 image_too_large
@@ -63,6 +64,14 @@ class UnauthorizedError(ServiceError):
     status = HTTPStatus.UNAUTHORIZED
     code = "unauthorized"
     title = "API key required"
+
+
+class CrossSiteError(ServiceError):
+    """A browser asks for a page of another site, which the settings do not let in."""
+
+    status = HTTPStatus.FORBIDDEN
+    code = "cross_site"
+    title = "A page of another site asks"
 
 
 class RequestTooSlowError(ServiceError):

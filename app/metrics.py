@@ -182,7 +182,7 @@ class Metrics:
         yield self._predictions.family(totals, zeros=True)
         yield self._familiarity.family(totals, zeros=True)
         yield self._images.family(totals, zeros=False)
-        yield CounterMetricFamily("fashion_worker_starts", "Workers that became ready.", value=totals[JOINS])
+        yield CounterMetricFamily("fashion_worker_starts", "Workers that have loaded the model.", value=totals[JOINS])
         yield from self._of_workers(living)
         yield GaugeMetricFamily(
             "fashion_pending_images_limit",

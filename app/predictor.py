@@ -18,7 +18,7 @@ from app.admission import SMALL, Admission, work_of
 from app.batching import MicroBatcher
 from app.errors import OverloadedError, StartError
 from app.imaging.conversion import Mode, convert
-from app.imaging.decode import decode, is_tiny
+from app.imaging.decode import declared_pixels, decode, is_tiny
 from app.imaging.native import read_native
 from app.model_card import IMAGE_SHAPE
 from app.pacing import Pacing
@@ -112,7 +112,7 @@ class Predictor:
         """
         stages = stages or Stages()
         is_small = is_tiny(data) and mode is not Mode.PHOTO
-        with self._admission.permit(SMALL if is_small else work_of(len(data))):
+        with self._admission.permit(SMALL if is_small else work_of(len(data), declared_pixels(data))):
             prepare = partial(self._prepare, media_type=media_type, mode=mode, preview=preview, stages=stages)
             if is_small:
                 prepared = self._prepare_native(data, mode, stages, preview=preview) or prepare(data)

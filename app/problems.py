@@ -13,7 +13,7 @@ from starlette.responses import Response
 from app.errors import InvalidRequestError, RetryableError, ServiceError, UnauthorizedError
 from app.headers import header
 from app.schemas import Problem
-from app.trace import TRACE
+from app.trace import SHOWN_PATH, TRACE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -129,8 +129,9 @@ async def _http_error(request: Request, error: HTTPException) -> Response:
     status = HTTPStatus(error.status_code)
     code = status.phrase.lower().replace(" ", "_")
     allowed = (error.headers or {}).get("Allow")
-    expected = f"{allowed} {request.url.path}" if allowed else "a call listed at /docs"
-    msg = f"Expected {expected}, received {request.method} {request.url.path}."
+    path = request.url.path[:SHOWN_PATH]
+    expected = f"{allowed} {path}" if allowed else "a call listed at /docs"
+    msg = f"Expected {expected}, received {request.method} {path}."
     return ProblemResponse(_problem(status, code, status.phrase, msg), error.headers)
 
 

@@ -76,6 +76,10 @@ class Protocol(HttpToolsProtocol):
     """Of request line, headers and trailers, and of chunk framing between two bytes of the body. httptools has no limit
     of its own and keeps them all. Source: what nginx takes, `large_client_header_buffers`."""
 
+    max_ahead: ClassVar[int] = 64
+    """How many requests may wait for the answer to the one before them. Hardly any client sends one in advance, and a
+    read of the socket may hold ten thousand, each of which costs time and memory that no other limit counts."""
+
     def __init__(self, *, app_state: dict[str, Any], **options: Any) -> None:  # noqa: ANN401  uvicorn's
         """Take what uvicorn passes."""
         super().__init__(app_state=app_state, **options)
@@ -136,8 +140,12 @@ class Protocol(HttpToolsProtocol):
 
         Raises:
             HeaderTooLargeError: Its header is; httptools stops at it, and uvicorn calls `send_400_response`.
-            MalformedRequestError: It does not say once for whom it is (RFC 9112, 3.2).
+            MalformedRequestError: It does not say once for whom it is (RFC 9112, 3.2), or too many wait before it.
         """
+        if len(self.pipeline) >= self.max_ahead:
+            msg = f"Expected at most {self.max_ahead} requests before their answers, received one more. Wait for these."
+            self._malformed = MalformedRequestError(msg)
+            raise self._malformed
         if self._framing_bytes > self.max_header_bytes and self._header_bytes() > self.max_header_bytes:
             self._malformed = self._header_too_large()
             raise self._malformed
@@ -146,6 +154,8 @@ class Protocol(HttpToolsProtocol):
             self._malformed = MalformedRequestError(f"Expected one Host header, received {hosts}.")
             raise self._malformed
         super().on_headers_complete()
+        if self.parser.should_upgrade():  # httptools reads no body then, and what follows is not the next request
+            self.cycle.keep_alive = False
         if self.parser.get_method() != b"HEAD":
             self.cycle.transport = cast("asyncio.Transport", HeadWithBody(self.transport))
         self._unanswered = [*filterfalse(_is_answered, self._unanswered), self.cycle]
@@ -153,6 +163,23 @@ class Protocol(HttpToolsProtocol):
             self._stop_timer()
         self._framing_bytes = 0
         self._awaited = BODY
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header; a trailer is none, whatever it is called (RFC 9110, 6.5.1)."""
+        if self._awaited != BODY:
+            super().on_header(name, value)
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request, and read no others before all that wait are answered."""
+        super().on_response_complete()
+        if self.pipeline:
+            self.flow.pause_reading()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close an idle connection, even one whose last answer nobody reads."""
+        super().timeout_keep_alive_handler()
+        if self.transport.get_write_buffer_size():  # closing waits for it
+            self._unread_timer = self._unread_timer or self.loop.call_later(self.unread_seconds, self.transport.abort)
 
     def on_body(self, body: bytes) -> None:
         """Keep a piece of the body."""

@@ -12,6 +12,7 @@ from fastapi.responses import PlainTextResponse
 from app import __version__, pages
 from app.dependencies import MetricsDependency, PredictorDependency, SettingsDependency, TimeoutHeader, WishesQuery
 from app.errors import (
+    CrossSiteError,
     HeaderTooLargeError,
     ImageTooLargeError,
     InvalidImageError,
@@ -48,6 +49,7 @@ router = APIRouter()
 
 _OF_ANY_BODY = (
     MalformedRequestError,
+    CrossSiteError,
     RequestTooSlowError,
     PayloadTooLargeError,
     InvalidRequestError,
@@ -117,6 +119,7 @@ async def predict(
     try:
         with Patience(Deadline.after(settings.request_timeout_seconds, timeout_seconds)) as patience:
             await predictor.require_place(request.scope.get("client"))
+            stages.end("queue")
             upload = await read_upload(request, settings.max_body_bytes, held)
             stages.end("receive")
             patience.listen(request.receive)

@@ -53,6 +53,7 @@ class Worker(multiprocess.Process):
     def target(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve, in the process, with the supervisor's end of the pipe left to it alone, so that its end shows."""
         self.parent_conn.close()
+        _ = self.server  # made before the thread that answers pings, which could make another
         super().target(sockets)
 
     def pong(self) -> None:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 TRACE = "trace"
 """Where in the ASGI scope of a request its trace is."""
 
+SHOWN_PATH = 200
+"""Letters of a path that a log line or an answer repeats: long ones would push all others out of the log."""
+
 CUT_OFF = "cut_off"
 """Where in it the status is with which a request was cut off before the app could answer."""
 
@@ -41,7 +44,11 @@ class Trace:
             longest = (
                 timed[0]
                 if len(timed) == 1
-                else {stage: max(seconds.get(stage, 0.0) for seconds in timed) for stage in STAGES}
+                else {
+                    stage: max(seconds[stage] for seconds in timed if stage in seconds)
+                    for stage in STAGES
+                    if any(stage in seconds for seconds in timed)
+                }
             )
             facts["stages"] = {stage: round(1000 * seconds, 3) for stage, seconds in longest.items()}
             if batch := max(stages.images for stages in self.stages):

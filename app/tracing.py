@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import re
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from app.errors import NotReadyError
 from app.headers import header
 from app.logs import request_id
-from app.problems import ProblemResponse, internal_problem
-from app.trace import CUT_OFF, TRACE, Trace
+from app.problems import ProblemResponse, internal_problem, refusal
+from app.trace import CUT_OFF, SHOWN_PATH, TRACE, Trace
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -57,8 +59,13 @@ class RequestTracing:
         request_id.set(own_id)
         try:
             await self.app(scope, receive, send_with_id)
+        except asyncio.CancelledError:  # by uvicorn, when the time for a stop is over
+            if status:
+                raise
+            msg = "Expected to answer before the service stops, which it does now. Try again later."
+            await refusal(NotReadyError(msg, 1))(scope, receive, send_with_id)
         except Exception:  # the border of the process: nothing of it may reach the client
-            logger.exception("request failed", path=scope["path"])
+            logger.exception("request failed", path=scope["path"][:SHOWN_PATH])
             if status:  # an answer has begun: uvicorn cuts the connection
                 raise
             await ProblemResponse(internal_problem())(scope, receive, send_with_id)
@@ -74,7 +81,7 @@ class RequestTracing:
                     level,
                     "request",
                     method=scope["method"],
-                    path=scope["path"],
+                    path=scope["path"][:SHOWN_PATH],
                     status=status,
                     milliseconds=round(1000 * seconds, 2),
                     **trace.facts(),

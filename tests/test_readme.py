@@ -101,7 +101,7 @@ def test_the_speed_is_what_was_measured_last() -> None:
     measured = json.loads((ROOT / "benchmarks/serving/measured/results.json").read_text())
 
     def at_64(system: str, figure: str = "rate") -> float:
-        return median(one[figure] for one in measured["loads"][system]["64"])
+        return float(median(one[figure] for one in measured["loads"][system]["64"]))
 
     shipped, photographs = (f"{median(measured[name]['service']):,.0f}" for name in ("shipped", "photographs"))
     raw, times = f"{at_64('ours, raw'):,.0f}", f"{at_64('ours, raw') / at_64('FastAPI-direct, raw'):.1f}"
@@ -207,7 +207,9 @@ def test_the_figures_on_trust_are_those_of_its_card() -> None:
     assert len(rows) == 7
     assert set(rows) <= known
     flagged = {one.images: f"{one.flagged:.1%}" for one in card.familiarity.separations}
-    stated = re.findall(r"as for ([\d.]+%) of handwritten digits and ([\d.]+%) of\s+photographs of hats", README)
+    stated = re.findall(
+        r"([\d.]+%) of handwritten digits, 18 .+?\s+([\d.]+%) of photographs of hats", README, re.DOTALL
+    )
     assert stated == [(flagged["handwritten digits"], flagged["photographs of hats, shorts and skirts"])]
     test = card.metrics["test"]
     assert f"{test.ece_equal_mass:.4f} in 15 bins of equal mass, {test.ece_equal_width:.4f} in bins" in RESULTS

@@ -6,6 +6,7 @@ import ctypes
 import io
 import logging
 import re
+import struct
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass
@@ -183,6 +184,40 @@ def decode(data: bytes, media_type: str, max_image_pixels: int) -> Decoded:
         msg = f"Expected a readable {kind} image, received {len(data)} bytes that Pillow cannot decode. "
         msg += "The file is damaged or was cut off on its way; send it again."
         raise InvalidImageError(msg) from error
+
+
+def declared_pixels(data: bytes) -> int:
+    """Return how many pixels the header announces, as far as it stands where every such file has it; else 0.
+
+    A JPEG's does not matter, since a large one is decoded reduced, and a TIFF's stands anywhere.
+    """
+    if data.startswith(_SIGNATURES["PNG"]) and len(data) >= 24:  # noqa: PLR2004  where the size ends
+        width, height = struct.unpack_from(">II", data, 16)
+    elif data.startswith(_SIGNATURES["GIF"]) and len(data) >= 10:  # noqa: PLR2004
+        width, height = struct.unpack_from("<HH", data, 6)
+    elif data.startswith(_SIGNATURES["BMP"]) and len(data) >= 26:  # noqa: PLR2004
+        width, height = map(abs, struct.unpack_from("<ii", data, 18))
+    elif data.startswith(_SIGNATURES["WEBP"]) and len(data) >= 30:  # noqa: PLR2004
+        width, height = _webp_size(data)
+    else:
+        return 0
+    return int(width * height)
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """Read the size of the first chunk, of whichever kind.
+
+    Source:
+        RFC 9649, sections 2.5 to 2.7.
+    """
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if kind == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    width, height = struct.unpack_from("<HH", data, 26)
+    return width & 0x3FFF, height & 0x3FFF
 
 
 def is_tiny(data: bytes) -> bool:

@@ -124,6 +124,24 @@ def test_a_picture_is_refused_behind_more_work_than_the_settings_allow(
     assert ("seconds of work" in second) == is_refused
 
 
+def test_few_bytes_of_many_pixels_count_as_the_work_that_they_are() -> None:
+    bomb = encoded(Image.new("RGB", (5000, 5000)), "WEBP", lossless=True)
+    small = encoded(tagged_image(9))
+    service = predictor(FirstPixelClassifier(), max_queue_seconds=0.5, cores=1)
+
+    async def run() -> int:
+        for _ in range(3):  # so that a rate is known
+            await service.predict(bomb, "image/webp", Mode.AUTO)
+        answers = await asyncio.gather(
+            *(service.predict(bomb, "image/webp", Mode.AUTO) for _ in range(20)), return_exceptions=True
+        )
+        await service.predict(small, "image/png", Mode.AUTO)
+        return sum(isinstance(answer, OverloadedError) for answer in answers)
+
+    assert len(bomb) < 2000
+    assert asyncio.run(run()) > 10
+
+
 def test_a_picture_that_is_given_up_while_it_waits_for_a_thread_is_never_decoded_and_gives_its_place_back() -> None:
     photographs = [encoded(Image.new("RGB", (2000 + number, 1500), "red")) for number in range(5)]
     service = predictor(FirstPixelClassifier(), max_pending_images=5, cores=1)

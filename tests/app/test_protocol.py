@@ -340,6 +340,23 @@ def test_who_leaves_answers_unread_is_cut_off() -> None:
         eventually(lambda: not service.server.server_state.tasks)
 
 
+def test_an_answer_that_nobody_reads_does_not_keep_an_idle_connection() -> None:
+    class Hasty(Impatient):
+        unread_seconds = SLOW_SECONDS
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+            # As if a part of the answer, too small to pause anything, could never be sent.
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+            super().connection_made(transport)
+
+    with serving(Hasty, keep_alive_seconds=1) as service, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        client.connect(service.address)
+        client.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n")
+        eventually(lambda: len(service.server.server_state.connections) == 1)
+        eventually(lambda: not service.server.server_state.connections)
+
+
 def test_who_reads_slowly_gets_everything() -> None:
     class Hasty(Impatient):
         unread_seconds = 6 * SLOW_SECONDS
@@ -498,6 +515,37 @@ def test_trailers_and_chunk_extensions_are_limited_too(service: Service, rest: b
 )
 def test_what_is_not_http_is_a_problem_too(service: Service, sent: bytes) -> None:
     assert service.answer(sent) == (400, "malformed_request")
+
+
+def test_a_burst_of_requests_before_any_answer_is_cut_off_at_once(service: Service) -> None:
+    few = CLASSES * Protocol.max_ahead + closing(CLASSES)
+    with service.connect(few) as connection:
+        assert read_all(connection).count(b"HTTP/1.1 200 OK") == Protocol.max_ahead + 1
+    before = time.process_time()
+    with service.connect(CLASSES * 5000) as connection:
+        read_all(connection)
+    assert time.process_time() - before < 2
+    eventually(lambda: not service.server.server_state.connections)
+
+
+def test_while_requests_wait_for_their_answers_no_others_are_read() -> None:
+    classifier, entered, release = held_up()
+    with serving(classifier=classifier) as service, service.connect(PICTURE * 3) as connection:
+        assert entered.wait(SOON_SECONDS)
+        (protocol,) = service.server.server_state.connections
+        release.set()
+        connection.sendall(closing(PICTURE))
+        assert read_all(connection).count(b"HTTP/1.1 200 OK") == 4
+        assert not cast("Protocol", protocol).pipeline
+
+
+def test_a_trailer_is_no_header(service: Service) -> None:
+    chunks = b"%x\r\n%s\r\n0\r\nX-Request-ID: forged\r\nHost: b\r\n\r\n" % (len(BOOT), BOOT)
+    head = b"POST /predict HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    with service.connect(head + chunks) as connection:
+        received = read_all(connection)
+    assert last(received) == (200, "Ankle boot")
+    assert b"forged" not in received
 
 
 def test_http_1_0_needs_no_host(service: Service) -> None:

@@ -165,7 +165,7 @@ def test_who_is_told_to_stop_while_it_replaces_its_workers_replaces_no_more(
 
 def test_a_worker_ends_itself_once_its_event_loop_has_not_turned_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     aborted: list[bool] = []
-    monkeypatch.setattr(os, "abort", lambda: aborted.append(True))
+    monkeypatch.setattr(os, "kill", lambda *told: aborted.append(told == (os.getpid(), signal.SIGKILL)))
     config = Config("no:app", drain_seconds=0, workers=2, log_config=None, timeout_worker_healthcheck=3)
     worker = supervisor.Worker(config, [])
 

@@ -126,6 +126,41 @@ def test_probes_are_logged_only_when_everything_is(client: TestClient, capsys: p
     assert lines == [[], ["/health/live", "/metrics"]]
 
 
+def test_a_request_that_a_stop_cuts_short_is_told_so() -> None:
+    async def never(_: Scope, __: Receive, ___: Send) -> None:
+        await asyncio.sleep(3600)
+
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def run() -> None:
+        metrics = Metrics(Tally(), make_card(), Settings(), ["/predict"])
+        scope = {"type": "http", "method": "POST", "path": "/predict", "headers": []}
+        request = asyncio.create_task(RequestTracing(never, metrics)(scope, _nothing, send))
+        await asyncio.sleep(0)
+        request.cancel()
+        await asyncio.wait([request])
+
+    asyncio.run(run())
+    assert sent[0]["status"] == 503
+    assert json.loads(sent[1]["body"])["code"] == "not_ready"
+
+
+async def _nothing() -> Message:
+    return {"type": "http.disconnect"}
+
+
+@pytest.mark.usefixtures("restored_logging")
+def test_a_path_of_any_length_takes_little_of_the_log(client: TestClient, capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(Settings(log_format="json"))
+    answer = client.get("/" + "x" * 20_000)
+    assert len(answer.text) < 1000
+    lines = [line for line in capsys.readouterr().err.splitlines() if json.loads(line)["event"] == "request"]
+    assert [len(line) < 1000 for line in lines] == [True]
+
+
 def test_a_failure_after_the_answer_began_is_left_to_the_server() -> None:
     async def fails_late(_: Scope, __: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})

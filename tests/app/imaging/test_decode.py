@@ -12,7 +12,17 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from app.errors import ImageTooLargeError, InvalidImageError, UnsupportedMediaTypeError
-from app.imaging.decode import FORMATS, MAX_JPEG_SCANS, RAW_BYTES, REDUCED_PIXELS, TINY_BYTES, Decoded, decode, is_tiny
+from app.imaging.decode import (
+    FORMATS,
+    MAX_JPEG_SCANS,
+    RAW_BYTES,
+    REDUCED_PIXELS,
+    TINY_BYTES,
+    Decoded,
+    declared_pixels,
+    decode,
+    is_tiny,
+)
 from tests.bombs import tiff
 from tests.conftest import encoded
 
@@ -605,6 +615,30 @@ NOISE = np.random.default_rng(0).integers(0, 256, (28, 28), np.uint8)
 )
 def test_only_what_takes_no_time_to_decode_is_tiny(data: bytes, *, tiny: bool) -> None:
     assert is_tiny(data) == tiny
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "options"),
+    [
+        ("PNG", "RGB", {}),
+        ("GIF", "P", {}),
+        ("BMP", "RGB", {}),
+        ("WEBP", "RGB", {}),
+        ("WEBP", "RGBA", {}),
+        ("WEBP", "RGB", {"lossless": True}),
+    ],
+)
+def test_the_header_of_what_is_decoded_whole_says_how_many_pixels_come(
+    kind: str, mode: str, options: dict[str, object]
+) -> None:
+    data = encoded(Image.new(mode, (300, 200)), kind, **options)
+    assert declared_pixels(data) == 60_000
+    assert [declared_pixels(data[:length]) for length in (0, 4, 8, 20)] == [0, 0, 0, 0] or kind == "GIF"
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
+def test_what_is_decoded_reduced_or_has_no_header_declares_nothing(kind: str) -> None:
+    assert declared_pixels(encoded(Image.new("RGB", (300, 200)), kind)) == 0
 
 
 def test_a_png_with_a_second_header_is_not_tiny_since_that_one_counts() -> None:
