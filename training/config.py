@@ -203,8 +203,15 @@ class TrainingConfig:
 
     @property
     def run_name(self) -> str:
-        """The network and eight hexadecimal digits that differ when any field does; names the run's folder."""
-        return f"{self.network}-{hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()[:8]}"
+        """The network and eight hexadecimal digits that differ when any field does on which weights depend.
+
+        It names the run's folder.
+        """
+        learnt = self.as_dict()
+        del learnt["mirror"]  # is of what is exported
+        if self.photos:
+            del learnt["photos"]["collages"]  # are for the familiarity score alone, once the weights are there
+        return f"{self.network}-{hashlib.sha256(json.dumps(learnt, sort_keys=True).encode()).hexdigest()[:8]}"
 
 
 _CNN = TrainingConfig(

@@ -13,6 +13,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from app.model_card import CARD_NAME, IMAGE_SHAPE
+from training.cache import cached
 from training.data import LABELS, one_hot
 from training.errors import DataError
 from training.fingerprint import code, fingerprint
@@ -51,6 +52,7 @@ class Teacher:
         held_out_share: Share of the photographs that it held out; None where it learnt from the data set alone.
         photos_digest: SHA-256 over all of these; None likewise.
         data_digests: SHA-256 of each file of the data set that it learnt from.
+        mirrors: Whether it looks at the mirror image by itself.
     """
 
     probabilities: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -59,11 +61,17 @@ class Teacher:
     held_out_share: float | None
     photos_digest: str | None
     data_digests: Mapping[str, str]
+    mirrors: bool = False
 
     @property
     def knows_photos(self) -> bool:
         """Whether it has learnt from photographs; one that has not teaches the data set alone."""
         return self.held_out_share is not None
+
+    def both_ways(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return its mean answer to images, uint8 `[n, 28, 28]`, and their mirror images, float32 `[n, 10]`."""
+        answers = self.probabilities(images)
+        return answers if self.mirrors else np.float32(0.5) * (answers + self.probabilities(images[:, :, ::-1]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +119,7 @@ def read_teacher(folder: Path) -> Teacher:
             held_out_share=config["photos"]["held_out_share"] if config.get("photos") else None,
             photos_digest=card["photos"]["digest"] if config.get("photos") else None,
             data_digests=training["data_digests"],
+            mirrors=config.get("mirror", False),
         )
     except (OSError, ValueError, KeyError) as error:
         msg = f"{folder}: expected an artifact to learn from, found {str(error).splitlines()[0]}"
@@ -177,34 +186,34 @@ def taught(
         raise DataError(msg)
     asked = [(teacher.digest, teacher.knows_photos) for teacher in teachers], config.blends, config.seed
     cache = runs / f"lessons-{fingerprint(asked, split.images, mixture.photos, *code('distillation.py'))}.npz"
-    if not cache.exists():
-        runs.mkdir(parents=True, exist_ok=True)
+
+    def ask() -> dict[str, np.ndarray]:
         logger.info("asking %d teachers", len(teachers))
         rng = np.random.default_rng(config.seed)
         photos = mixture.photos.reshape(-1, *IMAGE_SHAPE)
         of_images = blend(split.images, config.blends * len(split), rng)
         of_photos = blend(photos, config.blends * BLENDS_OF_A_PHOTO * len(mixture.photos), rng)
-        whole = cache.with_suffix(".partial.npz")
-        np.savez(
-            whole,
-            images=_both_ways(teachers, split.images),
-            photos=_both_ways(graduates, photos),
-            blends=np.concatenate([of_images, of_photos]),
-            of_blends=np.concatenate([_answers(teachers, of_images), _answers(graduates, of_photos)]),
-        )
-        whole.replace(cache)
-    with np.load(cache) as answers:
-        of_photos = answers["photos"].reshape(*mixture.photos.shape[:2], len(LABELS))
-        lessons = Lessons(
-            targets=targets_of(answers["images"], one_hot(split.class_ids), config),
-            photo_targets=targets_of(
-                told_apart(of_photos, mixture.targets[:, None], mixture.allowed[:, None]),
-                mixture.targets[:, None],
-                config,
-            ),
-            blends=answers["blends"],
-            blend_targets=soften(answers["of_blends"], config.temperature),
-        )
+        asked_once = [
+            _answers([teacher.probabilities for teacher in asked], blends)
+            for asked, blends in ((teachers, of_images), (graduates, of_photos))
+        ]
+        return {
+            "images": _answers([teacher.both_ways for teacher in teachers], split.images),
+            "photos": _answers([teacher.both_ways for teacher in graduates], photos),
+            "blends": np.concatenate([of_images, of_photos]),
+            "of_blends": np.concatenate(asked_once),
+        }
+
+    answers = cached(cache, ask)
+    of_photos = answers["photos"].reshape(*mixture.photos.shape[:2], len(LABELS))
+    lessons = Lessons(
+        targets=targets_of(answers["images"], one_hot(split.class_ids), config),
+        photo_targets=targets_of(
+            told_apart(of_photos, mixture.targets[:, None], mixture.allowed[:, None]), mixture.targets[:, None], config
+        ),
+        blends=answers["blends"],
+        blend_targets=soften(answers["of_blends"], config.temperature),
+    )
     return replace(mixture, lessons=lessons)
 
 
@@ -257,17 +266,14 @@ def soften(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np
     return np.asarray(soft / soft.sum(axis=-1, keepdims=True), np.float32)
 
 
-def _both_ways(teachers: Sequence[Teacher], images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the teachers' mean answer to images and their mirror images, float32 `[n, 10]`."""
-    return np.asarray((_answers(teachers, images) + _answers(teachers, images[:, :, ::-1])) / 2)
-
-
-def _answers(teachers: Sequence[Teacher], images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the teachers' mean answer to images as they are, float32 `[n, 10]`."""
+def _answers(
+    teachers: Sequence[Callable[[NDArray[np.uint8]], NDArray[np.float32]]], images: NDArray[np.uint8]
+) -> NDArray[np.float32]:
+    """Return the mean of what the teachers say about images, float32 `[n, 10]`."""
     answers = np.empty((len(images), len(LABELS)), np.float32)
     for start in tqdm(range(0, len(images), BATCH_SIZE), unit=f" times {BATCH_SIZE} images"):
         part = slice(start, start + BATCH_SIZE)
-        answers[part] = np.mean([teacher.probabilities(images[part]) for teacher in teachers], axis=0)
+        answers[part] = np.mean([ask(images[part]) for ask in teachers], axis=0)
     return answers
 
 

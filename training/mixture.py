@@ -14,6 +14,7 @@ from app.imaging.conversion import Mode, convert
 from app.imaging.decode import decode
 from app.imaging.segmentation import SEGMENTER, separate
 from app.model_card import IMAGE_SHAPE
+from training.cache import cached
 from training.collage import collage
 from training.data import LABELS
 from training.disguise import GARMENTS, GROUNDS, disguise
@@ -121,23 +122,24 @@ def prepare(
         photos: What may be learnt from.
         folder: Where what was converted is kept, for all runs.
     """
-    how = (config.variants, config.distortion, config.misjudged_share, config.paired_share, config.collages, seed)
-    cache = folder / f"mixture-{fingerprint(how, images, digest_of(photos), *CODE)}.npz"
-    if not cache.exists():
-        folder.mkdir(parents=True, exist_ok=True)
+    how = (config.variants, config.distortion, config.misjudged_share, config.paired_share, seed)
+    photos = sorted(photos)  # as what is kept of them
+
+    def convert_all() -> dict[str, np.ndarray]:
         logger.info("converting %d images and %d photographs", len(images), len(photos))
-        whole = cache.with_suffix(".partial.npz")
-        np.savez(
-            whole,
-            disguised=np.stack(on_all_cores(partial(_disguised, seed=seed), list(enumerate(images)), "images")),
-            photos=np.stack(on_all_cores(partial(_variants, config=config, seed=seed), photos, "photographs")),
-            collages=np.stack(
-                on_all_cores(partial(_collage, photos=photos, seed=seed), range(config.collages), "collages")
-            ),
-        )
-        whole.replace(cache)
-    with np.load(cache) as kept:
-        disguised, variants, collages = kept["disguised"], kept["photos"], kept["collages"]
+        return {
+            "disguised": np.stack(on_all_cores(partial(_disguised, seed=seed), list(enumerate(images)), "images")),
+            "photos": np.stack(on_all_cores(partial(_variants, config=config, seed=seed), photos, "photographs")),
+        }
+
+    def make_collages() -> dict[str, np.ndarray]:
+        make = partial(_collage, photos=photos, seed=seed)
+        return {"collages": np.stack(on_all_cores(make, range(config.collages), "collages"))}
+
+    converted = cached(folder / f"mixture-{fingerprint(how, images, digest_of(photos), *CODE)}.npz", convert_all)
+    made_of = config.collages, seed, digest_of(photos)
+    collages = cached(folder / f"collages-{fingerprint(*made_of, *CODE)}.npz", make_collages)["collages"]
+    disguised, variants = converted["disguised"], converted["photos"]
     has_class = np.array([bool(CLASSES_OF[photo.folder]) for photo in photos])
     classed = [photo for photo in photos if CLASSES_OF[photo.folder]]
     folders, counts = np.unique([photo.folder for photo in classed], return_counts=True)

@@ -34,6 +34,12 @@ def test_runs_of_different_configs_have_different_names() -> None:
     assert DEFAULTS["cnn"].override(photos=PhotoConfig(share=0.4)).run_name not in names
 
 
+def test_what_changes_no_weights_changes_no_name() -> None:
+    config = DEFAULTS["cnn"].override(photos=PhotoConfig())
+    exported_otherwise = config.override(photos=PhotoConfig(collages=3), mirror=not config.mirror)
+    assert exported_otherwise.run_name == config.run_name
+
+
 def test_teachers_and_label_smoothing_exclude_each_other() -> None:
     with pytest.raises(ValueError, match="no label smoothing beside teachers"):
         DEFAULTS["cnn"].override(distillation=DistillationConfig(("one",)))

@@ -123,6 +123,18 @@ def test_only_teachers_that_know_photographs_answer_for_them(data: Data, tmp_pat
     assert lessons.blend_targets[600:, 4] == pytest.approx(0.91, abs=1e-3)
 
 
+@pytest.mark.parametrize("mirrors", [False, True])
+def test_a_teacher_that_does_not_look_at_mirror_images_by_itself_is_asked_about_them(*, mirrors: bool) -> None:
+    def left_half(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.tile(images[:, :, :14].mean(axis=(1, 2), dtype=np.float32)[:, None], (1, 10))
+
+    images = np.zeros((2, 28, 28), np.uint8)
+    images[:, :, :14] = 100
+    teacher = replace(sure_of(0), probabilities=left_half, mirrors=mirrors)
+    assert teacher.both_ways(images) == pytest.approx(100 if mirrors else 50)
+    assert teacher.both_ways(images).dtype == np.float32
+
+
 def test_photographs_want_a_teacher_that_knows_some(data: Data, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="learnt from photographs"):
         taught(photographs(), [sure_of(0)], CONFIG, data.train, tmp_path)

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from app.imaging.segmentation import SIDE, Segmenter, separate
+from training.cache import cached
 from training.errors import DataError, TrainingError
 from training.fingerprint import CONVERSION, code, fingerprint
 from training.machine import machine
@@ -123,13 +124,12 @@ def _round(number: int, config: SegmenterConfig, images: NDArray[np.uint8], phot
 
 def _lessons(photos: Sequence[Photo], cut: Cut, seed: int, cache: Path) -> Lessons:
     """Make a lesson of each photograph, or read what an earlier start has made."""
-    if not cache.exists():
-        pairs = on_all_cores(partial(teach, cut=cut, seed=seed), photos, "photographs")
-        whole = cache.with_name("partial.npz")
-        np.savez(whole, colours=np.stack([pair[0] for pair in pairs]), garments=np.stack([pair[1] for pair in pairs]))
-        whole.replace(cache)
-    with np.load(cache) as kept:
-        return Lessons(kept["colours"], kept["garments"])
+
+    def make() -> dict[str, np.ndarray]:
+        colours, garments = zip(*on_all_cores(partial(teach, cut=cut, seed=seed), photos, "photographs"), strict=True)
+        return {"colours": np.stack(colours), "garments": np.stack(garments)}
+
+    return Lessons(**cached(cache, make))
 
 
 def _overlaps(segmenter: Segmenter, lessons: Lessons) -> NDArray[np.float64]:

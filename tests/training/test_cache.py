@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from training.cache import cached
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_what_was_made_is_kept_and_not_made_again(tmp_path: Path) -> None:
+    made: list[int] = []
+
+    def make() -> dict[str, np.ndarray]:
+        made.append(1)
+        return {"one": np.arange(3), "two": np.eye(2)}
+
+    for _ in range(2):
+        arrays = cached(tmp_path / "runs" / "kept.npz", make)
+        assert arrays["one"].tolist() == [0, 1, 2]
+        assert np.array_equal(arrays["two"], np.eye(2))
+    assert made == [1]
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["kept.npz"]
+
+
+def test_what_could_not_be_made_leaves_nothing_behind(tmp_path: Path) -> None:
+    def fail() -> dict[str, np.ndarray]:
+        msg = "stopped"
+        raise RuntimeError(msg)
+
+    with pytest.raises(RuntimeError):
+        cached(tmp_path / "kept.npz", fail)
+    assert not [*tmp_path.iterdir()]

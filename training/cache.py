@@ -1,0 +1,29 @@
+"""Keeps arrays that take long to make."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+def cached(path: Path, make: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Return the arrays of a file, which are made and written first where there is none.
+
+    Args:
+        path: Ends in `.npz`; it appears whole or not at all, also where two jobs make the same.
+        make: Makes the arrays, by name.
+    """
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        arrays = make()
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial.npz", delete=False) as partial:
+            np.savez(partial, allow_pickle=False, **arrays)
+        Path(partial.name).replace(path)
+    with np.load(path) as kept:
+        return {name: kept[name] for name in kept.files}
