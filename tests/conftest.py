@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import socket
+import sys
 import threading
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -139,6 +140,13 @@ def restored_logging() -> Iterator[None]:
 def quiet(restored_logging: None) -> None:  # noqa: ARG001  undoes what this does
     """Keep the log of a service in this process out of what a command prints."""
     configure_logging(Settings(log_level="error"))
+
+
+def interruptible(module: str, *arguments: str) -> list[str]:
+    """Return a command that runs a module and takes Ctrl-C, which whoever runs the tests may ignore and hand down."""
+    code = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code += f"runpy.run_module({module!r}, run_name='__main__')"
+    return [sys.executable, "-c", code, *arguments]
 
 
 def encoded(image: NDArray[np.uint8] | Image.Image, kind: str = "PNG", **options: object) -> bytes:

@@ -156,7 +156,7 @@ async def outcome(app: FastAPI, number: int, chance: random.Random) -> str:
         return "cancelled"
     assert (b"x-request-id", str(number).encode()) in sent[0]["headers"]
     if sent[0]["status"] != 200:
-        return {400: "hung up", 500: "failed"}[sent[0]["status"]]
+        return {400: "hung up", 500: "failed", 503: "cancelled"}[sent[0]["status"]]
     answer = json.loads(sent[1]["body"])
     own = answer["prediction"]["class_id"] == class_id and answer["familiarity"] == pytest.approx(percent / 100)
     return "own" if own else "another's"

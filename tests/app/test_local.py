@@ -19,7 +19,7 @@ from app.local import predict_with
 from app.predictor import Predictor
 from app.settings import Settings
 from app.tabulate import Listing
-from tests.conftest import encoded
+from tests.conftest import encoded, interruptible
 from tests.fakes import FirstPixelClassifier, tagged_image
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def test_as_a_process_it_reads_standard_input_and_says_nothing_besides(artifact:
 def test_ctrl_c_ends_it_though_standard_input_stays_open(artifact: Path, data: Data, tmp_path: Path) -> None:
     (tmp_path / "one.png").write_bytes(encoded(data.test.images[0]))
     with subprocess.Popen(
-        [sys.executable, "-m", "app", "predict", str(tmp_path), "-", "--csv"],
+        interruptible("app", "predict", str(tmp_path), "-", "--csv"),
         env=os.environ | {"FASHION_MODEL_DIR": str(artifact), "PYTHONUNBUFFERED": "1"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -403,6 +403,7 @@ def test_the_api_document_names_every_error_of_predict_with_an_example(client: T
     }
     assert codes == {
         "malformed_request",
+        "cross_site",
         "too_slow",
         "header_too_large",
         "payload_too_large",

@@ -20,7 +20,7 @@ from app.client.exchange import URL_VARIABLE
 from app.main import create_app
 from app.schemas import Limits
 from app.settings import Settings
-from tests.conftest import encoded, listening
+from tests.conftest import encoded, interruptible, listening
 from tests.fakes import FirstPixelClassifier, tagged_image
 from training.data import LABELS
 
@@ -200,7 +200,7 @@ def test_ctrl_c_waits_for_no_answer(folder: Path) -> None:
     with (
         listening(hang) as url,
         subprocess.Popen(
-            [sys.executable, "-m", "app.client", str(folder)],
+            interruptible("app.client", str(folder)),
             env=os.environ | {URL_VARIABLE: url},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
