@@ -10,7 +10,7 @@ from app.problems import refusal
 from app.tracing import RequestTracing
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Awaitable, Collection
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -32,15 +32,15 @@ class CrossSiteGuard:
         self._origins = {origin.encode() for origin in origins}
         self._refuse = RequestTracing(_refuse, metrics)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, or refuse it before its body is read."""
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Serve one request, or refuse it before its body is read; no coroutine of its own, which would cost more."""
         foreign = (
             scope["type"] == "http"
             and scope["method"] == "POST"
             and header(scope, b"sec-fetch-site") == "cross-site"
             and (header(scope, b"origin") or "").encode() not in self._origins
         )
-        await (self._refuse if foreign else self._app)(scope, receive, send)
+        return (self._refuse if foreign else self._app)(scope, receive, send)
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:

@@ -149,7 +149,7 @@ class Protocol(HttpToolsProtocol):
         if self._framing_bytes > self.max_header_bytes and self._header_bytes() > self.max_header_bytes:
             self._malformed = self._header_too_large()
             raise self._malformed
-        hosts = sum(name == b"host" for name, _ in self.headers)
+        hosts = len([name for name, _ in self.headers if name == b"host"])
         if hosts != 1 and (hosts or self.parser.get_http_version() == "1.1"):
             self._malformed = MalformedRequestError(f"Expected one Host header, received {hosts}.")
             raise self._malformed
