@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -11,12 +10,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from app.drain import DrainingServer
 
+HANGS = 70
+"""The exit code. Source: `EX_SOFTWARE` of sysexits.h."""
+
 LOOKS_A_SECOND = 2
 """As often as uvicorn's supervisor pings a worker, which looks then."""
 
 
 class Watchdog:
-    """Kills the process where its event loop has not turned for long while it serves.
+    """Ends the process at once where its event loop has not turned for long while it serves.
 
     Whoever looks is another thread, which lives on when the loop hangs. It counts looks, not seconds, since a machine
     or a container may be paused, and it writes no log, since that may be what the loop hangs at.
@@ -34,7 +36,8 @@ class Watchdog:
         self._idle_looks = self._idle_looks + 1 if serves and not self._server.has_turned else 0
         self._server.has_turned = False
         if self._idle_looks > self._patience:
-            os.kill(os.getpid(), signal.SIGKILL)  # an abort would leave pictures and keys in a core dump
+            # An abort would leave pictures and keys in a core dump, and a container's first process takes no SIGKILL.
+            os._exit(HANGS)
 
     def start(self) -> None:
         """Look again and again, in a thread that ends with the process."""

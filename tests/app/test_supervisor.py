@@ -17,7 +17,7 @@ from uvicorn.supervisors.multiprocess import SIGNALS
 from app import supervisor
 from app.drain import Config, DrainingServer
 from app.supervisor import LONGEST_PAUSE_SECONDS, Supervisor
-from app.watchdog import LOOKS_A_SECOND
+from app.watchdog import HANGS, LOOKS_A_SECOND
 
 if TYPE_CHECKING:
     import socket
@@ -165,7 +165,7 @@ def test_who_is_told_to_stop_while_it_replaces_its_workers_replaces_no_more(
 
 def test_a_worker_ends_itself_once_its_event_loop_has_not_turned_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     aborted: list[bool] = []
-    monkeypatch.setattr(os, "kill", lambda *told: aborted.append(told == (os.getpid(), signal.SIGKILL)))
+    monkeypatch.setattr(os, "_exit", lambda code: aborted.append(code == HANGS))
     config = Config("no:app", drain_seconds=0, workers=2, log_config=None, timeout_worker_healthcheck=3)
     worker = supervisor.Worker(config, [])
 
