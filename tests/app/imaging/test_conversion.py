@@ -128,6 +128,35 @@ def test_a_shirt_as_pale_as_its_ground_is_taken_for_a_photograph_and_not_cut_to_
     assert convert(Image.fromarray(values), Mode.AUTO).mode == "photo"
 
 
+def test_a_white_shirt_with_dark_seams_on_a_pale_ground_is_not_reduced_to_its_seams() -> None:
+    mask = shirt_mask().astype(np.uint8)
+    seams = mask.astype(bool) & ~cv2.erode(mask, np.ones((9, 9), np.uint8)).astype(bool)
+    picture = Image.fromarray(np.where(seams, 30, np.where(mask, 248, 205)).astype(np.uint8))
+    converted = convert(picture, Mode.AUTO)
+    assert converted.mode == "photo"
+    assert converted.image.mean() > 100
+
+
+@pytest.mark.parametrize(("ground", "cloth"), [(WHITE, 60), (BLACK, 200)], ids=["catalogue", "bright_on_black"])
+def test_specks_and_captions_on_a_plain_ground_are_no_part_of_the_garment(ground: int, cloth: int) -> None:
+    mask = np.pad(shirt_mask(), ((100, 80), (30, 30)))
+    plain = Image.fromarray(np.where(mask, cloth, ground).astype(np.uint8))
+    marked = plain.copy()
+    draw = ImageDraw.Draw(marked)
+    draw.rectangle((290, 490, 293, 493), cloth)
+    draw.text((10, 8), "NEW", cloth)
+    alone, beside = convert(plain, Mode.AUTO), convert(marked, Mode.AUTO)
+    assert beside.box == alone.box
+    assert (beside.image == alone.image).all()
+
+
+def test_two_shoes_on_a_plain_ground_stay_a_pair_and_so_do_the_pieces_of_a_sandal() -> None:
+    values = np.full((300, 400), WHITE, np.uint8)
+    values[200:260, 20:160] = values[200:260, 230:370] = 40
+    values[150:154, 60:100] = 40  # a strap
+    assert convert(Image.fromarray(values), Mode.AUTO).box == pytest.approx((20, 150, 370, 260), abs=3)
+
+
 def cut_out(cloth: int, mask: np.ndarray) -> tuple[Image.Image, Image.Image]:
     """Return a garment on white with folds of 8 grey levels, and its opacity."""
     folds = cloth - 8 * (np.indices(mask.shape)[0] // 20 % 2)
