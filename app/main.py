@@ -78,7 +78,7 @@ def create_app(settings: Settings, classifier: Classifier, tally: Tally | None =
         app.state.ready = True
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         logger.info("ready on %s:%d with %s %s", host, settings.port, card.name, card.version)
-        yield {"service": app.state, "settings": settings, "metrics": metrics}  # for `app.drain` and `app.protocol`
+        yield {"service": app.state}  # for `app.drain` and `app.protocol`
         app.state.ready = False
         watching.cancel()
         predictor.close()
@@ -93,6 +93,7 @@ def create_app(settings: Settings, classifier: Classifier, tally: Tally | None =
         redoc_url=None,
         telemetry={"tracing": False, "metrics": False, "logs": False},  # FastAPI's looks for providers at each request
         lifespan=lifespan,
+        generate_unique_id_function=lambda route: route.name,  # clients are generated with methods called so
         redirect_slashes=False,  # a path that does not exist is 404, and no one is sent elsewhere with picture and key
     )
     app.state.settings = settings

@@ -83,14 +83,15 @@ class Protocol(HttpToolsProtocol):
     def __init__(self, *, app_state: dict[str, Any], **options: Any) -> None:  # noqa: ANN401  uvicorn's
         """Take what uvicorn passes."""
         super().__init__(app_state=app_state, **options)
-        self._settings: Settings = app_state["settings"]
-        self._metrics: Metrics = app_state["metrics"]
+        self._settings: Settings = app_state["service"].settings
+        self._metrics: Metrics = app_state["service"].metrics
         self._awaited = HEADER
         self._timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
         self._unanswered: list[RequestResponseCycle] = []  # several, where a client does not wait for its answers
         self._framing_bytes = 0
         self._malformed: ServiceError | None = None
+        self._listens = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """Begin to wait for the first header, unless there are connections enough."""
@@ -106,13 +107,14 @@ class Protocol(HttpToolsProtocol):
         """Stop waiting, and let all who answer know: uvicorn tells only the newest request."""
         self._stop_timer()
         self._stop_unread_timer()
+        self._unset_keepalive_if_required()  # which uvicorn leaves running, and all of this with it, after a reset
         self._tell_all_that_nobody_listens()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
         """Give the client time to read what is written already."""
         super().pause_writing()
-        self._unread_timer = self.loop.call_later(self.unread_seconds, self.transport.abort)
+        self._start_unread_timer()
 
     def resume_writing(self) -> None:
         """Go on: it has read."""
@@ -121,19 +123,26 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; wait for the rest, if there is to be any, only for so long."""
-        if self._awaited == NOTHING:
-            self._awaited = HEADER
+        if not self._listens:
+            return
         self._framing_bytes += len(data)
         super().data_received(data)
-        if self.transport.is_closing():
+        if self.transport.is_closing() or not self._listens:
             return
         if self._awaited == NOTHING:
-            if self.cycle.response_complete:  # refused before its body was there, which ended uvicorn's wait for more
+            self._framing_bytes = 0
+            # Refused before its body was there, or followed by a line break: either ended uvicorn's wait for more.
+            if self.cycle.response_complete:
                 self._keep_alive()
         elif self._framing_bytes > self.max_header_bytes:
             self._cut_off(self._header_too_large())
         elif self._timer is None:
             self._start_timer()
+
+    def on_message_begin(self) -> None:
+        """Begin to wait for the header, even of a request that begins where another ends."""
+        self._awaited = HEADER
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Hand the request to the app.
@@ -153,7 +162,11 @@ class Protocol(HttpToolsProtocol):
         if hosts != 1 and (hosts or self.parser.get_http_version() == "1.1"):
             self._malformed = MalformedRequestError(f"Expected one Host header, received {hosts}.")
             raise self._malformed
+        if self.url.startswith((b"http://", b"https://")):
+            self.url = _with_path(self.url)
         super().on_headers_complete()
+        if self.expect_100_continue and self.parser.get_http_version() == "1.0":  # which has no such answer
+            self.cycle.waiting_for_100_continue = False
         if self.parser.should_upgrade():  # httptools reads no body then, and what follows is not the next request
             self.cycle.keep_alive = False
         if self.parser.get_method() != b"HEAD":
@@ -174,12 +187,12 @@ class Protocol(HttpToolsProtocol):
         super().on_response_complete()
         if self.pipeline:
             self.flow.pause_reading()
+        self._close_read_or_not()
 
     def timeout_keep_alive_handler(self) -> None:
         """Close an idle connection, even one whose last answer nobody reads."""
         super().timeout_keep_alive_handler()
-        if self.transport.get_write_buffer_size():  # closing waits for it
-            self._unread_timer = self._unread_timer or self.loop.call_later(self.unread_seconds, self.transport.abort)
+        self._close_read_or_not()
 
     def on_body(self, body: bytes) -> None:
         """Keep a piece of the body."""
@@ -226,9 +239,16 @@ class Protocol(HttpToolsProtocol):
         self._cut_off(RequestTooSlowError(msg))
 
     def _cut_off(self, error: ServiceError) -> None:
-        """Answer with a problem if the connection waits for an answer to this very request, and close it."""
+        """Answer with a problem if the connection waits for an answer to this very request, and close it.
+
+        Where whole requests came before, their answers go out first.
+        """
         self._stop_timer()
         if self.transport.is_closing():
+            return
+        if self._awaited != BODY and self._is_answering():
+            self._listens = False
+            self.cycle.keep_alive = False  # the last of them closes
             return
         if self._owes_an_answer():
             self.logger.info("cut off: %s", error)
@@ -241,21 +261,25 @@ class Protocol(HttpToolsProtocol):
                 cast("dict[str, Any]", self.cycle.scope)[CUT_OFF] = response.status_code
         self._tell_all_that_nobody_listens()
         self.transport.close()
+        self._close_read_or_not()
 
     def _tell_all_that_nobody_listens(self) -> None:
         for cycle in filterfalse(_is_answered, self._unanswered):
             cycle.disconnected = True
             cycle.message_event.set()
 
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
     def _answers_an_earlier_one(self) -> bool:
-        is_answering = self.cycle is not None and not self.cycle.response_complete
-        return bool(self.pipeline) or (self._awaited == HEADER and is_answering)
+        return bool(self.pipeline) or (self._awaited == HEADER and self._is_answering())
 
     def _owes_an_answer(self) -> bool:
         """Tell it from a connection that a browser opened in advance, and from one that still gets another answer."""
         if self._awaited == HEADER:
-            began = self._framing_bytes > 0 or len(self.connections) > self._settings.max_connections
-            return began and (self.cycle is None or self.cycle.response_complete)
+            if self.cycle is not None:  # so another request has begun
+                return bool(self.cycle.response_complete)
+            return self._framing_bytes > 0 or len(self.connections) > self._settings.max_connections
         return not self.pipeline and self.cycle is not None and not self.cycle.response_started
 
     def _stop_timer(self) -> None:
@@ -263,7 +287,21 @@ class Protocol(HttpToolsProtocol):
             self._timer.cancel()
             self._timer = None
 
+    def _close_read_or_not(self) -> None:
+        """Give a closing connection only so long until all of it is read, for which closing waits."""
+        if self.transport.is_closing() and self.transport.get_write_buffer_size():
+            self._start_unread_timer()
+
+    def _start_unread_timer(self) -> None:
+        self._unread_timer = self._unread_timer or self.loop.call_later(self.unread_seconds, self.transport.abort)
+
     def _stop_unread_timer(self) -> None:
         if self._unread_timer is not None:
             self._unread_timer.cancel()
             self._unread_timer = None
+
+
+def _with_path(url: bytes) -> bytes:
+    """Return an address with the path that may be left out where it is the root (RFC 9112, 3.2.2)."""
+    address, mark, query = url.partition(b"?")
+    return url if address.count(b"/") > 2 else b"".join((address, b"/", mark, query))  # noqa: PLR2004  of `://`

@@ -71,8 +71,7 @@ class RequestTracing:
             await ProblemResponse(internal_problem())(scope, receive, send_with_id)
         finally:
             seconds = time.perf_counter() - started
-            if not trace.is_heard:
-                status = scope.get(CUT_OFF, 0)
+            status = scope.get(CUT_OFF, status if trace.is_heard else 0)
             self._metrics.request(scope["method"], scope["path"], status, seconds, trace)
             # Probes come every few seconds and would bury the rest.
             level = logging.DEBUG if scope["path"].startswith(PROBES) else logging.INFO

@@ -6,6 +6,7 @@ import gc
 import json
 import re
 import socket
+import struct
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -340,21 +341,46 @@ def test_who_leaves_answers_unread_is_cut_off() -> None:
         eventually(lambda: not service.server.server_state.tasks)
 
 
+class Unsendable(Impatient):
+    """As if a part of an answer, too small to pause anything, could never be sent."""
+
+    unread_seconds = SLOW_SECONDS
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        super().connection_made(transport)
+
+
 def test_an_answer_that_nobody_reads_does_not_keep_an_idle_connection() -> None:
-    class Hasty(Impatient):
-        unread_seconds = SLOW_SECONDS
-
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
-            # As if a part of the answer, too small to pause anything, could never be sent.
-            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
-            super().connection_made(transport)
-
-    with serving(Hasty, keep_alive_seconds=1) as service, socket.socket() as client:
+    with serving(Unsendable, keep_alive_seconds=1) as service, socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
         client.connect(service.address)
         client.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n")
         eventually(lambda: len(service.server.server_state.connections) == 1)
         eventually(lambda: not service.server.server_state.connections)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    ["GET /openapi.json HTTP/1.0\r\n\r\n", "GET /openapi.json HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"],
+)
+def test_an_answer_that_nobody_reads_does_not_keep_a_closing_connection(request_: str) -> None:
+    with serving(Unsendable, keep_alive_seconds=3600) as service, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        client.connect(service.address)
+        client.sendall(request_.encode())
+        eventually(lambda: len(service.server.server_state.connections) == 1)
+        eventually(lambda: not service.server.server_state.connections)
+
+
+def test_a_reset_leaves_nothing_of_an_idle_connection() -> None:
+    with serving(keep_alive_seconds=3600) as service:
+        with service.connect(CLASSES) as connection:
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+            (protocol,) = service.server.server_state.connections
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        eventually(lambda: not service.server.server_state.connections)
+        assert cast("Protocol", protocol).timeout_keep_alive_task is None
 
 
 def test_who_reads_slowly_gets_everything() -> None:
@@ -433,8 +459,8 @@ def test_head_is_told_from_get_and_is_of_the_whole(service: Service) -> None:
     head = b"HEAD /web/answer.js HTTP/1.1\r\nHost: a\r\nRange: bytes=0-1\r\nConnection: close\r\n\r\n"
     with service.connect(head) as connection:
         assert read_all(connection).startswith(b"HTTP/1.1 200 OK\r\n")
-    with service.connect(closing(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")) as connection:
-        assert b'http_requests_total{code="200",handler="/web/",method="HEAD"} ' in read_all(connection)
+    line = 'http_requests_total{code="200",handler="/web/",method="HEAD"} '
+    eventually(lambda: line in service.app.state.metrics.exposition().decode())  # once the file is closed
 
 
 def test_who_asks_before_sending_and_is_refused_finds_the_connection_closed(service: Service) -> None:
@@ -515,6 +541,53 @@ def test_trailers_and_chunk_extensions_are_limited_too(service: Service, rest: b
 )
 def test_what_is_not_http_is_a_problem_too(service: Service, sent: bytes) -> None:
     assert service.answer(sent) == (400, "malformed_request")
+
+
+@pytest.mark.parametrize(
+    "rest", [b"hello\r\n\r\n", b"GET /classes HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nX: %s\r\n\r\n" % (b"x" * 600_000)]
+)
+@pytest.mark.parametrize("is_in_one_piece", [True, False])
+def test_what_is_not_http_after_whole_requests_costs_them_no_answer(rest: bytes, *, is_in_one_piece: bool) -> None:
+    classifier, entered, release = held_up()
+    with serving(classifier=classifier) as service:
+        sent = [PICTURE + PICTURE + rest] if is_in_one_piece else [PICTURE + PICTURE, rest]
+        with service.connect(sent[0]) as connection:
+            assert entered.wait(SOON_SECONDS)
+            with suppress(OSError):
+                connection.sendall(b"".join(sent[1:]))
+            time.sleep(SLOW_SECONDS / 5)
+            release.set()
+            received = read_all(connection)
+        counted = service.app.state.metrics.exposition().decode()
+    assert received.count(b"HTTP/1.1 200 OK") == received.count(b"HTTP/1.1 ") == 2
+    assert 'http_requests_total{code="200",handler="/predict",method="POST"} 2.0' in counted
+
+
+def test_a_header_that_begins_in_the_segment_of_another_request_has_its_time_too(service: Service) -> None:
+    assert service.answer(CLASSES + b"GET /classes HT") == (408, "too_slow")
+    assert service.answer(CLASSES, b"GET /classes HT") == (408, "too_slow")
+
+
+def test_a_line_break_on_an_idle_connection_is_no_request(service: Service) -> None:
+    with service.connect(CLASSES) as connection:
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+        connection.sendall(b"\r\n")
+        time.sleep(3 * SLOW_SECONDS)
+        connection.sendall(closing(CLASSES))
+        assert read_all(connection).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("address", ["http://a", "http://a?x=1", "http://a/", "https://a:1"])
+def test_an_address_may_leave_out_the_path_of_the_root(service: Service, address: str) -> None:
+    request = f"GET {address} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    with service.connect(request.encode()) as connection:
+        assert b"<title>Which garment" in read_all(connection)
+
+
+def test_http_1_0_gets_no_100(service: Service) -> None:
+    request = PICTURE.replace(b"HTTP/1.1", b"HTTP/1.0").replace(b"Host: a", b"Expect: 100-continue")
+    with service.connect(request) as connection:
+        assert read_all(connection).startswith(b"HTTP/1.1 200 ")
 
 
 def test_a_burst_of_requests_before_any_answer_is_cut_off_at_once(service: Service) -> None:
