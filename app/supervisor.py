@@ -32,8 +32,6 @@ logger = logging.getLogger(__name__)
 class Worker(multiprocess.Process):
     """A process of the supervisor that stops in steps, and at once when its event loop hangs."""
 
-    _watchdog: Watchdog | None = None
-
     @property
     def server(self) -> DrainingServer:
         """The server, made where it is first asked for: in the process."""
@@ -53,20 +51,18 @@ class Worker(multiprocess.Process):
     def target(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve, in the process, with the supervisor's end of the pipe left to it alone, so that its end shows."""
         self.parent_conn.close()
-        _ = self.server  # made before the thread that answers pings, which could make another
+        # The server is made here, before the thread that answers pings, which could make another.
+        Watchdog(self.server, self.config.timeout_worker_healthcheck).start()
         super().target(sockets)
 
     def pong(self) -> None:
-        """Answer the supervisor, in a thread, and look whether the event loop still turns; without one, stop."""
+        """Answer the supervisor, in a thread; without one, stop."""
         try:
             super().pong()
         except (EOFError, OSError):
             if not self.server.stops:  # an orphan would keep the port from whoever is started next
                 os.kill(os.getpid(), signal.SIGTERM)
             sys.exit()  # this thread
-        if self._watchdog is None:
-            self._watchdog = Watchdog(self.server, self.config.timeout_worker_healthcheck)
-        self._watchdog.look()
 
 
 class ToldToStop(threading.Event):

@@ -14,7 +14,6 @@ HANGS = 70
 """The exit code. Source: `EX_SOFTWARE` of sysexits.h."""
 
 LOOKS_A_SECOND = 2
-"""As often as uvicorn's supervisor pings a worker, which looks then."""
 
 
 class Watchdog:

@@ -17,7 +17,7 @@ from uvicorn.supervisors.multiprocess import SIGNALS
 from app import supervisor
 from app.drain import Config, DrainingServer
 from app.supervisor import LONGEST_PAUSE_SECONDS, Supervisor
-from app.watchdog import HANGS, LOOKS_A_SECOND
+from app.watchdog import Watchdog
 
 if TYPE_CHECKING:
     import socket
@@ -163,31 +163,15 @@ def test_who_is_told_to_stop_while_it_replaces_its_workers_replaces_no_more(
     assert company.supervisor.should_exit.wait(0)
 
 
-def test_a_worker_ends_itself_once_its_event_loop_has_not_turned_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    aborted: list[bool] = []
-    monkeypatch.setattr(os, "_exit", lambda code: aborted.append(code == HANGS))
-    config = Config("no:app", drain_seconds=0, workers=2, log_config=None, timeout_worker_healthcheck=3)
-    worker = supervisor.Worker(config, [])
-
-    def ping(times: int, *, turns: bool = False) -> bool:
-        for _ in range(times):
-            worker.server.has_turned = turns
-            worker.parent_conn.send(b"ping")
-            worker.pong()
-            assert worker.parent_conn.recv() is worker.server.started
-        return bool(aborted)
-
-    patience = 3 * LOOKS_A_SECOND
-    assert not ping(2 * patience)  # it loads
-    worker.server.started = True
-    assert not ping(patience)
-    assert not ping(1, turns=True)
-    assert not ping(patience)
-    worker.server.should_exit = True
-    assert not ping(2 * patience)  # it stops, for as long as that may take
-    worker.server.should_exit = False
-    assert not ping(patience)
-    assert ping(1)
+def test_a_worker_watches_its_event_loop_while_it_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    happened: list[object] = []
+    monkeypatch.setattr(Watchdog, "start", lambda self: happened.append(self))  # noqa: PLW0108  a list's binds no self
+    monkeypatch.setattr(supervisor.Worker.__base__, "target", lambda *_: happened.append("serves"))
+    worker = supervisor.Worker(Config("no:app", drain_seconds=0, log_config=None), [])
+    worker.target([])
+    watchdog, then = happened
+    assert isinstance(watchdog, Watchdog)
+    assert then == "serves"
 
 
 class DiesOfAPing(supervisor.Worker):

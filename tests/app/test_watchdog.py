@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from app.drain import Config, DrainingServer
+from app.watchdog import HANGS, LOOKS_A_SECOND, Watchdog
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def test_a_process_ends_itself_once_its_event_loop_has_not_turned_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    server = DrainingServer(Config("no:app", drain_seconds=0, log_config=None))
+    watchdog = Watchdog(server, 3)
+
+    def look(times: int, *, turns: bool = False) -> list[int]:
+        for _ in range(times):
+            server.has_turned = turns
+            watchdog.look()
+        return ended
+
+    patience = 3 * LOOKS_A_SECOND
+    assert not look(2 * patience)  # it loads
+    server.started = True
+    assert not look(patience)
+    assert not look(1, turns=True)
+    assert not look(patience)
+    server.should_exit = True
+    assert not look(2 * patience)  # it stops, for as long as that may take
+    server.should_exit = False
+    assert not look(patience)
+    assert look(1) == [HANGS]
