@@ -12,11 +12,13 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from app.errors import InvalidRequestError
 from app.headers import media_type
 
-logging.getLogger("python_multipart").setLevel(logging.ERROR)  # its warnings tell what stands in the body
+# Its warnings repeat what the refusal of a malformed form says, with bytes of what was sent.
+logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 MULTIPART = "multipart/form-data"
 SHOWN_NAME = 40
 """Letters of a field's name that an answer repeats."""
+INVALID = "Invalid multipart data. Let an HTTP library or `curl -F` write it."
 MAX_OTHER_FIELDS = 16
 """Most fields beside the files: whoever sends more means another service."""
 
@@ -55,7 +57,7 @@ class Form:
         self._begun = self._ended = False
         boundary = parse_options_header(content_type)[1].get(b"boundary")
         if not boundary:
-            self._refuse("Missing boundary in multipart.")
+            self._refuse("Missing boundary. Let your HTTP library write the Content-Type of a form.")
         try:
             self._parser = MultipartParser(
                 boundary,
@@ -71,7 +73,7 @@ class Form:
                 },
             )
         except FormParserError:
-            self._refuse("Invalid multipart data.")
+            self._refuse(INVALID)
 
     def write(self, chunk: bytes) -> None:
         """Take the next piece of the body.
@@ -85,7 +87,7 @@ class Form:
         try:
             self._parser.write(chunk)
         except FormParserError:
-            self._refuse("Invalid multipart data.")
+            self._refuse(INVALID)
 
     def close(self) -> None:
         """Take nothing more: the parser's callbacks are our methods, and a circle waits for the garbage collector."""
@@ -98,7 +100,7 @@ class Form:
             InvalidRequestError: There is none, or the body has not come to its end.
         """
         if not self._ended:
-            self._refuse("It ends before its last boundary.")
+            self._refuse("It ends before its last boundary. Send all of it.")
         if not self._uploads:
             fields = ", ".join(f"`{name[:SHOWN_NAME]}`" for name in dict.fromkeys(self._fields)) or "none"
             msg = f"Expected a file in the field `{self._field}`, received the fields: {fields}."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,13 @@ class NamedLogger(structlog.WriteLogger):
         """Take the name."""
         super().__init__(sys.stderr)
         self.name = name
+
+    def msg(self, message: str) -> None:
+        """Write a line, unless it cannot be written: the request that it tells of has its answer all the same."""
+        with suppress(OSError, ValueError):  # the disk is full, nobody reads the pipe, or it is closed
+            super().msg(message)
+
+    log = debug = info = warn = warning = fatal = failure = err = error = critical = exception = msg
 
 
 def _as_json(event: dict[str, object], **options: Any) -> str:  # noqa: ANN401  structlog's, meant for `json.dumps`
@@ -89,8 +97,6 @@ def configure_logging(settings: Settings) -> None:
     )
     level = settings.log_level.upper()
     logging.basicConfig(handlers=[handler], level=level, force=True)
-    # It would repeat what a refusal says of a malformed form, with bytes of what was sent.
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     # Our own lines, one a request, do not go through `logging`, which would more than double what they cost.
     structlog.configure(
         processors=[*shared, *renderer],

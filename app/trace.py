@@ -10,11 +10,11 @@ from app.stages import STAGES
 if TYPE_CHECKING:
     from app.stages import Stages
 
-TRACE = "trace"
-"""Where in the ASGI scope of a request its trace is."""
-
 SHOWN_PATH = 200
 """Letters of a path that a log line or an answer repeats: long ones would push all others out of the log."""
+
+TRACE = "trace"
+"""Where in the ASGI scope of a request its trace is."""
 
 CUT_OFF = "cut_off"
 """Where in it the status is with which a request was cut off before the app could answer."""

@@ -3,6 +3,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -87,6 +90,23 @@ def test_lines_of_other_loggers_come_in_the_same_format(capsys: pytest.CaptureFi
     logging.getLogger("uvicorn.error").warning("loud %s", "enough")
     (line,) = capsys.readouterr().err.splitlines()
     assert json.loads(line)["event"] == "loud enough"
+
+
+@pytest.mark.usefixtures("restored_logging")
+def test_a_log_that_cannot_be_written_takes_no_answer_along(
+    client: TestClient, classifier: FirstPixelClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: NDArray[np.uint8]) -> None:
+        raise RuntimeError
+
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        configure_logging(Settings(log_format="json"))
+        assert client.post("/predict", content=encoded(tagged_image(9))).status_code == 200
+        classifier.before = fail
+        assert client.post("/predict", content=encoded(tagged_image(9))).json()["code"] == "internal"
+        with suppress(OSError):
+            full.close()  # it would write what is left
 
 
 @pytest.mark.usefixtures("restored_logging")
