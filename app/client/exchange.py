@@ -134,7 +134,8 @@ def key_headers(api_key: str | None) -> dict[str, str]:
     if not (key.isascii() and key.isprintable()):
         msg = "expected a key of printable ASCII characters, found others in it"
         raise ValueError(msg)
-    return {"Authorization": f"Bearer {key}"} if key else {}
+    # Not as `Authorization`: a gateway in front may ask for credentials of its own there.
+    return {"X-API-Key": key} if key else {}
 
 
 def trusts_environment(url: str) -> bool:

@@ -224,7 +224,7 @@ def test_the_client_sends_the_key_that_it_is_given_or_that_of_the_environment(
 
 @pytest.mark.parametrize("key", [f"{KEY}\n", f"  {KEY}\r\n"])
 def test_the_end_of_a_line_does_not_belong_to_a_key(key: str) -> None:
-    assert key_headers(key) == {"Authorization": f"Bearer {KEY}"}
+    assert key_headers(key) == {"X-API-Key": KEY}
 
 
 @pytest.mark.parametrize("key", ["schl\u00fcssel", "two\nlines", "\0"])

@@ -493,6 +493,22 @@ def test_a_client_of_httpx_may_bring_credentials(url: str) -> None:
     assert seen == ["Bearer it"]
 
 
+@pytest.mark.parametrize("address", ["http://gateway:secret@127.0.0.1", "http://127.0.0.1"])
+def test_a_key_stands_beside_what_a_gateway_asks_for(address: str) -> None:
+    seen: list[httpx.Headers] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers)
+        return httpx.Response(200, json=[])
+
+    http = httpx.Client(transport=httpx.MockTransport(answer), auth=None if "@" in address else ("gateway", "secret"))
+    with FashionClient(address, api_key="of-the-service", http=http) as client:
+        client.classes()
+    (headers,) = seen
+    assert headers["X-API-Key"] == "of-the-service"
+    assert headers["Authorization"].startswith("Basic ")
+
+
 def test_importing_it_imports_neither_the_server_nor_what_that_needs() -> None:
     code = (
         "import sys, app.client, app.client.__main__; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
