@@ -12,8 +12,9 @@ export function draw(picture, mode) {
   const address = picture.address && new URL(picture.address, document.baseURI).href; // of a sample
   const fetched = address ? `curl -O ${address}\n` : "";
   const name = picture.name;
-  // Bytes decide what a file is, except for bare pixels.
-  const headers = { ...(picture.file.type ? {} : { "Content-Type": RAW }), ...(hasKey() ? { "X-API-Key": "KEY" } : {}) };
+  // Bytes decide what a file is, except for bare pixels, which browsers know no type of, or this one.
+  const isBare = [RAW, ""].includes(picture.file.type);
+  const headers = { ...(isBare ? { "Content-Type": RAW } : {}), ...(hasKey() ? { "X-API-Key": "KEY" } : {}) };
   const options = Object.entries(headers).map(([header, value]) => ` -H '${header}: ${value}'`).join("");
   const passed = Object.keys(headers).length ? `, headers=${JSON.stringify(headers)}` : "";
   $("snippets").replaceChildren(

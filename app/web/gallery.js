@@ -64,18 +64,23 @@ function json(pictures, mode) {
   return `${JSON.stringify(rows, null, 2)}\n`;
 }
 
+// The columns of `python -m app.client --csv`, and after them the conversion and all probabilities.
 function csv(pictures, mode) {
   const answered = pictures.map((picture) => picture.answers.get(mode)).find((one) => one?.probabilities);
   const labels = answered?.probabilities.map((one) => one.label) ?? [];
-  const head = ["filename", "label", "probability", "prediction_set", "familiar", "familiarity", "problem", ...labels];
+  const head = ["filename", "label", "probability", "prediction_set", "familiar", "familiarity", "error", "conversion", ...labels];
   const rows = pictures.map((picture) => {
     const outcome = picture.answers.get(mode);
-    if (!outcome?.prediction) return [picture.name, "", "", "", "", "", outcome?.detail ?? "", ...labels.map(() => "")];
+    if (!outcome?.prediction) {
+      const error = outcome ? `${outcome.code}: ${outcome.detail}` : "";
+      return [picture.name, "", "", "", "", "", error, mode, ...labels.map(() => "")];
+    }
     const { prediction, prediction_set, familiar, familiarity, probabilities } = outcome;
-    const facts = [prediction.label, prediction.probability, prediction_set.join("; "), familiar, familiarity, ""];
+    const facts = [prediction.label, prediction.probability, prediction_set.join("|"), familiar, familiarity, "", mode];
     return [picture.name, ...facts, ...probabilities.map((one) => one.probability)];
   });
-  return [head, ...rows].map((row) => `${row.map(cellOfCsv).join(",")}\r\n`).join("");
+  const mark = "\ufeff"; // else Excel takes the names for another encoding
+  return mark + [head, ...rows].map((row) => `${row.map(cellOfCsv).join(",")}\r\n`).join("");
 }
 
 // A spreadsheet would run a name that begins like a formula.

@@ -9,7 +9,7 @@ let turn = 0; // a sample that loads slowly yields to what came in after it
 export function listen(show) {
   const take = (files, address) => {
     turn += 1;
-    $("sample-problem").hidden = true;
+    $("sample-problem").hidden = $("drop-problem").hidden = true;
     show(files, address);
   };
   for (const input of [$("choose"), $("take")]) {
@@ -33,15 +33,16 @@ function listenForDrops(take) {
     depth = Math.max(0, change && depth + change);
     document.body.classList.toggle("dropping", depth > 0);
   };
-  const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
-  document.addEventListener("dragenter", (event) => hasFiles(event) && show(1));
-  document.addEventListener("dragleave", (event) => hasFiles(event) && show(-1));
-  document.addEventListener("dragover", (event) => hasFiles(event) && event.preventDefault());
+  // A picture of another page comes as its address, which a browser would open in place of this page.
+  document.addEventListener("dragenter", () => show(1));
+  document.addEventListener("dragleave", () => show(-1));
+  document.addEventListener("dragover", (event) => event.preventDefault());
   document.addEventListener("drop", (event) => {
-    if (!hasFiles(event)) return;
     event.preventDefault();
     show(0);
-    if (event.dataTransfer.files.length) take([...event.dataTransfer.files]);
+    const { files } = event.dataTransfer;
+    $("drop-problem").hidden = files.length > 0;
+    if (files.length) take([...files]);
   });
 }
 

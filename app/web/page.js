@@ -18,12 +18,12 @@ async function take(files, address) {
   for (const picture of state.pictures) picture.forget();
   state.pictures = files.map((file) => new Picture(file, address));
   gallery.open(state.pictures, (picture) => {
-    select(picture);
+    show(picture);
     reveal("result");
   });
   document.body.classList.add("has-picture");
   $("result").hidden = $("code").hidden = false;
-  select(state.pictures[0]);
+  show(state.pictures[0]);
   reveal(files.length > 1 ? "gallery" : "result");
   await askAll();
 }
@@ -33,14 +33,22 @@ function reveal(id) {
   if (matchMedia("(max-width: 60rem)").matches) $(id).scrollIntoView();
 }
 
-async function select(picture) {
+async function show(picture) {
   state.current = picture;
   answer.clearPicture();
   draw();
+  speak();
   const image = await picture.shown;
   if (picture !== state.current) return;
   answer.drawPicture(picture, image);
   answer.drawBox(picture, picture.answers.get(state.mode)?.conversion?.garment);
+}
+
+// What a screen reader hears is what has come to stand there.
+function speak() {
+  const outcome = state.current.answers.get(state.mode);
+  const name = state.pictures.length > 1 ? `${state.current.name}: ` : "";
+  $("status").textContent = name + (outcome ? answer.spoken(outcome, state.coverage) : "Looking at it …");
 }
 
 function startRound() {
@@ -51,7 +59,7 @@ function startRound() {
 async function askAll() {
   const { signal } = state.round;
   const { mode } = state;
-  const waiting = state.pictures.filter((picture) => !picture.answers.get(mode)?.prediction);
+  const waiting = state.pictures.filter((picture) => !isSettled(picture.answers.get(mode)));
   const worker = async () => {
     const together = atATime;
     while (waiting.length && !signal.aborted && atATime === together) await ask(waiting.shift(), mode, signal, waiting);
@@ -59,6 +67,9 @@ async function askAll() {
   while (waiting.length && !signal.aborted) await Promise.all(Array.from({ length: atATime }, worker));
   if (!signal.aborted && state.pictures.length > 1) $("status").textContent = $("gallery-title").textContent;
 }
+
+// An answer is, and a refusal of what stays as it is.
+const isSettled = (outcome) => outcome && !outcome.mayPass;
 
 async function ask(picture, mode, signal, waiting) {
   const together = atATime;
@@ -75,8 +86,8 @@ async function ask(picture, mode, signal, waiting) {
     }
     picture.answers.set(mode, outcome);
     picture.waitSeconds = outcome.retryAfterSeconds ?? 0;
-    if (state.pictures.length === 1) $("status").textContent = answer.spoken(outcome, state.coverage);
     draw();
+    if (state.pictures.length === 1) speak();
     if (!picture.waitSeconds) return;
     await countDown(picture, signal);
     if (signal.aborted) return;
@@ -84,19 +95,22 @@ async function ask(picture, mode, signal, waiting) {
 }
 
 async function countDown(picture, signal) {
-  for (; picture.waitSeconds > 0 && !signal.aborted; picture.waitSeconds -= 1) {
+  while (picture.waitSeconds) {
     if (picture === state.current) answer.drawWait(picture.waitSeconds);
     await new Promise((resolve) => setTimeout(resolve, 1000));
+    if (signal.aborted) return; // in another round it may wait for longer
+    picture.waitSeconds -= 1;
   }
-  if (picture === state.current && !signal.aborted) answer.drawWait(0);
+  if (picture === state.current) answer.drawWait(0);
 }
 
 function tryAgain() {
   startRound();
   for (const picture of state.pictures) {
-    if (picture.answers.get(state.mode) instanceof Problem) picture.answers.delete(state.mode);
+    if (!isSettled(picture.answers.get(state.mode))) picture.answers.delete(state.mode);
   }
   draw();
+  speak();
   askAll();
 }
 
@@ -120,6 +134,7 @@ $("modes").addEventListener("change", (event) => {
   startRound();
   state.mode = event.target.value;
   draw();
+  speak();
   askAll();
 });
 

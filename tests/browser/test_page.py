@@ -21,6 +21,7 @@ from playwright.sync_api import expect
 
 from app.keys import digest
 from app.pages import WEB
+from app.tabulate import CSV_COLUMNS
 from tests.app.test_main import service
 from tests.app.test_routes import GARMENT, photograph
 from tests.browser.conftest import PHONE, keep
@@ -132,6 +133,40 @@ def test_a_dropped_picture_is_answered(page: Page, url: str) -> None:
     page.dispatch_event("main", "drop", {"dataTransfer": carried})
     expect(page.locator("body")).to_have_class("has-picture")
     expect_answer(page, served(url, SWEATER.read_bytes()))
+
+
+def test_a_picture_dragged_from_another_page_says_what_to_do_and_keeps_the_answers(page: Page) -> None:
+    open_with(page, SWEATER)
+    expect(page.locator(".bars li")).to_have_count(10)
+    page.evaluate("""
+      const carried = new DataTransfer();
+      carried.setData("text/uri-list", "https://example.com/shirt.jpg");
+      window.left = ["dragover", "drop"].filter((kind) => document.querySelector("main").dispatchEvent(
+        new DragEvent(kind, { dataTransfer: carried, bubbles: true, cancelable: true })));
+    """)
+    assert page.evaluate("left") == []  # what is not prevented is the browser's to open
+    expect(page.get_by_role("alert")).to_contain_text("Save the picture first")
+    expect(page.locator(".bars li")).to_have_count(10)
+    page.set_input_files("#choose", NOISE)
+    expect(page.locator("#drop-problem")).to_be_hidden()
+
+
+def test_a_screen_reader_hears_what_stands_there(page: Page, url: str) -> None:
+    open_with(page, SWEATER)
+    said = page.locator("#status")
+    label = served(url, SWEATER.read_bytes())["prediction"]["label"]
+    expect(said).to_contain_text(label)
+    of_auto = said.inner_text()
+    page.get_by_text("Only resize").click()
+    expect(page.locator("pre").first).to_contain_text("conversion=none")
+    expect(said).not_to_have_text(of_auto)
+    expect(said).not_to_have_text("Looking at it …")
+    page.locator("label", has_text="Auto").click()  # which is not asked again
+    expect(said).to_have_text(of_auto)
+    page.set_input_files("#choose", [SWEATER, WEB / "samples" / "boot.png"])
+    expect(said).to_have_text("2 of 2 pictures answered")
+    page.get_by_role("button", name="boot.png").click()
+    expect(said).to_have_text(re.compile(r"^boot\.png: .*Ankle boot, "))
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.stem)
@@ -248,7 +283,7 @@ def test_a_gallery_can_be_taken_away_as_csv_and_json(page: Page, url: str) -> No
     for button in ("#save-csv", "#save-json"):
         with page.expect_download() as download:
             page.click(button)
-        saved.append(download.value.path().read_bytes().decode())
+        saved.append(download.value.path().read_bytes().decode("utf-8-sig"))
     answer = served(url, NOISE["buffer"])
     first, second = csv.DictReader(io.StringIO(saved[0], newline=""))
     assert first["filename"] == '\'=1+1,"x".png'
@@ -256,8 +291,10 @@ def test_a_gallery_can_be_taken_away_as_csv_and_json(page: Page, url: str) -> No
     assert [float(first[one["label"]]) for one in answer["probabilities"]] == [
         one["probability"] for one in answer["probabilities"]
     ]
-    assert second["problem"] == served(url, TEXT["buffer"])["detail"]
+    assert tuple(first)[: len(CSV_COLUMNS)] == CSV_COLUMNS  # as on the command line
+    assert (first["conversion"], first["prediction_set"]) == ("auto", "|".join(answer["prediction_set"]))
     refused = {key: served(url, TEXT["buffer"])[key] for key in ("title", "detail", "code")}
+    assert second["error"] == f"{refused['code']}: {refused['detail']}"
     assert json.loads(saved[1]) == [
         {"filename": formula["name"], "result": answer},
         {"filename": "notes.txt", "problem": refused},
@@ -325,6 +362,28 @@ def test_trying_again_by_hand_works_too(page: Page, url: str) -> None:
     page.get_by_role("button", name="Try again").click()
     expect(page.locator("#answer")).to_be_focused()
     expect_answer(page, served(url, SWEATER.read_bytes()))
+
+
+def test_what_cannot_pass_is_not_asked_again(page: Page, url: str) -> None:
+    asked: list[bytes | None] = []
+
+    def fail_first(route: Route) -> None:
+        asked.append(route.request.post_data_buffer)
+        if asked.count(b"first") == 1 and asked[-1] == b"first":
+            route.fulfill(status=500, json={"title": "Failed", "detail": "Try again later.", "code": "internal"})
+        else:
+            route.continue_()
+
+    page.route("**/predict?*", fail_first)
+    open_with(page, {"name": "first.txt", "mimeType": "text/plain", "buffer": b"first"}, TEXT)
+    expect(page.locator("#gallery-title")).to_have_text("0 of 2 pictures answered, 2 not")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator(".problem")).to_contain_text(served(url, b"first")["detail"])
+    page.get_by_text("As a photo").click()
+    expect(page.locator("#status")).to_contain_text("0 of 2 pictures answered")
+    page.locator("label", has_text="Auto").click()
+    expect(page.locator("#status")).to_contain_text("0 of 2 pictures answered")
+    assert len(asked) == 2 + 1 + 2
 
 
 @pytest.mark.parametrize("status", [200, 408, 429])
