@@ -55,6 +55,7 @@ _OF_ANY_BODY = (
     InvalidRequestError,
     HeaderTooLargeError,
     OverloadedError,
+    NotReadyError,
     ServiceError,
 )
 _BINARY = {"type": "string", "format": "binary"}

@@ -37,8 +37,10 @@ class ImageFacts(Answer):
     """The file that was sent."""
 
     format: str = Field(description="Found by its bytes: PNG, JPEG, WEBP, BMP, GIF, TIFF, or RAW.", examples=["JPEG"])
-    width: int = Field(description="In pixels, as stored.", examples=[3024])
-    height: int = Field(description="In pixels, as stored.", examples=[4032])
+    width: int = Field(
+        description="In pixels, as stored, which for a phone held upright may be the longer side.", examples=[4032]
+    )
+    height: int = Field(description="In pixels, as stored.", examples=[3024])
 
 
 class GarmentBox(Answer):
@@ -81,8 +83,8 @@ class Prediction(Answer):
     prediction: ClassProbability = Field(description="The most probable class.")
     probabilities: tuple[ClassProbability, ...] = Field(description="All classes in class order; they sum to 1.")
     prediction_set: tuple[str, ...] = Field(
-        description="The labels that hold the right one as often as `FASHION_COVERAGE` says, most probable first; "
-        "how many these are, and how often they hold it, say `prediction_sets` of `/model`.",
+        description="The labels that hold the right one about as often as `FASHION_COVERAGE` says, or more often, most "
+        "probable first; how many these are, and how often they hold it, say `prediction_sets` of `/model`.",
         examples=[["Ankle boot"]],
     )
     familiar: bool = Field(

@@ -367,8 +367,16 @@ def _explain(data: bytes, media_type: str) -> str:
     if other := _foreign_format(data):
         received = f"a {other} file; {_HINTS[other]}"
     else:
-        received = f"{len(data)} bytes of something else{_ADVICE.get(media_type, '')}"
+        received = f"{len(data)} bytes of something else{_advice(len(data), media_type)}"
     return f"Expected an image as {', '.join(FORMATS[:-1])} or {FORMATS[-1]}, received {received}."
+
+
+def _advice(length: int, media_type: str) -> str:
+    if length == RAW_BYTES:
+        return f"; pixels without a format need the Content-Type {RAW_MEDIA_TYPE}"
+    if media_type == RAW_MEDIA_TYPE and length % RAW_BYTES == 0:
+        return f"; pixels without a format are {RAW_BYTES} bytes, one for each"
+    return _ADVICE.get(media_type, "")
 
 
 def _foreign_format(data: bytes) -> str | None:

@@ -412,10 +412,18 @@ def test_the_api_document_names_every_error_of_predict_with_an_example(client: T
         "invalid_image",
         "invalid_request",
         "overloaded",
+        "not_ready",
         "timeout",
         "internal",
     }
     assert set(operation["requestBody"]["content"]) == {"multipart/form-data", "image/*", "application/octet-stream"}
+
+
+def test_methods_of_generated_clients_have_short_names(client: TestClient) -> None:
+    paths = client.get("/openapi.json").json()["paths"].values()
+    names = [operation["operationId"] for path in paths for operation in path.values()]
+    assert set(names) == {"predict", "predict_batch", "classes", "model", "live", "ready", "metrics"}
+    assert len(names) == len(set(names))
 
 
 def test_the_api_document_knows_of_one_shape_of_problems(client: TestClient) -> None:

@@ -440,8 +440,13 @@ def test_784_bytes_of_octet_stream_are_a_grey_image_row_by_row() -> None:
 
 
 def test_784_bytes_of_another_type_are_no_image() -> None:
-    with pytest.raises(UnsupportedMediaTypeError, match="784 bytes of something else"):
+    with pytest.raises(UnsupportedMediaTypeError, match=r"784 bytes of something else; .* application/octet-stream"):
         decoded(bytes(784), media_type="image/png")
+
+
+def test_pixels_of_four_bytes_each_are_told_how_many_are_taken() -> None:
+    with pytest.raises(UnsupportedMediaTypeError, match=r"3136 bytes of something else; .* 784 bytes"):
+        decoded(np.zeros((28, 28), np.float32).tobytes(), media_type="application/octet-stream")
 
 
 # --- what is refused ----------------------------------------------------------------------------------------------
