@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import uvloop
 
 from app.settings import Settings
-from benchmarks.serving.callers import Load, Picture, Seen
+from benchmarks.callers import Load, Picture, Seen
 from benchmarks.serving.pictures import native_images, png
 from benchmarks.serving.servers import ServerError, memory_bytes, running, wait_until_ready
 from benchmarks.serving.systems import DEFAULT_LIMIT, OURS, ROOT, raw

@@ -7,12 +7,12 @@ import pytest
 from starlette.responses import Response
 
 from benchmarks import overload
-from benchmarks.serving.callers import Load, Seen
+from benchmarks.callers import Load, Seen
 from tests.conftest import listening
 from tests.fakes import ScriptedService
 
 if TYPE_CHECKING:
-    from benchmarks.serving.callers import Picture
+    from benchmarks.callers import Picture
 
 ANSWER = '{"probabilities": [' + ", ".join('{"probability": 0.1}' for _ in range(10)) + "]}"
 
