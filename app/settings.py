@@ -73,7 +73,7 @@ class Settings(BaseModel):
     )
     shutdown_seconds: Count = Field(default=20, description="How long requests in flight may take after that.")
     api_keys_file: Path | None = Field(
-        default=None, description="File of hashed keys, of which a call then needs one; `python -m app key` makes them."
+        default=None, description="File of hashed keys; each call then needs a key, which `python -m app key` makes."
     )
     cors_origins: str = Field(
         default="",

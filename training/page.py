@@ -32,8 +32,8 @@ def page(card: ModelCard) -> str:
 nor for decisions that matter unless a person checks them.
 
 **Every answer says how far to trust it.** The probabilities are calibrated, and `prediction_set` holds the right label
-as often as is asked for, both on average over images like those of the data set; `familiar` is false for a picture
-unlike anything it was trained on.
+at least about as often as is asked for, both on average over images like those of the data set; `familiar` is false for
+a picture unlike anything it was trained on.
 
 - Network: `{network.name}`, {network.parameters:,} parameters
 - Cost: {network.multiply_accumulates:,} multiply-accumulates an image
@@ -72,7 +72,7 @@ validation split.
 
 ![Reliability](reliability.png)
 
-A prediction set is the shortest list of labels that holds the true one as often as asked for (split-conformal; the
+A prediction set is the shortest list of labels that holds the true one at least that often (split-conformal; the
 least probability of a label was fitted on the validation split as well). On the test split:
 
 {_sets(card.prediction_sets)}
@@ -160,7 +160,7 @@ def _calibration(metrics: dict[str, SplitMetrics]) -> str:
 def _sharpening(facts: SharpeningFacts) -> str:
     if facts.label_smoothing:
         return f"The label smoothing of the training is undone; what is kept of it is {facts.kept:.3f}"
-    return f"Logarithms are divided by {facts.temperature:.3f}, less {facts.bend:.3f} of their squares"
+    return f"Log probabilities are divided by {facts.temperature:.3f}, less {facts.bend:.3f} of their squares"
 
 
 def _sets(fitted: tuple[PredictionSetFacts, ...]) -> str:
