@@ -52,7 +52,7 @@ def test_its_card_claims_what_the_issue_of_accuracy_asks() -> None:
     card = read_verified(SHIPPED)
     assert card.metrics["test"].n == 10_000
     assert card.metrics["validation"].n == 5_000
-    assert card.metrics["test"].accuracy >= 0.948
+    assert card.metrics["test"].accuracy >= 0.9495
     assert card.metrics["test"].ece_equal_mass <= 0.008
     assert card.metrics["test"].ece_equal_width <= 0.008
     assert card.photos
@@ -64,7 +64,7 @@ def test_its_card_claims_that_it_tells_shoes_and_long_sleeves_apart() -> None:
     assert photos
     shares = {folder: one.right / one.n for folder, one in photos.told_apart.items()}
     assert shares["longsleeve"] > 0.75  # a coin would find half
-    assert shares["shoes"] > 0.55  # and a die a third
+    assert shares["shoes"] > 0.7  # and a die a third
     assert photos.ece_equal_mass is not None
     assert photos.ece_equal_mass < 0.05
 

@@ -216,7 +216,7 @@ class TrainingConfig:
 
 _CNN = TrainingConfig(
     network="cnn",
-    epochs=110,
+    epochs=120,
     seed=0,
     optimizer="sgd",
     learning_rate=0.4,

@@ -220,7 +220,7 @@ def taught(
 def targets_of(
     answers: NDArray[np.float32], labels: NDArray[np.float32], config: DistillationConfig
 ) -> NDArray[np.float32]:
-    """Join what the teachers say with what is known to be right.
+    """Join what the teachers say, softened, with what is known to be right, which is not.
 
     Args:
         answers: float32 `[..., 10]`, probabilities.
@@ -232,7 +232,7 @@ def targets_of(
     """
     right = np.where(labels > 0, np.maximum(answers, LEAST), 0)
     right /= right.sum(axis=-1, keepdims=True)
-    return soften((1 - config.trust) * right + config.trust * answers, config.temperature)
+    return (1 - config.trust) * right + config.trust * soften(answers, config.temperature)
 
 
 def told_apart(

@@ -130,6 +130,7 @@ def test_the_job_of_the_documentation_is_one_that_the_alerts_know() -> None:
 @needs_promtool
 def test_promtool_takes_the_configurations_of_the_documentation(tmp_path: Path) -> None:
     of_one, of_replicas = re.findall(r"```yaml\n(.+?)```", RELIABILITY, re.DOTALL)
+    (tmp_path / "deploy").symlink_to(DEPLOY)
     for text in (of_one, of_one.partition("    static_configs")[0] + of_replicas):
         (tmp_path / "prometheus.yml").write_text(text)
         code, said = promtool("check", "config", "--lint-fatal", str(tmp_path / "prometheus.yml"))

@@ -78,6 +78,14 @@ def test_a_label_takes_what_the_teachers_are_not_trusted_with() -> None:
     assert targets_of(answer, label, CONFIG)[:3] == pytest.approx(answer[:3], abs=1e-4)
 
 
+def test_a_label_stays_as_sure_as_it_is_where_answers_are_softened() -> None:
+    answer = np.array([0.04, 0.96] + [0] * 8, np.float32)
+    label = np.array([1, 0] + [0] * 8, np.float32)
+    softened = np.sqrt(answer[:2]) / np.sqrt(answer[:2]).sum()
+    target = targets_of(answer, label, replace(CONFIG, trust=0.25, temperature=2.0))
+    assert target[:2] == pytest.approx(0.75 * label[:2] + 0.25 * softened, abs=3e-3)
+
+
 def test_within_a_set_of_labels_the_teachers_decide() -> None:
     answer = np.array([0.1, 0.3, 0.6] + [0] * 7, np.float32)
     either = np.array([0.5, 0.5, 0] + [0] * 7, np.float32)

@@ -26,6 +26,17 @@ def test_a_network_keeps_its_budget(name: Network, parameters: int) -> None:
     assert 2 * multiply_accumulates(network) <= 30_000_000  # it looks at the mirror image as well
 
 
+def test_the_cnn_adds_a_last_convolution_to_what_it_is_given() -> None:
+    network = build(DEFAULTS["cnn"])
+    (joined,) = (layer for layer in network.layers if isinstance(layer, keras.layers.Add))
+    parts = keras.Model(network.input, [*joined.input, joined.output])
+    images = np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8)
+    given, added, both = parts.predict(images, verbose=0)
+    assert given.shape == added.shape == (3, 3, 3, 128)
+    assert added.any()
+    assert both == pytest.approx(given + added, abs=1e-5)
+
+
 def test_an_image_and_its_mirror_image_get_one_answer_from_both() -> None:
     network = build(DEFAULTS["cnn"])
     images = np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8)
