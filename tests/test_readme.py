@@ -211,6 +211,9 @@ def test_the_figures_on_trust_are_those_of_its_card() -> None:
         r"([\d.]+%) of handwritten digits, 20 .+?\s+([\d.]+%) of photographs of hats", README, re.DOTALL
     )
     assert stated == [(flagged["handwritten digits"], flagged["photographs of hats, shorts and skirts"])]
+    false = {name: f"{share:.1%}" for name, share in card.familiarity.flagged.items()}
+    assert f"also false for {false['test']} of the test images and {false['photographs']} of the photographs" in README
+    assert f"is false for {false['test']} of the test images, for {false['photographs']} of the photographs" in RESULTS
     test = card.metrics["test"]
     assert f"{test.ece_equal_mass:.4f} in 15 bins of equal mass, {test.ece_equal_width:.4f} in bins" in RESULTS
 

@@ -279,10 +279,11 @@ def _is_print(box: Box, difference: NDArray[np.float32]) -> bool:
             where it is paler than a light ground.
     """
     left, top, right, bottom = box
-    least = max(FAINT, float(np.percentile(_frame(np.abs(difference)), 99)))
+    either_way = np.abs(difference)
+    least = max(FAINT, float(np.percentile(_frame(either_way), 99)))
     if (difference[top:bottom, left:right] < -least).mean() > MOST_PALER:
         return True
-    faint = cv2.inRange(np.abs(difference), least, np.inf)
+    faint = cv2.inRange(either_way, least, np.inf)
     opened = cv2.morphologyEx(faint, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))  # no grain
     whole = shrink(cast("NDArray[np.uint8]", opened), TRIMMED_PIXELS) > 0
     if not whole.any():
