@@ -14,6 +14,7 @@ from app.trace import CUT_OFF
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
@@ -43,11 +44,11 @@ class HeadWithBody:
 
     __slots__ = ("_head", "_transport", "close", "is_closing")
 
-    def __init__(self, transport: asyncio.Transport) -> None:
-        """Take what it writes to."""
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        """Take what it writes to, and how that is closed."""
         self._transport = transport
         self._head: bytes | None = None
-        self.close = transport.close
+        self.close = close
         self.is_closing = transport.is_closing
 
     def write(self, data: bytes) -> None:
@@ -72,6 +73,10 @@ class Protocol(HttpToolsProtocol):
     header_seconds: ClassVar[float] = 10.0
     unread_seconds: ClassVar[float] = 30.0
     """How long a client may read nothing of what no buffer can hold any more."""
+    linger_seconds: ClassVar[float] = 10.0
+    """How long to go on reading what a client sends whose answer was the last on its connection. Closing at once would
+    reset the connection, and a client that sends all before it reads, as Python's own does, would never see the answer.
+    Source: nginx, `lingering_close`."""
     max_header_bytes: ClassVar[int] = 32 * 1024
     """Of request line, headers and trailers, and of chunk framing between two bytes of the body. httptools has no limit
     of its own and keeps them all. Source: what nginx takes, `large_client_header_buffers`."""
@@ -100,6 +105,7 @@ class Protocol(HttpToolsProtocol):
         if len(self.connections) > limit:
             msg = f"Expected at most {limit} connections at a time, received one more. Try again later."
             self._cut_off(OverloadedError(msg, 1))
+            self.transport.close()  # and not a moment later
             return
         self._start_timer()
 
@@ -170,7 +176,7 @@ class Protocol(HttpToolsProtocol):
         if self.parser.should_upgrade():  # httptools reads no body then, and what follows is not the next request
             self.cycle.keep_alive = False
         if self.parser.get_method() != b"HEAD":
-            self.cycle.transport = cast("asyncio.Transport", HeadWithBody(self.transport))
+            self.cycle.transport = cast("asyncio.Transport", HeadWithBody(self.transport, self._close))
         self._unanswered = [*filterfalse(_is_answered, self._unanswered), self.cycle]
         if self._timer is not None:
             self._stop_timer()
@@ -259,9 +265,22 @@ class Protocol(HttpToolsProtocol):
             self.transport.write(b"".join(lines) + bytes(response.body))
             if self._awaited == BODY:
                 cast("dict[str, Any]", self.cycle.scope)[CUT_OFF] = response.status_code
+            self._close()
+        else:
+            self.transport.close()
         self._tell_all_that_nobody_listens()
-        self.transport.close()
         self._close_read_or_not()
+
+    def _close(self) -> None:
+        """Close after the last answer; where more of a request is on its way, only once that has been read."""
+        if self._awaited == NOTHING or self.pipeline or not self.transport.can_write_eof():  # TLS cannot
+            self.transport.close()
+            return
+        self._listens = False
+        self.transport.write_eof()
+        self.flow.resume_reading()
+        self._stop_timer()
+        self._timer = self.loop.call_later(self.linger_seconds, self.transport.abort)
 
     def _tell_all_that_nobody_listens(self) -> None:
         for cycle in filterfalse(_is_answered, self._unanswered):

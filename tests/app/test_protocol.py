@@ -43,6 +43,7 @@ SOON_SECONDS = 20  # the machine may be busy
 
 class Impatient(Protocol):
     header_seconds = SLOW_SECONDS
+    linger_seconds = SLOW_SECONDS
 
 
 class Service:
@@ -309,6 +310,38 @@ def test_who_is_refused_and_goes_on_sending_is_cut_off_too(service: Service) -> 
         assert read_all(connection) == b""
 
 
+@pytest.mark.parametrize(
+    ("head", "answer"),
+    [
+        (b"POST /predict HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 99999999\r\n\r\n", 413),
+        (b"POST /predict HTTP/1.0\r\nContent-Length: 99999999\r\n\r\n", 413),
+        (b"POST /nowhere HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 4000000\r\n\r\n", 404),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+    ],
+)
+def test_who_sends_all_before_reading_gets_the_refusal_of_a_connection_that_closes(head: bytes, answer: int) -> None:
+    with serving(Protocol) as service, service.connect(head) as connection:
+        assert connection.recv(1, socket.MSG_PEEK) == b"H"  # it is refused before the body comes
+        for _ in range(20):
+            connection.sendall(b"x" * 200_000)
+        received = b"".join(iter(lambda: connection.recv(65536), b""))
+        assert last(received)[0] == answer
+        assert connection.recv(1) == b""
+
+
+def test_who_goes_on_sending_after_the_last_answer_is_cut_off() -> None:
+    head = b"POST /predict HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 99999999\r\n\r\n"
+    with serving() as service, service.connect(head) as connection:
+        assert last(read_all(connection)) == (413, "payload_too_large")
+        started = time.monotonic()
+        with suppress(ConnectionError):
+            while time.monotonic() - started < SOON_SECONDS:
+                connection.sendall(b"x" * 1000)
+                time.sleep(SLOW_SECONDS / 10)
+        assert SLOW_SECONDS * 0.8 <= time.monotonic() - started < SOON_SECONDS
+        eventually(lambda: not service.server.server_state.connections)
+
+
 def test_one_slow_sender_delays_nobody(service: Service) -> None:
     slow = [service.connect(PICTURE[:-1]) for _ in range(20)]
     started = time.monotonic()
@@ -518,7 +551,7 @@ def test_trailers_and_chunk_extensions_are_limited_too(service: Service, rest: b
         with suppress(OSError):  # refused before all was sent
             connection.sendall(rest)
         assert last(read_all(connection)) in {(431, "header_too_large"), (0, "nothing")}
-        assert not service.held_bytes
+        eventually(lambda: not service.held_bytes)
 
 
 # --- what is not HTTP ---------------------------------------------------------------------------------------------
