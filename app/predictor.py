@@ -18,7 +18,7 @@ from app.admission import SMALL, Admission, work_of
 from app.batching import MicroBatcher
 from app.errors import OverloadedError, StartError
 from app.imaging.conversion import Mode, convert
-from app.imaging.decode import declared_pixels, decode, is_tiny
+from app.imaging.decode import accepted_format, declared_pixels, decode, is_tiny
 from app.imaging.native import read_native
 from app.model_card import IMAGE_SHAPE
 from app.pacing import Pacing
@@ -112,7 +112,7 @@ class Predictor:
         """
         stages = stages or Stages()
         is_small = is_tiny(data) and mode is not Mode.PHOTO
-        with self._admission.permit(SMALL if is_small else work_of(len(data), declared_pixels(data))):
+        with self._admission.permit(SMALL if is_small else self._work_of(data)):
             prepare = partial(self._prepare, media_type=media_type, mode=mode, preview=preview, stages=stages)
             if is_small:
                 prepared = self._prepare_native(data, mode, stages, preview=preview) or prepare(data)
@@ -149,6 +149,12 @@ class Predictor:
         """Release the threads."""
         self._decoders.shutdown(wait=False, cancel_futures=True)
         self._batcher.close()
+
+    def _work_of(self, data: bytes) -> float:
+        pixels = declared_pixels(data)
+        if accepted_format(data) is None or pixels > self._settings.max_image_pixels:
+            return SMALL  # its first bytes refuse it
+        return work_of(len(data), pixels)
 
     async def _in_thread(self, prepare: Callable[[bytes], Prepared], data: bytes) -> Prepared:
         """Wait for a thread; cancelled until then, a picture is never decoded, and later only the answer is let go."""

@@ -29,6 +29,7 @@ HEADER, BODY, NOTHING = range(3)  # members of an Enum take longer to look up
 CONTINUE = b"HTTP/1.1 100 "
 """How the answer begins that may come before the answer, and is not held back."""
 
+_OF_A_BODY = {b"content-length", b"transfer-encoding"}
 _is_answered = attrgetter("response_complete")
 
 
@@ -39,7 +40,7 @@ class HeadWithBody:
     killed in between would leave a proxy with a head, after which it cannot ask another one.
 
     It knows nothing of the request that it belongs to: each would keep the other alive until the garbage collector
-    comes, which costs more than the call.
+    comes, which costs more than the call. That it may know the connection is undone when that is lost.
     """
 
     __slots__ = ("_head", "_transport", "close", "is_closing")
@@ -115,6 +116,9 @@ class Protocol(HttpToolsProtocol):
         self._stop_unread_timer()
         self._unset_keepalive_if_required()  # which uvicorn leaves running, and all of this with it, after a reset
         self._tell_all_that_nobody_listens()
+        for cycle in self._unanswered:  # with the newest, answered or not; else it and this would keep each other alive
+            cycle.transport = self.transport
+        self._unanswered = []
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -155,7 +159,8 @@ class Protocol(HttpToolsProtocol):
 
         Raises:
             HeaderTooLargeError: Its header is; httptools stops at it, and uvicorn calls `send_400_response`.
-            MalformedRequestError: It does not say once for whom it is (RFC 9112, 3.2), or too many wait before it.
+            MalformedRequestError: It does not say once for whom it is (RFC 9112, 3.2), too many wait before it, or it
+                offers another protocol along with a body.
         """
         if len(self.pipeline) >= self.max_ahead:
             msg = f"Expected at most {self.max_ahead} requests before their answers, received one more. Wait for these."
@@ -168,12 +173,18 @@ class Protocol(HttpToolsProtocol):
         if hosts != 1 and (hosts or self.parser.get_http_version() == "1.1"):
             self._malformed = MalformedRequestError(f"Expected one Host header, received {hosts}.")
             raise self._malformed
+        upgrades = self.parser.should_upgrade()
+        if upgrades and any(name in _OF_A_BODY and value != b"0" for name, value in self.headers):
+            msg = "Expected HTTP/1.1 without an Upgrade, received the offer of one with a body, which is lost so. "
+            msg += "In Java set HttpClient.Version.HTTP_1_1; with curl leave out --http2."
+            self._malformed = MalformedRequestError(msg)
+            raise self._malformed
         if self.url.startswith((b"http://", b"https://")):
             self.url = _with_path(self.url)
         super().on_headers_complete()
         if self.expect_100_continue and self.parser.get_http_version() == "1.0":  # which has no such answer
             self.cycle.waiting_for_100_continue = False
-        if self.parser.should_upgrade():  # httptools reads no body then, and what follows is not the next request
+        if upgrades:  # httptools reads no body then, and what follows is not the next request
             self.cycle.keep_alive = False
         if self.parser.get_method() != b"HEAD":
             self.cycle.transport = cast("asyncio.Transport", HeadWithBody(self.transport, self._close))
@@ -217,6 +228,9 @@ class Protocol(HttpToolsProtocol):
         """Refuse what is not HTTP as everything else is refused, where uvicorn would send plain text."""
         error = MalformedRequestError(f"Expected a request of HTTP 1, received something else. {msg}")
         self._cut_off(self._malformed or error)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing: any client may offer another protocol, and uvicorn's line names packages that change nothing."""
 
     def _header_bytes(self) -> int:
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)

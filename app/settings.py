@@ -95,7 +95,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         environment: Variables by name.
 
     Raises:
-        StartError: A variable with the prefix is unknown, or a value does not fit.
+        StartError: A variable with the prefix is unknown, or a value does not fit, alone or beside the others.
     """
     ours = (
         name
@@ -109,12 +109,17 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         msg = f"{given[unknown[0]]}: expected {known}, found an unknown setting"
         raise StartError(msg)
     try:
-        return Settings.model_validate({name: environment[variable] for name, variable in given.items()})
+        settings = Settings.model_validate({name: environment[variable] for name, variable in given.items()})
     except ValidationError as error:
         first = error.errors()[0]
         variable = PREFIX + str(first["loc"][0]).upper()
         msg = f"{variable}: expected another value, found {first['input']!r}: {first['msg']}"
         raise StartError(msg) from error
+    if settings.max_pending_bytes < (largest := max(settings.max_body_bytes, settings.max_batch_bytes)):
+        msg = f"{PREFIX}MAX_PENDING_BYTES: expected at least the {largest} of the largest body that is allowed, found "
+        msg += f"{settings.max_pending_bytes}: it would never find room"
+        raise StartError(msg)
+    return settings
 
 
 def _is_service_link(name: str, value: str) -> bool:

@@ -95,13 +95,28 @@ _HINTS = {
     "AVIF": "save it as JPEG or PNG first",
     "SVG": "draw it to a PNG first",
     "PDF": "save the page as PNG first",
+    "gzip": "send it unpacked, without Content-Encoding",
+    "HTML": "was this the page of a failed download?",
+    "data URI": "send the bytes in it: in JavaScript `await (await fetch(uri)).blob()`",
+    "base64": "decode it first",
+    "address": "nothing is fetched from elsewhere: send the file itself",
 }
+_NOUNS = {"data URI": "a data URI", "base64": "base64", "address": "an address", "HTML": "an HTML page"}
 _ADVICE = {
     "application/json": "; send the file itself, not JSON",
     "application/x-www-form-urlencoded": "; with curl send it by `-F file=@FILE` or `--data-binary @FILE`: `-d` drops "
     "bytes",
 }
 """For what is commonly sent by mistake, by media type."""
+_STARTS: dict[str, tuple[bytes, ...]] = {
+    "PDF": (b"%pdf-",),
+    "gzip": (b"\x1f\x8b",),
+    "HTML": (b"<!doctype html", b"<html"),
+    "data URI": (b"data:",),
+    "address": (b"http://", b"https://"),
+    "base64": (b"ivborw0kggo", b"/9j/", b"r0lgod", b"uklgr"),
+}
+"""In small letters; base64 of the signatures of PNG, JPEG, GIF and WebP."""
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIC_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"}
 _START_BYTES = 4096
@@ -170,7 +185,7 @@ def decode(data: bytes, media_type: str, max_image_pixels: int) -> Decoded:
     if not data:
         msg = "Expected the bytes of an image, received none. Send the file itself as the body or as the field `file`."
         raise InvalidImageError(msg)
-    kind = _accepted_format(data)
+    kind = accepted_format(data)
     if kind is None and len(data) == RAW_BYTES and media_type == RAW_MEDIA_TYPE:
         pixels = Image.frombytes("L", (RAW_WIDTH, RAW_HEIGHT), data)
         return Decoded(pixels, RAW_FORMAT, RAW_WIDTH, RAW_HEIGHT, reduction=1, steps=())
@@ -189,6 +204,8 @@ def decode(data: bytes, media_type: str, max_image_pixels: int) -> Decoded:
 def declared_pixels(data: bytes) -> int:
     """Return how many pixels the header announces, as far as it stands where every such file has it; else 0.
 
+    It may announce more than `decode` would ever look at.
+
     A JPEG's does not matter, since a large one is decoded reduced, and a TIFF's stands anywhere.
     """
     if data.startswith(_SIGNATURES["PNG"]) and len(data) >= 24:  # noqa: PLR2004  where the size ends
@@ -196,7 +213,8 @@ def declared_pixels(data: bytes) -> int:
     elif data.startswith(_SIGNATURES["GIF"]) and len(data) >= 10:  # noqa: PLR2004
         width, height = struct.unpack_from("<HH", data, 6)
     elif data.startswith(_SIGNATURES["BMP"]) and len(data) >= 26:  # noqa: PLR2004
-        width, height = map(abs, struct.unpack_from("<ii", data, 18))
+        # A header of 12 bytes, of OS/2, has sizes of 16 bits; others may say by a minus that rows begin at the top.
+        width, height = map(abs, struct.unpack_from("<HH" if data[14] == 12 else "<ii", data, 18))  # noqa: PLR2004
     elif data.startswith(_SIGNATURES["WEBP"]) and len(data) >= 30:  # noqa: PLR2004
         width, height = _webp_size(data)
     else:
@@ -227,7 +245,7 @@ def is_tiny(data: bytes) -> bool:
     if _TINY_PNG.match(data):
         # Pillow believes the last header; and what is transparent has to be separated, which takes a network.
         return data.count(b"IHDR") == 1 and b"tRNS" not in data
-    return len(data) == RAW_BYTES and _accepted_format(data) is None
+    return len(data) == RAW_BYTES and accepted_format(data) is None
 
 
 def _decode(data: bytes, kind: str, max_image_pixels: int) -> Decoded:
@@ -358,14 +376,15 @@ def _scaled_to_8_bit(image: Image.Image) -> Image.Image:
     return Image.fromarray(~grey if tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0 else grey)
 
 
-def _accepted_format(data: bytes) -> str | None:
+def accepted_format(data: bytes) -> str | None:
+    """Return Pillow's name of the format that the first bytes are of; None where it is not one of `FORMATS`."""
     kind = next((name for name, signatures in _SIGNATURES.items() if data.startswith(signatures)), None)
     return None if kind == "WEBP" and data[_RIFF_KIND] != b"WEBP" else kind
 
 
 def _explain(data: bytes, media_type: str) -> str:
     if other := _foreign_format(data):
-        received = f"a {other} file; {_HINTS[other]}"
+        received = f"{_NOUNS.get(other, f'a {other} file')}; {_HINTS[other]}"
     else:
         received = f"{len(data)} bytes of something else{_advice(len(data), media_type)}"
     return f"Expected an image as {', '.join(FORMATS[:-1])} or {FORMATS[-1]}, received {received}."
@@ -385,6 +404,6 @@ def _foreign_format(data: bytes) -> str | None:
         length = min(int.from_bytes(data[:4], "big"), _START_BYTES)
         brands = {data[place : place + 4] for place in range(8, length, 4)}
         return "AVIF" if brands & _AVIF_BRANDS else "HEIC" if brands & _HEIC_BRANDS else None
-    if start.startswith(b"%PDF-"):
-        return "PDF"
+    if kind := next((name for name, starts in _STARTS.items() if start.lower().startswith(starts)), None):
+        return kind
     return "SVG" if _SVG.match(start) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,7 @@ class Segmenter:
     """The network of `training.segmenter`; threads may call it at the same time."""
 
     def __init__(self, path: Path) -> None:
-        """Take the file; it is read at the first call of each thread, since OpenCV's networks cannot be shared."""
+        """Take the file; it is read once, and unpacked by each thread, since OpenCV's networks cannot be shared."""
         self.path = path
         self._of_thread = threading.local()
 
@@ -48,13 +49,17 @@ class Segmenter:
         """Travel to another process as the path."""
         return Segmenter, (self.path,)
 
+    @cached_property
+    def _file(self) -> bytes:
+        return self.path.read_bytes()
+
     @property
     def digest(self) -> str:
         """SHA-256 of the file."""
-        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+        return hashlib.sha256(self._file).hexdigest()
 
     def require(self, digest: str | None) -> None:
-        """Look at a picture, so that the first real one finds nothing missing.
+        """Look at a picture: later ones find nothing missing, and no other file.
 
         Args:
             digest: That of the file whose garments a model learnt from; None where it learnt from none, or is older.
@@ -64,7 +69,7 @@ class Segmenter:
         """
         try:
             self(np.zeros((SIDE, SIDE, 3), np.uint8))
-        except cv2.error as error:
+        except (OSError, cv2.error) as error:
             msg = f"{self.path}: expected the network that finds garments, found none that can be read"
             raise StartError(msg) from error
         if digest not in {None, self.digest}:
@@ -82,7 +87,7 @@ class Segmenter:
             float32 `[96, 96]`, 0 to 1.
         """
         if not hasattr(self._of_thread, "network"):
-            self._of_thread.network = cv2.dnn.readNetFromONNX(str(self.path))
+            self._of_thread.network = cv2.dnn.readNetFromONNX(np.frombuffer(self._file, np.uint8))
         network = self._of_thread.network
         network.setInput(cv2.dnn.blobFromImage(colours, 1 / 127.5, mean=(127.5, 127.5, 127.5)))
         # The four channels are the quarters of a pixel of 48 by 48.

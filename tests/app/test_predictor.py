@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from app.errors import OverloadedError, StartError
+from app.errors import OverloadedError, ServiceError, StartError
 from app.imaging.conversion import Mode
 from app.predictor import Predictor
 from app.settings import Settings
@@ -140,6 +140,26 @@ def test_few_bytes_of_many_pixels_count_as_the_work_that_they_are() -> None:
 
     assert len(bomb) < 2000
     assert asyncio.run(run()) > 10
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\x7f\xff\xff\xff\x7f\xff\xff\xff\x08\0\0\0\0", bytes(10_000_000)],
+    ids=["more pixels than any", "ten megabytes of nothing"],
+)
+def test_what_its_first_bytes_refuse_counts_as_no_work_for_those_behind_it(refused: bytes) -> None:
+    service = predictor(FirstPixelClassifier(lambda _: time.sleep(0.3)), max_queue_seconds=1.4)
+
+    async def run() -> list[type]:
+        for _ in range(2):  # longer than FIRST_SECONDS, so that the rate is known
+            await service.predict(encoded(tagged_image(1)), "image/png", Mode.AUTO)
+        tasks = (service.predict(one, "image/png", Mode.AUTO) for one in (refused, encoded(tagged_image(1))))
+        return [type(outcome) for outcome in await asyncio.gather(*tasks, return_exceptions=True)]
+
+    first, second = asyncio.run(run())
+    assert issubclass(first, ServiceError)
+    assert not issubclass(first, OverloadedError)
+    assert second is dict
 
 
 def test_a_picture_that_is_given_up_while_it_waits_for_a_thread_is_never_decoded_and_gives_its_place_back() -> None:

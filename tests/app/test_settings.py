@@ -52,6 +52,12 @@ def test_an_unknown_variable_that_is_like_no_other_is_named_with_all() -> None:
         read_settings({"FASHION_XYZZY": "1"})
 
 
+def test_a_limit_under_which_an_allowed_body_never_finds_room_stops_the_start() -> None:
+    assert read_settings({"FASHION_MAX_PENDING_BYTES": str(64 * 2**20)}).max_pending_bytes == 64 * 2**20
+    with pytest.raises(StartError, match=r"FASHION_MAX_PENDING_BYTES: expected at least the 300000000 of"):
+        read_settings({"FASHION_MAX_BATCH_BYTES": "300000000"})
+
+
 @pytest.mark.parametrize(
     ("variable", "value"),
     [

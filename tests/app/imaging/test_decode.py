@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import gzip
 import re
 import struct
 import subprocess
@@ -527,12 +529,30 @@ def ftyp(*brands: bytes) -> bytes:
             b"<?xml version='1.0'?>\n<!DOCTYPE svg PUBLIC '-//W3C//DTD SVG 1.1//EN' 'svg11.dtd' [ <!ENTITY a ''>]>",
             "SVG",
         ),
+        (gzip.compress(b"a picture"), "gzip"),
         (b"%PDF-1.7\n", "PDF"),
         (b"\xef\xbb\xbf\r\n%PDF-1.4\n", "PDF"),
     ],
 )
 def test_well_known_formats_that_are_not_accepted_are_named_with_what_to_do(data: bytes, named: str) -> None:
     with pytest.raises(UnsupportedMediaTypeError, match=rf"^Expected an image as PNG, .* received a {named} file; .+"):
+        decoded(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "received"),
+    [
+        (b"data:image/png;base64,iVBORw0KGgo=", r"a data URI; send the bytes"),
+        (base64.b64encode(encoded(GRADIENT)), "base64; decode"),
+        (base64.b64encode(encoded(GRADIENT, "JPEG")), "base64; decode"),
+        (base64.b64encode(encoded(GRADIENT, "GIF")), "base64; decode"),
+        (base64.b64encode(encoded(GRADIENT, "WEBP")), "base64; decode"),
+        (b"HTTPS://shop.example/boot.jpg", "an address; nothing is fetched"),
+        (b"\n<!DOCTYPE html><title>404</title>", "an HTML page; was this"),
+    ],
+)
+def test_what_is_sent_in_place_of_a_picture_is_named_with_what_to_do(data: bytes, received: str) -> None:
+    with pytest.raises(UnsupportedMediaTypeError, match=rf"^Expected an image as PNG, .* received {received}.+"):
         decoded(data)
 
 
@@ -639,6 +659,14 @@ def test_the_header_of_what_is_decoded_whole_says_how_many_pixels_come(
     data = encoded(Image.new(mode, (300, 200)), kind, **options)
     assert declared_pixels(data) == 60_000
     assert [declared_pixels(data[:length]) for length in (0, 4, 8, 20)] == [0, 0, 0, 0] or kind == "GIF"
+
+
+def test_a_bmp_stored_from_the_top_or_of_os2_declares_its_pixels_too() -> None:
+    data = encoded(Image.new("RGB", (300, 200)), "BMP")
+    assert declared_pixels(data[:22] + struct.pack("<i", -200) + data[26:]) == 60_000
+    of_os2 = b"BM" + struct.pack("<IHHIIHHHH", 26 + 3 * 28 * 28, 0, 0, 26, 12, 28, 28, 1, 24) + bytes(3 * 28 * 28)
+    assert (decoded(of_os2).width, decoded(of_os2).height) == (28, 28)
+    assert declared_pixels(of_os2) == 28 * 28
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])

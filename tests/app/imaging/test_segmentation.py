@@ -59,6 +59,17 @@ def test_a_network_that_is_missing_or_damaged_is_found_before_it_is_needed(tmp_p
             Segmenter(path).require(None)
 
 
+def test_a_network_that_was_read_is_used_by_all_threads_whatever_becomes_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "segmenter.onnx"
+    path.write_bytes(SEGMENTER.path.read_bytes())
+    segmenter = Segmenter(path)
+    segmenter.require(SEGMENTER.digest)
+    path.unlink()
+    colours = scene(*SHIRT, shape=(SIDE, SIDE))
+    with ThreadPoolExecutor(1) as thread:
+        assert (thread.submit(segmenter, colours).result() == SEGMENTER(colours)).all()
+
+
 @pytest.mark.parametrize("shape", [(1024, 768), (400, 533), (60, 40)])
 def test_a_picture_of_any_size_is_looked_at_on_a_small_copy(shape: tuple[int, int]) -> None:
     share = separate(scene(*SHIRT, shape=shape))
