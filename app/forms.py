@@ -25,7 +25,7 @@ MAX_OTHER_FIELDS = 16
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One picture as sent; `media_type` and `filename` are what the sender says, who need not name it."""
+    """One picture as sent; `media_type` and `filename` are what the sender says."""
 
     data: bytes
     media_type: str
@@ -49,6 +49,8 @@ class Form:
         self._fields: list[str] = []
         self._files = 0
         self._elsewhere: list[str] = []
+        self._nameless = False
+        self._named = f" Send `{field}` with a filename, as `curl -F {field}=@photo.jpg` does."
         self._uploads: list[Upload] = []
         self._headers: dict[bytes, bytes] = {}
         self._header_name = self._header_value = b""
@@ -98,15 +100,20 @@ class Form:
         """Return the files in order, at the end.
 
         Raises:
-            InvalidRequestError: There is none, one is in another field, or the body has not come to its end.
+            InvalidRequestError: There is none, one is in another field or has no filename, or the body has not come to
+                its end.
         """
         if not self._ended:
             self._refuse("It ends before its last boundary. Send all of it.")
         if not self._uploads:
             fields = ", ".join(f"`{name[:SHOWN_NAME]}`" for name in dict.fromkeys(self._fields)) or "none"
             msg = f"Expected a file in the field `{self._field}`, received the fields: {fields}."
+            raise InvalidRequestError(msg + (self._named if self._nameless else ""))
+        # What is no upload would be missing among the answers, and those behind it stand in its place.
+        if self._nameless:
+            msg = f"Expected files in the field `{self._field}`, received one without a filename.{self._named}"
             raise InvalidRequestError(msg)
-        if self._elsewhere:  # which would be missing among the answers, and the ones behind it stand in its place
+        if self._elsewhere:
             other = self._elsewhere[0][:SHOWN_NAME]
             msg = f"Expected files in the field `{self._field}` alone, received one in `{other}`."
             raise InvalidRequestError(msg)
@@ -131,7 +138,7 @@ class Form:
             self._refuse('The Content-Disposition header field "name" must be provided.')
         self._name = _text(options[b"name"])
         self._filename = _text(options[b"filename"]) if b"filename" in options else None
-        if self._filename is None and self._name != self._field:
+        if self._filename is None:
             if len(self._fields) - self._files >= MAX_OTHER_FIELDS:
                 self._refuse(f"Too many fields. Maximum number of fields is {MAX_OTHER_FIELDS}.")
         else:
@@ -141,14 +148,16 @@ class Form:
                 self._refuse(f"Too many files. Maximum number of files is {self._max_files}.{advice}")
 
     def _take_data(self, data: bytes, start: int, end: int) -> None:
-        if self._name == self._field:
+        if self._name == self._field and self._filename is not None:
             self._pieces.append(data[start:end])
 
     def _end_part(self) -> None:
         self._fields.append(self._name)
-        if self._name != self._field and self._filename is not None:
+        if self._filename is None:
+            self._nameless |= self._name == self._field
+        elif self._name != self._field:
             self._elsewhere.append(self._name)
-        if self._name == self._field:
+        else:
             kind = media_type(self._headers.get(b"content-type", b"").decode("latin-1"))
             self._uploads.append(Upload(b"".join(self._pieces), kind, self._filename))
 

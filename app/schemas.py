@@ -119,7 +119,7 @@ class Problem(Answer):
 class BatchItem(Answer):
     """What became of one file: a result or a problem."""
 
-    filename: str | None = Field(default=None, description="As the sender named it; left out where it has no name.")
+    filename: str | None = Field(description="As the sender named it.")
     result: Prediction | None = None
     problem: Problem | None = None
 

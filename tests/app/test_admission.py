@@ -62,6 +62,18 @@ def test_before_enough_is_measured_only_the_places_count_and_a_second_is_asked_f
     assert len(admitted(admission)) == 1
 
 
+def test_the_wait_for_a_first_pass_is_not_taken_for_the_time_of_each_picture() -> None:
+    clock = Clock()
+    admission = Admission(100, 5, clock)
+    first, second, *_ = [admission.permit(SMALL) for _ in range(32)]
+    clock.seconds += 0.4
+    end(first)
+    assert admission.expected_seconds == 0
+    clock.seconds += 0.2
+    end(second)
+    assert admission.expected_seconds == pytest.approx(30 * 0.6 / 2)
+
+
 @pytest.mark.parametrize("seconds_each", [0.001, 0.25, 3.0])
 def test_retry_after_is_what_waits_at_the_measured_rate_rounded_up(seconds_each: float) -> None:
     admission, _ = measured(seconds_each, max_seconds=1000)

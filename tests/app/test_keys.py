@@ -97,7 +97,11 @@ def test_a_key_is_asked_for_before_the_body_is_read(guarded: TestClient) -> None
 
 
 @pytest.mark.parametrize(
-    "path", ["/health/live", "/health/ready", "/", "/web/page.js", "/docs", "/openapi.json", "/model"]
+    "path",
+    [
+        *("/health/live", "/health/ready", "/", "/web/page.js", "/docs", "/openapi.json", "/model"),
+        "/static-offline-docs/swagger-ui-bundle.js",
+    ],
 )
 def test_probes_and_what_is_public_need_no_key(guarded: TestClient, path: str) -> None:
     assert guarded.get(path).status_code == 200

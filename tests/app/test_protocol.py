@@ -733,6 +733,15 @@ def test_a_connection_too_many_is_503_at_once() -> None:
         assert service.answer(closing(PICTURE)) == (200, "Ankle boot")
 
 
+def test_a_connection_too_many_does_not_stay_open_until_its_client_closes_it() -> None:
+    lingering = type("Lingering", (Impatient,), {"linger_seconds": 3600.0})
+    with serving(lingering, max_connections=1) as service, service.connect(PICTURE) as first:
+        assert first.recv(100).startswith(b"HTTP/1.1 200")
+        with service.connect() as extra:
+            assert last(read_all(extra)) == (503, "overloaded")
+            eventually(lambda: len(service.server.server_state.connections) == 1)
+
+
 def test_what_is_refused_before_there_is_a_request_is_counted_as_well() -> None:
     with serving() as service:
         assert service.answer(b"GET / HTTP/1.1\r\n") == (408, "too_slow")

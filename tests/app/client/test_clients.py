@@ -384,6 +384,7 @@ def test_waits_double_and_stay_bounded() -> None:
     waits = [exchange.backoff_seconds(tries) for tries in range(1, 30)]
     assert all(0.1 * 2**number <= wait <= 0.125 * 2**number for number, wait in enumerate(waits[:6]))
     assert max(waits) == exchange.LONGEST_WAIT_SECONDS
+    assert len({exchange.backoff_seconds(1) for _ in range(20)}) > 1  # so that not all come back at once
 
 
 def test_where_nothing_listens_it_tries_again_then_says_where(ask: Ask) -> None:

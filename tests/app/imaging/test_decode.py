@@ -9,9 +9,10 @@ import sys
 import zlib
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 import pytest
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageCms, PngImagePlugin
 
 from app.errors import ImageTooLargeError, InvalidImageError, UnsupportedMediaTypeError
 from app.imaging.decode import (
@@ -659,6 +660,15 @@ def test_the_header_of_what_is_decoded_whole_says_how_many_pixels_come(
     data = encoded(Image.new(mode, (300, 200)), kind, **options)
     assert declared_pixels(data) == 60_000
     assert [declared_pixels(data[:length]) for length in (0, 4, 8, 20)] == [0, 0, 0, 0] or kind == "GIF"
+
+
+def test_the_largest_sound_png_and_one_with_a_colour_profile_are_decoded() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (1800, 1850, 3), np.uint8)
+    largest = cv2.imencode(".png", noise)[1].tobytes()  # libpng writes chunks of 8 KiB
+    assert 9.9e6 < len(largest) < 10 * 2**20
+    assert decoded(largest).width == 1850
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    assert decoded(encoded(GRADIENT, icc_profile=profile)).steps == ()
 
 
 def test_a_bmp_stored_from_the_top_or_of_os2_declares_its_pixels_too() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from app.errors import StartError
-from app.imaging.segmentation import SEGMENTER, SIDE, Segmenter, separate, tidy
+from app.imaging.segmentation import SEGMENTER, SIDE, Segmenter, garment_of, separate, tidy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,6 +68,16 @@ def test_a_network_that_was_read_is_used_by_all_threads_whatever_becomes_of_the_
     colours = scene(*SHIRT, shape=(SIDE, SIDE))
     with ThreadPoolExecutor(1) as thread:
         assert (thread.submit(segmenter, colours).result() == SEGMENTER(colours)).all()
+
+
+def test_a_small_hole_becomes_garment_and_what_lies_apart_ground() -> None:
+    likely = np.full((SIDE, SIDE), 0.1, np.float32)
+    likely[14:82, 14:82], likely[40:46, 40:46], likely[2:6, 2:6] = 0.9, 0.2, 0.8
+    share = garment_of(likely)
+    assert share is not None
+    assert (share[40:46, 40:46] == 1).all()
+    assert (share[:10, :10] == 0).all()
+    assert share[60, 60] == np.float32(0.9)
 
 
 @pytest.mark.parametrize("shape", [(1024, 768), (400, 533), (60, 40)])
