@@ -52,7 +52,8 @@ class Worker(multiprocess.Process):
         """Serve, in the process, with the supervisor's end of the pipe left to it alone, so that its end shows."""
         self.parent_conn.close()
         # A terminal that is closed tells all processes, and the supervisor then replaces this one when its turn comes.
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        if hasattr(signal, "SIGHUP"):
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
         # The server is made here, before the thread that answers pings, which could make another.
         Watchdog(self.server, self.config.timeout_worker_healthcheck).start()
         super().target(sockets)
