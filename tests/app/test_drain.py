@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import signal
 import socket
 import threading
@@ -20,7 +21,7 @@ from app.drain import LAST_LOOKS, LOOK_SECONDS, Config, DrainingServer
 from app.main import create_app
 from app.settings import Settings
 from tests.app.test_main import START_SECONDS, service
-from tests.app.test_metrics import of, scrape_until
+from tests.app.test_metrics import of, scrape_until, workers_of
 from tests.app.test_protocol import eventually
 from tests.conftest import encoded
 from tests.fakes import FirstPixelClassifier, tagged_image
@@ -230,13 +231,18 @@ def test_under_load_no_accepted_request_is_lost_when_it_stops(
     assert sum(caller.told for caller in callers) > 0
 
 
-def test_under_load_no_request_is_lost_while_a_hangup_replaces_both_workers(artifact: Path, data: Data) -> None:
+@pytest.mark.parametrize("of_terminal", [False, True], ids=["of the supervisor", "of the terminal"])
+def test_under_load_no_request_is_lost_while_a_hangup_replaces_both_workers(
+    artifact: Path, data: Data, *, of_terminal: bool
+) -> None:
     picture = encoded(data.test.images[0])
     with service(MODEL_DIR=artifact, WORKERS=2, LOG_LEVEL="warning") as (process, url):
         scrape_until(url, lambda found: of(found, "fashion_workers") == 2)
         callers = [Caller(urlsplit(url).netloc, picture, keeps_connection=keeps) for keeps in (True, False)]
         for caller in callers:
             caller.start()
+        for pid in workers_of(process) if of_terminal else []:  # which tells all processes
+            os.kill(pid, signal.SIGHUP)
         process.send_signal(signal.SIGHUP)
         scrape_until(
             url, lambda found: (of(found, "fashion_worker_starts_total"), of(found, "fashion_workers")) == (4, 2)
