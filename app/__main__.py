@@ -119,7 +119,7 @@ def serve(settings: Settings) -> int:
         if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
             signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
         server = DrainingServer(config)
-        Watchdog(server, config.timeout_worker_healthcheck).start()
+        Watchdog(server, config).start()
         server.run(sockets=[listening(config)])
         return 0
     supervisor = Supervisor(config, sockets=[shared(listening(config))])

@@ -39,6 +39,11 @@ class Config(uvicorn.Config):
         super().__init__(app, **options)
         self.drain_seconds = drain_seconds
 
+    @property
+    def stop_seconds(self) -> float:
+        """How long it may take from the signal to the end; what is not gone by then hangs."""
+        return self.drain_seconds + (self.timeout_graceful_shutdown or 0) + self.timeout_worker_healthcheck
+
 
 class DrainingServer(uvicorn.Server):
     """Answers SIGTERM in four steps.

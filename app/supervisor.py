@@ -26,17 +26,27 @@ if TYPE_CHECKING:
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
 
+LOAD_SECONDS = 300.0
+"""How long, in a reload, a new worker may take until it is ready; there the old one serves on meanwhile."""
+
 logger = logging.getLogger(__name__)
 
 
 class Worker(multiprocess.Process):
-    """A process of the supervisor that stops in steps, and at once when its event loop hangs."""
+    """A process of the supervisor that stops in steps, and at once when its event loop hangs or they have no end."""
+
+    config: Config
+
+    def __init__(self, config: Config, sockets: list[socket.socket]) -> None:
+        """Take what it runs and listens on."""
+        super().__init__(config, sockets)
+        self._ends_by: float | None = None
 
     @property
     def server(self) -> DrainingServer:
         """The server, made where it is first asked for: in the process."""
         if self._server is None:
-            self._server = DrainingServer(cast("Config", self.config))
+            self._server = DrainingServer(self.config)
         return cast("DrainingServer", self._server)
 
     def start(self) -> None:
@@ -55,8 +65,26 @@ class Worker(multiprocess.Process):
         if hasattr(signal, "SIGHUP"):
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
         # The server is made here, before the thread that answers pings, which could make another.
-        Watchdog(self.server, self.config.timeout_worker_healthcheck).start()
+        Watchdog(self.server, self.config).start()
         super().target(sockets)
+
+    def wait_until_ready(self, timeout: float, should_exit: threading.Event | None = None) -> bool:
+        """Wait longer than uvicorn does in a reload, which is for the answer to a ping and not for loading."""
+        return super().wait_until_ready(max(timeout, LOAD_SECONDS), should_exit)
+
+    def terminate(self) -> None:
+        """Tell it to stop, from when on it may take only so long."""
+        self._ends_by = time.monotonic() + self.config.stop_seconds
+        super().terminate()
+
+    def join(self) -> None:
+        """Wait until it has ended, and end it where it does not stop: it may be stopped, and then watches nothing."""
+        if self._ends_by is not None:
+            self.process.join(max(0, self._ends_by - time.monotonic()))
+            if self.exitcode is None:
+                logger.error("worker %s did not stop within %g s and is killed", self.pid, self.config.stop_seconds)
+                self.process.kill()
+        super().join()
 
     def pong(self) -> None:
         """Answer the supervisor, in a thread; without one, stop."""
@@ -99,16 +127,14 @@ class Supervisor(multiprocess.Multiprocess):
         self,
         config: uvicorn.Config,
         sockets: list[socket.socket],
-        new_worker: Callable[[uvicorn.Config, list[socket.socket]], multiprocess.Process] = Worker,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take what the workers run and listen on, what makes one, and a clock in seconds."""
-        multiprocess.Process = Worker  # type: ignore[misc]  # uvicorn names the class where it starts a worker
+        """Take what the workers run and listen on, and a clock in seconds."""
+        multiprocess.Process = Worker  # type: ignore[assignment,misc]  # uvicorn names the class where it starts a worker
         super().__init__(config, sockets)
         self.should_exit = ToldToStop(self.signal_queue)
         signal.signal(signal.SIGINT, self._interrupt)
         self.failed = False
-        self._new_worker = new_worker
         self._clock = clock
         self._started = False
         self._pause_seconds = 0.0
@@ -135,7 +161,7 @@ class Supervisor(multiprocess.Multiprocess):
                 self._pause_seconds = min(max(FIRST_PAUSE_SECONDS, 2 * self._pause_seconds), LONGEST_PAUSE_SECONDS)
             if self._clock() >= self._due[worker]:
                 del self._due[worker]
-                self.processes[place] = self._new_worker(self.config, self.sockets)
+                self.processes[place] = multiprocess.Process(self.config, self.sockets)
                 self.processes[place].start()
         if (self._pause_seconds or not self._started) and self._all_are_ready():
             self._started, self._pause_seconds = True, 0.0

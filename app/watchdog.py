@@ -1,4 +1,4 @@
-"""Ends a process whose event loop hangs, so that whatever started it starts another."""
+"""Ends a process whose event loop hangs, so that whatever started it starts another, or that cannot stop."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from app.drain import DrainingServer
+    from app.drain import Config, DrainingServer
 
 HANGS = 70
 """The exit code. Source: `EX_SOFTWARE` of sysexits.h."""
@@ -17,24 +17,26 @@ LOOKS_A_SECOND = 2
 
 
 class Watchdog:
-    """Ends the process at once where its event loop has not turned for long while it serves.
+    """Ends the process at once where its event loop has not turned for long while it serves, or its stop has no end.
 
     Whoever looks is another thread, which lives on when the loop hangs. It counts looks, not seconds, since a machine
     or a container may be paused, and it writes no log, since that may be what the loop hangs at.
     """
 
-    def __init__(self, server: DrainingServer, patience_seconds: float) -> None:
-        """Take the server to watch, and for how long its loop may stand still."""
+    def __init__(self, server: DrainingServer, config: Config) -> None:
+        """Take the server to watch, and what it was told: for how long its loop may stand still, or it stop."""
         self._server = server
-        self._patience = patience_seconds * LOOKS_A_SECOND
+        self._config = config
         self._idle_looks = 0
 
     def look(self) -> None:
-        """Look once; starting and stopping may take as long as they do."""
-        serves = self._server.started and not self._server.should_exit
-        self._idle_looks = self._idle_looks + 1 if serves and not self._server.has_turned else 0
+        """Look once; starting may take as long as it does."""
+        stands_still = self._server.started and not self._server.has_turned  # as it does from the end of serving on
+        self._idle_looks = self._idle_looks + 1 if stands_still else 0
         self._server.has_turned = False
-        if self._idle_looks > self._patience:
+        stops = self._server.should_exit
+        patience_seconds = self._config.stop_seconds if stops else self._config.timeout_worker_healthcheck
+        if self._idle_looks > patience_seconds * LOOKS_A_SECOND:
             # An abort would leave pictures and keys in a core dump, and a container's first process takes no SIGKILL.
             os._exit(HANGS)
 

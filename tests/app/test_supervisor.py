@@ -59,12 +59,13 @@ class Company:
         workers: All that there ever were.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
         self.next_exitcode: int | None = None
         self.workers: list[Worker] = []
         config = uvicorn.Config("no:app", workers=2, log_config=None)
-        self.supervisor = Supervisor(config, [], lambda *_: cast("Process", self.hire()), lambda: self.now)
+        self.supervisor = Supervisor(config, [], lambda: self.now)
+        monkeypatch.setattr(multiprocess, "Process", lambda *_: self.hire())
         self.supervisor.processes = [cast("Process", self.hire()) for _ in range(2)]
 
     def hire(self) -> Worker:
@@ -81,10 +82,10 @@ class Company:
 
 
 @pytest.fixture
-def company() -> Iterator[Company]:
+def company(monkeypatch: pytest.MonkeyPatch) -> Iterator[Company]:
     before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
-        yield Company()
+        yield Company(monkeypatch)
     finally:
         for number, handler in before.items():
             with suppress(TypeError):  # was set by no Python
@@ -154,7 +155,6 @@ def test_who_is_told_to_stop_while_it_replaces_its_workers_replaces_no_more(
         company.supervisor.signal_queue.append(number)
         return True
 
-    monkeypatch.setattr(multiprocess, "Process", lambda *_: company.hire())
     monkeypatch.setattr(Worker, "wait_until_ready", signalled, raising=False)
     monkeypatch.setattr(Worker, "terminate", Worker.kill, raising=False)
     company.supervisor.restart_all()
@@ -189,6 +189,43 @@ def test_one_that_dies_between_a_ping_and_its_answer_is_not_waited_for() -> None
     worker.kill()
     worker.join()
     assert worker.exitcode == -signal.SIGKILL
+
+
+class NeverStops(supervisor.Worker):
+    def target(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002  uvicorn's
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        self.child_conn.send("starts")
+        time.sleep(600)
+
+
+def test_one_that_does_not_stop_in_time_is_killed_and_those_beside_it_wait_no_longer(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    config = Config(
+        "app", drain_seconds=0.5, timeout_graceful_shutdown=1, timeout_worker_healthcheck=1, log_config=None
+    )
+    workers = [NeverStops(config, []) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        assert worker.parent_conn.recv() == "starts"
+    started = time.monotonic()
+    for worker in workers:
+        worker.terminate()
+    for worker in workers:
+        worker.join()
+    assert 2.4 < time.monotonic() - started < 4.5
+    assert [worker.exitcode for worker in workers] == [-signal.SIGKILL] * 3
+    assert caplog.text.count("did not stop within 2.5 s and is killed") == 3
+
+
+def test_in_a_reload_a_new_worker_has_time_to_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(
+        supervisor.Worker.__base__, "wait_until_ready", lambda _self, seconds, _exit: waited.append(seconds)
+    )
+    supervisor.Worker(Config("no:app", drain_seconds=0, log_config=None), []).wait_until_ready(30)
+    assert waited == [supervisor.LOAD_SECONDS]
 
 
 def test_each_turn_of_the_event_loop_leaves_its_mark() -> None:

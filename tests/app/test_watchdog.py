@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from app.drain import Config, DrainingServer
 from app.watchdog import HANGS, LOOKS_A_SECOND, Watchdog
@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 def test_a_process_ends_itself_once_its_event_loop_has_not_turned_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[int] = []
     monkeypatch.setattr(os, "_exit", ended.append)
-    server = DrainingServer(Config("no:app", drain_seconds=0, log_config=None))
-    watchdog = Watchdog(server, 3)
+    server = DrainingServer(
+        Config("no:app", drain_seconds=1, timeout_graceful_shutdown=2, timeout_worker_healthcheck=3, log_config=None)
+    )
+    watchdog = Watchdog(server, cast("Config", server.config))
 
     def look(times: int, *, turns: bool = False) -> list[int]:
         for _ in range(times):
@@ -29,7 +31,11 @@ def test_a_process_ends_itself_once_its_event_loop_has_not_turned_for_long(monke
     assert not look(1, turns=True)
     assert not look(patience)
     server.should_exit = True
-    assert not look(2 * patience)  # it stops, for as long as that may take
+    assert not look(patience)  # it stops, which may take longer
     server.should_exit = False
-    assert not look(patience)
+    assert look(1) == [HANGS]
+    server.should_exit = True
+    ended.clear()
+    assert not look(1, turns=True)
+    assert not look((1 + 2 + 3) * LOOKS_A_SECOND)
     assert look(1) == [HANGS]
