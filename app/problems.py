@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +86,15 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ClientDisconnect, _disconnected)
 
 
+OTHERWISE: dict[int | str, dict[str, Any]] = {
+    "default": {
+        "description": "Any other error; the documentation lists the codes.",
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+}
+"""OpenAPI `responses` of every call."""
+
+
 def documented(*errors: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
     """Return OpenAPI `responses` for the errors that a route may answer with, with an example of each."""
     responses: dict[int | str, dict[str, Any]] = {}
@@ -113,7 +123,7 @@ def invalid_request(error: RequestValidationError) -> Response:
     """Return the answer to a request that does not fit the schema."""
     first = error.errors()[0]
     where = " ".join(map(str, first["loc"]))
-    return refusal(InvalidRequestError(f"{where}: {first['msg']}, received {first.get('input')!r}."))
+    return refusal(InvalidRequestError(f"{where}: {first['msg']}, received {reprlib.repr(first.get('input'))}."))
 
 
 async def _service_error(_: Request, error: ServiceError) -> Response:

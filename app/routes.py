@@ -31,7 +31,7 @@ from app.imaging.decode import FORMATS, RAW_MEDIA_TYPE
 from app.metrics import MEDIA_TYPE as METRICS_MEDIA_TYPE
 from app.model_page import model_page
 from app.patience import NEVER, Deadline, Patience
-from app.problems import NOT_STORED, JsonAnswer, documented, problem_of, refusal
+from app.problems import NOT_STORED, OTHERWISE, JsonAnswer, documented, problem_of, refusal
 from app.schemas import (
     BatchItem,
     BatchPrediction,
@@ -45,7 +45,7 @@ from app.stages import Stages
 from app.trace import TRACE, Trace
 from app.uploads import FILE_FIELD, FILES_FIELD, Held, read_upload, read_uploads, require_size
 
-router = APIRouter()
+router = APIRouter(responses=OTHERWISE)
 
 _OF_ANY_BODY = (
     MalformedRequestError,

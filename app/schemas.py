@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
 from app.model_card import ModelCard  # noqa: TC001  pydantic reads it when the class is made
 
 Probability = Annotated[float, Field(ge=0, le=1, examples=[0.9981])]
+
+Absent = SkipJsonSchema[None]
+"""None for Python; what is None is left out of an answer, so clients in other languages meet no null."""
 
 Conversion = Literal["auto", "photo", "none"]
 """What the query may ask for: `app.imaging.conversion.Mode`, for those who are not to import OpenCV."""
@@ -65,7 +69,7 @@ class ConversionFacts(Answer):
         description="What was done, in order.",
         examples=[["decoded_at_eighth", "exif_transpose", "background_removed", "trimmed", "greyscale", "negated"]],
     )
-    garment: GarmentBox | None = Field(
+    garment: GarmentBox | Absent = Field(
         default=None, description="Where the garment is; left out when nothing was cut out."
     )
 
@@ -99,7 +103,7 @@ class Prediction(Answer):
     image: ImageFacts
     conversion: ConversionFacts
     model: ModelName
-    preview: str | None = Field(
+    preview: str | Absent = Field(
         default=None,
         description="The 28x28 image that the model saw, as a data URI of a PNG; left out unless it was asked for.",
         examples=["data:image/png;base64,iVBORw0KGgo..."],
@@ -109,7 +113,10 @@ class Prediction(Answer):
 class Problem(Answer):
     """What went wrong, after RFC 9457."""
 
-    type: str = Field(description="A reference to the kind of problem in the documentation.")
+    type: str = Field(
+        description="The kind of problem as a URN, which only names it: `code` with a prefix.",
+        examples=["urn:problem:fashion-mnist:invalid_image"],
+    )
     title: str = Field(description="The kind of problem in words.")
     status: int = Field(description="The HTTP status.")
     detail: str = Field(description="What was expected, what was received, what to do next.")
@@ -119,9 +126,9 @@ class Problem(Answer):
 class BatchItem(Answer):
     """What became of one file: a result or a problem."""
 
-    filename: str | None = Field(description="As the sender named it.")
-    result: Prediction | None = None
-    problem: Problem | None = None
+    filename: str | Absent = Field(description="As the sender named it.")
+    result: Prediction | Absent = None
+    problem: Problem | Absent = None
 
 
 class BatchPrediction(Answer):

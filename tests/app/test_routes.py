@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -394,6 +395,15 @@ def test_several_pictures_in_one_form_are_told_where_they_are_taken(client: Test
     assert answer.json()["detail"].endswith("Send several to /predict/batch.")
 
 
+def test_a_value_that_does_not_fit_is_shown_but_not_all_of_a_long_one(client: TestClient) -> None:
+    detail = client.post("/predict?conversion=magic", content=BOOT).json()["detail"]
+    assert detail.startswith("query conversion: ")
+    assert detail.endswith(", received 'magic'.")
+    detail = client.post(f"/predict?conversion={'m' * 9000}", content=BOOT).json()["detail"]
+    assert ", received 'mmm" in detail
+    assert len(detail) < 200
+
+
 def test_the_api_document_names_every_error_of_predict_with_an_example(client: TestClient) -> None:
     operation = client.get("/openapi.json").json()["paths"]["/predict"]["post"]
     codes = {
@@ -427,7 +437,18 @@ def test_methods_of_generated_clients_have_short_names(client: TestClient) -> No
 
 
 def test_the_api_document_knows_of_one_shape_of_problems(client: TestClient) -> None:
-    assert "ValidationError" not in client.get("/openapi.json").text
+    document = client.get("/openapi.json")
+    assert "ValidationError" not in document.text
+    for path in document.json()["paths"].values():
+        for operation in path.values():
+            (schema,) = (one["schema"] for one in operation["responses"]["default"]["content"].values())
+            assert schema == {"$ref": "#/components/schemas/Problem"}
+
+
+def test_the_api_document_promises_no_null_where_a_field_is_left_out(client: TestClient) -> None:
+    schemas = client.get("/openapi.json").json()["components"]["schemas"]
+    for name in ("Prediction", "ConversionFacts", "BatchItem"):
+        assert '"null"' not in json.dumps(schemas[name])
 
 
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch"])

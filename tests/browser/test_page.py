@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import httpx2
@@ -29,12 +30,12 @@ from tests.conftest import encoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from playwright.sync_api import Browser, Dialog, FilePayload, Page, Route
 
 pytestmark = pytest.mark.browser
 
+USAGE = Path(__file__).parents[2] / "docs/usage.md"
 SAMPLES = sorted((WEB / "samples").iterdir())
 SWEATER = WEB / "samples" / "sweater.jpg"
 TEXT: FilePayload = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"a boot"}
@@ -449,6 +450,16 @@ def test_the_lines_to_copy_give_the_same_answer(page: Page, url: str, tmp_path: 
     done = subprocess.run(command, cwd=tmp_path, env=direct, capture_output=True, text=True, check=True)
     label = served(url, SWEATER.read_bytes(), "?conversion=none")["prediction"]["label"]
     assert (json.loads(done.stdout)["prediction"]["label"] if language == "curl" else done.stdout.strip()) == label
+
+
+def test_the_javascript_of_the_documentation_gives_the_answer(page: Page, url: str) -> None:
+    (code,) = re.findall(r"^```javascript\n(.*?)^```", USAGE.read_text(), re.MULTILINE | re.DOTALL)
+    page.goto("/")
+    page.evaluate("document.body.innerHTML = '<input type=file>'")
+    page.set_input_files("input", SWEATER)
+    code = code.replace("http://localhost:8000", url) + "return answer;"
+    answer = page.evaluate(f"async () => {{ const input = document.querySelector('input'); {code} }}")
+    assert answer["prediction"] == served(url, SWEATER.read_bytes())["prediction"]
 
 
 def test_the_keyboard_alone_is_enough(page: Page, url: str) -> None:
