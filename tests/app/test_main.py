@@ -11,16 +11,20 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import httpx2
 import pytest
 
-from app.imaging.segmentation import Segmenter
+from app.batching import batch_sizes
+from app.imaging.segmentation import SEGMENTER, Segmenter
 from app.main import app_from_environment
 from app.model_card import read_verified
+from app.settings import Settings
 from app.watchdog import HANGS
 from tests.conftest import encoded
+from tests.fakes import FirstPixelClassifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -117,8 +121,8 @@ def test_one_worker_takes_a_hangup_for_the_wish_to_stop(artifact: Path) -> None:
 
 
 def test_a_single_worker_whose_event_loop_hangs_ends_for_whatever_restarts_it(artifact: Path) -> None:
-    code = "import signal, time; from app import __main__ as command, watchdog; "
-    code += "command.Watchdog = lambda server, seconds: watchdog.Watchdog(server, seconds / 30); "
+    code = "import signal, time; from app import __main__ as command; "
+    code += "command.Config.timeout_worker_healthcheck = property(lambda _: 1, lambda *_: None); "
     code += "signal.signal(signal.SIGUSR1, lambda *_: time.sleep(600)); command.main([])"
     with service(("-c", code), MODEL_DIR=artifact) as (process, _):
         with pytest.raises(subprocess.TimeoutExpired):
@@ -197,6 +201,31 @@ def test_a_service_without_the_network_that_finds_garments_does_not_start(
         app_from_environment()
     assert caught.value.code == 3
     assert capsys.readouterr().err.endswith("found none that can be read\n")
+
+
+@pytest.mark.usefixtures("restored_logging")
+def test_a_worker_warms_up_what_it_will_run_and_requires_the_network_that_its_model_learnt_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loaded: list[tuple[Path, Sequence[int], int]] = []
+    required: list[str | None] = []
+
+    class Loaded(FirstPixelClassifier):
+        def __init__(self, folder: Path, sizes: Sequence[int], threads: int) -> None:
+            super().__init__()
+            self.card = read_verified(folder)
+            loaded.append((folder, sizes, threads))
+
+    monkeypatch.setattr("app.main.SavedModelClassifier", Loaded)
+    monkeypatch.setattr("app.main.SEGMENTER", SimpleNamespace(require=required.append))
+    monkeypatch.setattr("app.main.cores_of_a_worker", lambda _: 7)
+    app_from_environment()
+    monkeypatch.setenv("FASHION_MAX_FORWARD_IMAGES", "3")
+    monkeypatch.setenv("FASHION_THREADS", "5")
+    app_from_environment()
+    folder = Settings().model_dir
+    assert loaded == [(folder, batch_sizes(32), 7), (folder, (1, 2, 3), 5)]
+    assert required == [SEGMENTER.digest] * 2
 
 
 @pytest.mark.usefixtures("restored_logging")

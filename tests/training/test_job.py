@@ -16,14 +16,20 @@ from training.__main__ import main
 from training.config import PhotoConfig
 from training.data import LABELS
 from training.errors import DataError
+from training.familiarity import fit_head
 from training.job import train_and_export
 from training.photos import convert_photo, list_photos, split_photos
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import keras
+    from numpy.typing import NDArray
+
     from training.config import TrainingConfig
     from training.data import Data
+
+    Images = NDArray[np.uint8]
 
 
 def test_the_card_says_what_was_trained_on_what_and_how_well(artifact: Path, quick: TrainingConfig, data: Data) -> None:
@@ -106,8 +112,17 @@ def test_the_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_photographs_are_learnt_from_and_the_card_and_the_report_say_so(
-    tmp_path: Path, data: Data, quick: TrainingConfig, photo_folder: Path
+    tmp_path: Path, data: Data, quick: TrainingConfig, photo_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    taught: list[tuple[int, ...]] = []
+
+    def fit_noting(
+        network: keras.Model, images: Images, photos: Images, unfamiliar: Images, seed: int
+    ) -> keras.Sequential:
+        taught.append((len(images), len(photos), len(unfamiliar), seed))
+        return fit_head(network, images, photos, unfamiliar, seed)
+
+    monkeypatch.setattr("training.job.fit_head", fit_noting)
     config = quick.override(photos=PhotoConfig(variants=1, collages=4, held_out_share=0.3))
     artifact = tmp_path / "models" / "sample" / "1"
     _, held_out = split_photos(list_photos(photo_folder), 0.3, seed=0)
@@ -125,6 +140,8 @@ def test_photographs_are_learnt_from_and_the_card_and_the_report_say_so(
         seen = {image.tobytes() for image in converted["photos"][:, 0]}
     assert len(seen) == 20 + 10 - len(held_out)
     assert not seen & {convert_photo(photo).tobytes() for photo in held_out}
+    unknown = sum(photo.folder == "hat" for photo in list_photos(photo_folder)) - card.familiarity.separations[-1].n
+    assert taught == [(len(data.train.images), 2 * card.photos.learnt_from, 2 * unknown + 4, config.seed)]
     page = (tmp_path / "models/sample/report-1/README.md").read_text()
     assert f"trained on {card.photos.learnt_from} photographs" in page
 

@@ -123,7 +123,20 @@ def test_what_was_converted_in_another_way_is_converted_anew(
     assert not (np.array_equal(other.photos, mixture.photos) and np.array_equal(other.disguised, mixture.disguised))
 
 
-def test_small_folders_are_drawn_more_often_for_each_photograph() -> None:
+def test_of_small_folders_each_photograph_has_a_higher_chance_and_the_folder_a_lower(
+    data: Data, photo_folder: Path, tmp_path: Path
+) -> None:
+    photos = [photo for photo in list_photos(photo_folder) if photo.folder in {"pants", "t-shirt"}]
+    trousers = sum(photo.folder == "pants" for photo in photos)
+    few = [*photos[:2], *photos[trousers:]]
+    assert [photo.folder for photo in few].count("pants") == 2
+    chances = prepare(PhotoConfig(variants=0, collages=1), 0, data.train.images[:1], few, tmp_path).chances
+    assert chances.sum() == pytest.approx(1)
+    assert chances[0] == chances[1] > chances[2] == chances[-1]
+    assert chances[:2].sum() / chances[2:].sum() == pytest.approx((2 / 10) ** 0.25)
+
+
+def test_photographs_are_drawn_as_often_as_their_chances_say() -> None:
     photos = np.zeros((3, 1, 28, 28), np.uint8)
     photos[:, 0, 0, 0] = range(3)
     rows = np.eye(3, 10, dtype=np.float32)
