@@ -14,8 +14,8 @@ from PIL import Image
 from app.imaging.conversion import Mode, convert
 from app.imaging.decode import decode
 from app.imaging.native import read_native
-from benchmarks.photos import table
 from training.machine import machine
+from training.markdown import table
 from training.photos import MAX_IMAGE_PIXELS
 
 if TYPE_CHECKING:

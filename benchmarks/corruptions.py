@@ -22,12 +22,14 @@ from training.data import find_folder, load
 from training.errors import TrainingError
 from training.evaluate import evaluate
 from training.machine import machine
+from training.markdown import lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from app.classifier import Classifier
     from training.data import Split
     from training.evaluate import Evaluation
 
@@ -146,16 +148,20 @@ def main() -> None:
     split: Split = getattr(data, given.split).take(slice(given.images))
     names = [f"{one.card.name} {one.card.version} ({one.card.network.name})" for one in classifiers]
     print(f"{len(split):,} images of the {given.split} split, seed {given.seed}, {machine()}: accuracy, ECE\n")
-    print(f"| | | undamaged | {' | '.join(f'strength {number}' for number in range(1, 6))} |")
-    print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
-    undamaged = [evaluate(one.classify, split) for one in classifiers]
+    header = ("", "", "undamaged", *(f"strength {number}" for number in range(1, 6)))
+    for line in lines(header, rows(dict(zip(names, classifiers, strict=True)), split, given.seed), left=2):
+        print(line, flush=True)
+
+
+def rows(classifiers: Mapping[str, Classifier], split: Split, seed: int) -> Iterator[Sequence[str]]:
+    """Yield, for each corruption and each model by its name, how it answers at every strength."""
+    undamaged = {name: evaluate(one.classify, split) for name, one in classifiers.items()}
     for kind, (corrupt, strengths) in CORRUPTIONS.items():
-        damaged = [damage(split, corrupt, strength, given.seed) for strength in strengths]
-        for name, classifier, whole in zip(names, classifiers, undamaged, strict=True):
-            row = [whole, *(evaluate(classifier.classify, one) for one in damaged)]
-            print(
-                f"| {kind} {', '.join(f'{strength:g}' for strength in strengths)} | {name} | {cells(row)} |", flush=True
-            )
+        damaged = [damage(split, corrupt, strength, seed) for strength in strengths]
+        what = f"{kind} {', '.join(f'{strength:g}' for strength in strengths)}"
+        for name, classifier in classifiers.items():
+            evaluations = [undamaged[name], *(evaluate(classifier.classify, one) for one in damaged)]
+            yield what, name, *map(cell, evaluations)
 
 
 def damage(split: Split, corrupt: Corrupt, strength: float, seed: int) -> Split:
@@ -165,9 +171,9 @@ def damage(split: Split, corrupt: Corrupt, strength: float, seed: int) -> Split:
     return type(split)(images.astype(np.uint8), split.class_ids)
 
 
-def cells(row: list[Evaluation]) -> str:
-    """Write accuracy and expected calibration error of each evaluation."""
-    return " | ".join(f"{one.metrics.accuracy:.1%}, {one.metrics.ece_equal_mass:.3f}" for one in row)
+def cell(evaluation: Evaluation) -> str:
+    """Write accuracy and expected calibration error."""
+    return f"{evaluation.metrics.accuracy:.1%}, {evaluation.metrics.ece_equal_mass:.3f}"
 
 
 def _warp(image: NDArray[np.uint8], matrix: NDArray[np.integer | np.floating]) -> NDArray[np.uint8]:

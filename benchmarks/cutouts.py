@@ -20,8 +20,9 @@ from app.errors import StartError
 from app.imaging.conversion import Mode, convert
 from app.imaging.decode import decode
 from app.imaging.segmentation import separate
-from benchmarks.photos import choose, table
+from benchmarks.photos import choose
 from training.errors import TrainingError
+from training.markdown import table
 from training.photos import CLASSES_OF, MAX_IMAGE_PIXELS, allowed_of, decode_photo, list_photos
 
 if TYPE_CHECKING:

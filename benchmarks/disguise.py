@@ -17,6 +17,7 @@ from app.imaging.conversion import Mode, convert
 from app.imaging.decode import decode
 from training.data import find_folder, load
 from training.disguise import GARMENTS, GROUNDS, disguise
+from training.markdown import lines
 
 if TYPE_CHECKING:
     from app.classifier import Classifier
@@ -37,11 +38,13 @@ def main() -> None:
     data = load(find_folder(), classifier.card.training.config["split_seed"])
     split = getattr(data, given.split).take(slice(given.images))
     print(f"{given.split} split, n = {len(split)}, seed {given.seed}\n")
-    print("| ground | garment | as the native image | right | native right |\n| --- | --- | ---: | ---: | ---: |")
-    for ground in GROUNDS:
-        for garment in GARMENTS:
-            same, right, native = measure(classifier, split, ground, garment, given.seed)
-            print(f"| {ground} | {garment} | {same:.1%} | {right:.1%} | {native:.1%} |", flush=True)
+    rows = (
+        (ground, garment, *(f"{share:.1%}" for share in measure(classifier, split, ground, garment, given.seed)))
+        for ground in GROUNDS
+        for garment in GARMENTS
+    )
+    for line in lines(("ground", "garment", "as the native image", "right", "native right"), rows, left=2):
+        print(line, flush=True)
 
 
 def measure(classifier: Classifier, split: Split, ground: str, garment: str, seed: int) -> tuple[float, float, float]:

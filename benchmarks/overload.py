@@ -25,6 +25,7 @@ from benchmarks.callers import Load, Picture, Seen
 from benchmarks.serving.pictures import native_images, png
 from benchmarks.serving.servers import ServerError, memory_bytes, running, wait_until_ready
 from benchmarks.serving.systems import DEFAULT_LIMIT, OURS, ROOT, raw
+from training.markdown import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,9 +51,9 @@ class Finding:
     measured: str
     kept: bool
 
-    def __str__(self) -> str:
+    def cells(self) -> tuple[str, str, str]:
         """Return a row of the table."""
-        return f"| {self.promise} | {self.measured} | {'yes' if self.kept else '**no**'} |"
+        return self.promise, self.measured, "yes" if self.kept else "**no**"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -90,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ServerError, OSError) as error:
         print(f"benchmarks.overload: {error}", file=sys.stderr)
         return 1
-    print("| promise | measured | kept |\n| --- | --- | --- |", *findings, sep="\n")
+    print(table(("promise", "measured", "kept"), (finding.cells() for finding in findings), left=3))
     return 0 if all(finding.kept for finding in findings) else 1
 
 

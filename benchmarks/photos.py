@@ -24,6 +24,7 @@ from benchmarks.contact_sheet import Cell, draw_sheet
 from training.errors import DataError, TrainingError
 from training.evaluate import wilson_interval
 from training.machine import machine
+from training.markdown import table
 from training.photos import CLASSES_OF, MAX_IMAGE_PIXELS, decode_photo, list_photos, split_photos
 
 if TYPE_CHECKING:
@@ -245,12 +246,6 @@ def page(outcomes: Sequence[Outcome], labels: Sequence[str]) -> str:
             table(("conversion", "photographs", "no garment found"), modes),
         )
     )
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a Markdown table, its first column to the left and the others to the right."""
-    lines = [header, ("---", *["---:"] * (len(header) - 1)), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
 def pick(outcomes: Sequence[Outcome], most: int) -> list[Outcome]:

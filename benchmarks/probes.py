@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from benchmarks.photos import table
 from benchmarks.serving import load
+from training.markdown import table
 
 PATHS = ("/health/live", "/health/ready", "/metrics")
 PAUSE_SECONDS = 0.02

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.figure import Figure
 
 from app.model_card import CARD_NAME
+from training.markdown import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -97,12 +98,6 @@ def rows(cards: Iterable[dict[str, Any]]) -> list[Row]:
     ]
 
 
-def table(made: Sequence[Row]) -> str:
-    """Write the rows as Markdown."""
-    lines = [COLUMNS, ["---", *["---:"] * (len(COLUMNS) - 2), "---"], *(row.cells() for row in made)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
 def draw(made: Sequence[Row]) -> Figure:
     """Draw the test accuracy of each row against its cost and its size."""
     figure = Figure(figsize=(11, 4.5), layout="constrained")
@@ -151,7 +146,7 @@ def main() -> None:
         made = rows(json.loads((folder / CARD_NAME).read_text()) for folder in given.artifacts)
     except (OSError, ValueError) as error:
         command.error(f"expected artifacts with a card, found {error}")
-    print(table(made))
+    print(table(COLUMNS, (row.cells() for row in made)))
     if given.picture:
         draw(made).savefig(given.picture, dpi=110)
 

@@ -29,9 +29,9 @@ from app.settings import Settings
 from app.stages import STAGES, Stages
 from app.tally import Tally
 from app.trace import Trace
-from benchmarks.photos import table
 from benchmarks.serving.pictures import native_images, png
 from training.machine import machine
+from training.markdown import table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -17,8 +17,8 @@ from app.classifier import SavedModelClassifier
 from app.errors import ServiceError, StartError
 from app.imaging.conversion import Mode, convert
 from app.imaging.decode import decode
-from benchmarks.photos import table
 from training.evaluate import wilson_interval
+from training.markdown import table
 from training.photos import MAX_IMAGE_PIXELS
 
 if TYPE_CHECKING:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from training.markdown import table
 from training.unfamiliar import NEW_KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from app.model_card import (
         FamiliarityFacts,
+        FolderMetrics,
         ModelCard,
         PhotoMetrics,
         PredictionSetFacts,
@@ -18,6 +18,15 @@ if TYPE_CHECKING:
         SplitMetrics,
         TrainingFacts,
     )
+
+SEPARATION_COLUMNS = (
+    "told from test images",
+    "taught",
+    "n",
+    "AUROC",
+    "AUROC of the highest probability",
+    "called unfamiliar",
+)
 
 
 def page(card: ModelCard) -> str:
@@ -91,40 +100,32 @@ The least familiar images of the test split:
 """
 
 
-def _table(header: str, rows: Iterable[str]) -> str:
-    names = header.split(" | ")
-    rule = " | ".join(["---", *["---:"] * (len(names) - 1)])
-    return "\n".join(f"| {row} |" for row in (header, rule, *rows))
-
-
 def _training(training: TrainingFacts) -> str:
     taught = f", taught by {training.teachers} earlier models" if training.teachers else ""
     return f"{training.epochs} epochs in {training.minutes:.0f} minutes, seed {training.config['seed']}{taught}"
 
 
 def _splits(metrics: dict[str, SplitMetrics]) -> str:
-    return _table(
-        "split | n | accuracy | 95% interval",
+    return table(
+        ("split", "n", "accuracy", "95% interval"),
         (
-            f"{name} | {split.n:,} | {split.accuracy:.2%} | {_interval(split.accuracy_interval_95, 2)}"
+            (name, f"{split.n:,}", f"{split.accuracy:.2%}", _interval(split.accuracy_interval_95, 2))
             for name, split in metrics.items()
         ),
     )
 
 
 def _photos(photos: PhotoMetrics) -> str:
-    rows = (f"{folder} | {one.n} | {one.right} | {one.right / one.n:.1%}" for folder, one in photos.folders.items())
     return f"""
 It was also trained on {photos.learnt_from:,} photographs. Of {photos.held_out} others of the same collection
 {photos.accuracy:.1%} get a right label first, one of those that fit their folder (95% interval
 {_interval(photos.accuracy_interval_95, 1)}). They helped to choose the model, so the figure flatters it a little.
 
-{_table("photographs of | n | right | share", rows)}
+{_folders(photos.folders)}
 {_told_apart(photos) if photos.told_apart else ""}"""
 
 
 def _told_apart(photos: PhotoMetrics) -> str:
-    rows = (f"{folder} | {one.n} | {one.right} | {one.right / one.n:.1%}" for folder, one in photos.told_apart.items())
     calibration = (
         ""
         if photos.ece_equal_mass is None
@@ -135,23 +136,34 @@ Over the photographs for which exactly one label is right the expected calibrati
     return f"""
 Where a folder allows several labels, and by eye one alone fits a photograph, it gets that one as often as this:
 
-{_table("photographs of | n | right | share", rows)}
+{_folders(photos.told_apart)}
 {calibration}"""
 
 
+def _folders(folders: dict[str, FolderMetrics]) -> str:
+    rows = ((name, one.n, one.right, f"{one.right / one.n:.1%}") for name, one in folders.items())
+    return table(("photographs of", "n", "right", "share"), rows)
+
+
 def _classes(split: SplitMetrics) -> str:
-    return _table(
-        "class (test) | precision | recall",
-        (f"{row.label} | {row.precision:.1%} | {row.recall:.1%}" for row in split.classes),
+    return table(
+        ("class (test)", "precision", "recall"),
+        ((row.label, f"{row.precision:.1%}", f"{row.recall:.1%}") for row in split.classes),
     )
 
 
 def _calibration(metrics: dict[str, SplitMetrics]) -> str:
-    return _table(
-        "split | n | ECE, bins of equal mass | of equal width | negative log-likelihood | Brier score",
+    return table(
+        ("split", "n", "ECE, bins of equal mass", "of equal width", "negative log-likelihood", "Brier score"),
         (
-            f"{name} | {split.n:,} | {split.ece_equal_mass:.4f} | {split.ece_equal_width:.4f} | "
-            f"{split.negative_log_likelihood:.4f} | {split.brier_score:.4f}"
+            (
+                name,
+                f"{split.n:,}",
+                f"{split.ece_equal_mass:.4f}",
+                f"{split.ece_equal_width:.4f}",
+                f"{split.negative_log_likelihood:.4f}",
+                f"{split.brier_score:.4f}",
+            )
             for name, split in metrics.items()
         ),
     )
@@ -164,12 +176,24 @@ def _sharpening(facts: SharpeningFacts) -> str:
 
 
 def _sets(fitted: tuple[PredictionSetFacts, ...]) -> str:
-    return _table(
-        "asked for | least probability | true label inside | mean size | worst class | photographs: right label inside",
+    return table(
         (
-            f"{one.coverage:.0%} | {one.threshold:.4f} | {one.test_coverage:.2%} | {one.test_mean_size:.2f} | "
-            f"{one.test_worst_class} {one.test_worst_class_coverage:.1%} | "
-            f"{'' if one.photos_coverage is None else f'{one.photos_coverage:.1%}'}"
+            "asked for",
+            "least probability",
+            "true label inside",
+            "mean size",
+            "worst class",
+            "photographs: right label inside",
+        ),
+        (
+            (
+                f"{one.coverage:.0%}",
+                f"{one.threshold:.4f}",
+                f"{one.test_coverage:.2%}",
+                f"{one.test_mean_size:.2f}",
+                f"{one.test_worst_class} {one.test_worst_class_coverage:.1%}",
+                "" if one.photos_coverage is None else f"{one.photos_coverage:.1%}",
+            )
             for one in fitted
         ),
     )
@@ -178,8 +202,14 @@ def _sets(fitted: tuple[PredictionSetFacts, ...]) -> str:
 def _familiarity(facts: FamiliarityFacts) -> str:
     false_alarms = ", ".join(f"{share:.1%} of {name}" for name, share in facts.flagged.items())
     rows = (
-        f"{one.images} | {'no' if one.images in NEW_KINDS else 'yes'} | {one.n:,} | {one.auroc:.4f} | "
-        f"{one.auroc_max_softmax:.4f} | {one.flagged:.1%}"
+        (
+            one.images,
+            "no" if one.images in NEW_KINDS else "yes",
+            f"{one.n:,}",
+            f"{one.auroc:.4f}",
+            f"{one.auroc_max_softmax:.4f}",
+            f"{one.flagged:.1%}",
+        )
         for one in facts.separations
     )
     return f"""`familiarity` is the share of validation images that are less like what the model learnt. Below
@@ -189,7 +219,7 @@ highest probability as the score. What is taught it has learnt to call unfamilia
 same way and other photographs of the same kinds; how it fares with what nobody thought of, only the others can show
 (of characters it has seen another font).
 
-{_table("told from test images | taught | n | AUROC | AUROC of the highest probability | called unfamiliar", rows)}"""
+{table(SEPARATION_COLUMNS, rows)}"""
 
 
 def _interval(interval: tuple[float, float], digits: int) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING
 
-from benchmarks.photos import table
 from benchmarks.serving.results import CONNECTIONS
+from training.markdown import table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

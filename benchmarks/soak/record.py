@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING
 
+from training.markdown import table
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -21,6 +23,8 @@ MOST_SLOWER = 1.5
 """How much slower the later half of the minutes after the fifth may be, by their median p99, and count as steady."""
 
 MIB = 2**20
+
+COLUMNS = ("minute", "answers", "as expected", "503", "hung up", "faults", "p50 ms", "p99 ms", "RSS MiB", "PSS MiB")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,20 +116,24 @@ def markdown(record: Record) -> str:
         "p99 of the later half over the earlier half": f"{record.slowdown:.2f}" if record.slowdown else "not judged",
     }
     lines = [f"- {name}: {value}" for name, value in facts.items()]
-    lines += ["", *_table(record.minutes)]
+    lines += ["", table(COLUMNS, (_cells(number, one) for number, one in enumerate(record.minutes, 1)), left=0)]
     lines += ["", *(f"- {count} times {fault}" for fault, count in record.faults.most_common(20))]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _table(minutes: Sequence[Minute]) -> Iterator[str]:
-    yield "| minute | answers | as expected | 503 | hung up | faults | p50 ms | p99 ms | RSS MiB | PSS MiB |"
-    yield "| ---: " * 10 + "|"
-    for number, one in enumerate(minutes, 1):
-        yield (
-            f"| {number} | {one.answers:,} | {one.right:,} | {one.overloaded} | {one.hung_up:,} "
-            f"| {sum(one.faults.values())} | {one.p50_milliseconds:.1f} | {one.p99_milliseconds:.1f} "
-            f"| {one.resident_bytes / MIB:.1f} | {one.proportional_bytes / MIB:.1f} |"
-        )
+def _cells(number: int, one: Minute) -> Sequence[object]:
+    return (
+        number,
+        f"{one.answers:,}",
+        f"{one.right:,}",
+        one.overloaded,
+        f"{one.hung_up:,}",
+        sum(one.faults.values()),
+        f"{one.p50_milliseconds:.1f}",
+        f"{one.p99_milliseconds:.1f}",
+        f"{one.resident_bytes / MIB:.1f}",
+        f"{one.proportional_bytes / MIB:.1f}",
+    )
 
 
 def _share(growth: float | None) -> str:

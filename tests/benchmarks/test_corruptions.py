@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from benchmarks.corruptions import CORRUPTIONS, cells, damage, motion
+from benchmarks.corruptions import CORRUPTIONS, cell, damage, motion, rows
 from tests.fakes import FirstPixelClassifier
 from training.evaluate import evaluate
 
@@ -39,6 +39,17 @@ def test_motion_smears_a_point_over_its_length_and_leaves_it_where_it_is(length:
 
 def test_a_cell_says_how_often_it_is_right_and_how_wrong_its_confidence(data: Data) -> None:
     evaluation = evaluate(FirstPixelClassifier().classify, data.test)
-    assert cells([evaluation, evaluation]) == " | ".join(
-        [f"{evaluation.metrics.accuracy:.1%}, {evaluation.metrics.ece_equal_mass:.3f}"] * 2
-    )
+    assert cell(evaluation) == f"{evaluation.metrics.accuracy:.1%}, {evaluation.metrics.ece_equal_mass:.3f}"
+
+
+def test_a_row_is_of_one_model_and_one_damage_and_begins_with_undamaged_images(
+    data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind, made = next(iter(CORRUPTIONS.items()))
+    monkeypatch.setattr("benchmarks.corruptions.CORRUPTIONS", {kind: made})
+    split, classifier = data.test.take(slice(20)), FirstPixelClassifier()
+    first, second = rows({"one": classifier, "other": classifier}, split, seed=0)
+    what = f"{kind} {', '.join(f'{strength:g}' for strength in made[1])}"
+    assert first[:3] == (what, "one", cell(evaluate(classifier.classify, split)))
+    assert second == (what, "other", *first[2:])
+    assert len(first) == 3 + len(made[1])

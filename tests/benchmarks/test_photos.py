@@ -25,7 +25,6 @@ from benchmarks.photos import (
     page,
     pick,
     scores,
-    table,
     told_apart,
 )
 from tests.fakes import FirstPixelClassifier, make_card
@@ -156,10 +155,6 @@ def test_the_page_shows_every_figure() -> None:
     assert "| hat | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 1 | 0 |" in lines
     assert "| together | 18.00 | 28.80 |" in lines
     assert "| `photo` | 4 | 1 |" in lines
-
-
-def test_a_table_is_markdown_with_numbers_to_the_right() -> None:
-    assert table(("a", "b"), [("c", 1)]) == "| a | b |\n| --- | ---: |\n| c | 1 |"
 
 
 @pytest.mark.parametrize("which", [None, "held-out"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.results import main, rows, spread, table
+from benchmarks.results import COLUMNS, main, rows, spread
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,8 +32,8 @@ def test_models_that_differ_in_their_seed_alone_make_one_row(card: dict[str, Any
     taught["training"]["config"]["distillation"] = {"teachers": ["one", "other"]}
     made = rows([with_seed(card, 0, 0.9), taught, with_seed(card, 1, 0.92)])
     assert [(row.name, len(row.cards)) for row in made] == [("mlp", 2), ("mlp, with 2 teachers", 1)]
-    assert "| mlp | 0, 1 | 101,770 | 0.1 M | 1 |" in table(made)
-    assert "| 91.00% ± 1.41% (n = 2) |" in table(made)
+    assert made[0].cells()[:5] == ["mlp", "0, 1", "101,770", "0.1 M", "1"]
+    assert "91.00% ± 1.41% (n = 2)" in made[0].cells()
 
 
 def test_networks_of_one_name_are_told_apart_by_their_parameters(card: dict[str, Any]) -> None:
@@ -49,7 +49,7 @@ def test_one_value_has_no_spread_and_none_is_left_empty() -> None:
 
 def test_a_card_of_an_earlier_version_is_enough(card: dict[str, Any]) -> None:
     del card["photos"], card["familiarity"], card["metrics"]["test"]["brier_score"]
-    assert len(rows([card])[0].cells()) == table(rows([card])).splitlines()[0].count("|") - 1
+    assert len(rows([card])[0].cells()) == len(COLUMNS)
 
 
 def test_the_command_prints_the_table_and_draws_it(
