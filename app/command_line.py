@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
@@ -31,7 +32,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "pictures",
         nargs="+",
         metavar="PICTURE",
-        help="a file, a folder with all that is below, or - for standard input",
+        help="a file, a folder with all that is below but hidden ones and linked folders, or - for standard input",
     )
     parser.add_argument(
         "--conversion",
@@ -71,13 +72,20 @@ def run(command: Callable[[], int]) -> NoReturn:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # names of files are bytes, and come out as they went in
     try:
-        sys.exit(command())
+        code = command()
+        if sys.stdout:
+            sys.stdout.flush()  # here, where what it raises is understood
+        sys.exit(code)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one ends it even where nobody takes the lines
         with suppress(OSError, AttributeError):  # nobody reads them, or there is no standard output
             sys.stdout.flush()
         os._exit(128 + signal.SIGINT)  # a usual end waits for threads, and these for an answer or the end of a file
-    except BrokenPipeError:  # whoever reads the lines has seen enough
+    except OSError as error:
+        if error.errno not in {errno.EPIPE, errno.ENOSPC}:
+            raise
+        if error.errno == errno.ENOSPC:  # otherwise whoever reads the lines has seen enough
+            sys.stderr.write(f"standard output: {error.strerror}\n")
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain while it ends
         sys.exit(1)
 

@@ -27,8 +27,8 @@ def in_threads(
 ) -> Generator[Result, None, None]:
     """Yield the result of each piece of work; further pieces are taken only as results are.
 
-    However it ends, the pieces under way are waited for, so that what they use may be closed then; only Ctrl-C leaves
-    them behind.
+    However it ends, the pieces under way are waited for, so that what they use may be closed then; only Ctrl-C while it
+    waits for a result leaves them behind.
 
     Args:
         run: Does one piece; what it raises ends the iteration.
@@ -45,11 +45,14 @@ def in_threads(
         running.remove(first)
         return first.result()
 
+    def is_there() -> bool:
+        return any(one.done() for one in (running[:1] if ordered else running))
+
     pool, waits = futures.ThreadPoolExecutor(at_once), True
     try:
         for piece in work:
             running.append(pool.submit(run, piece))
-            if len(running) >= AHEAD * at_once:
+            while is_there() or len(running) >= AHEAD * at_once:
                 yield first_result()
         while running:
             yield first_result()
@@ -79,10 +82,13 @@ async def in_tasks(
         running.remove(first)
         return first.result()
 
+    def is_there() -> bool:
+        return any(one.done() for one in (running[:1] if ordered else running))
+
     try:
         async for piece in work:
             running.append(asyncio.create_task(run_in_a_place(piece)))
-            if len(running) >= AHEAD * at_once:
+            while is_there() or len(running) >= AHEAD * at_once:
                 yield await first_result()
         while running:
             yield await first_result()

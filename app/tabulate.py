@@ -46,9 +46,14 @@ class Listing:
         self.refused = 0
         self._kind = kind
         self._out = out
-        self._csv = csv.writer(out, lineterminator="\n")
         self._name_width = min(WIDEST_NAME, max((len(_printable(name)) for name in names), default=0))
         self._progress = _Progress(len(names), progress, rows_are_seen=out.isatty())
+
+    def _write_csv(self, row: Sequence[object]) -> None:
+        # Python before 3.13 quotes no carriage return by itself where lines do not end with one.
+        has_one = any("\r" in str(cell) for cell in row)
+        writer = csv.writer(self._out, lineterminator="\n", quoting=csv.QUOTE_ALL if has_one else csv.QUOTE_MINIMAL)
+        writer.writerow(row)
 
     def add(self, name: str, outcome: Outcome[object]) -> None:
         """Write the line of one picture, and above the first what the columns are."""
@@ -72,7 +77,7 @@ class Listing:
 
     def _write_head(self) -> None:
         if self._kind == "csv":
-            self._csv.writerow(CSV_COLUMNS)
+            self._write_csv(CSV_COLUMNS)
         elif self._kind == "table":
             print(self._row("PICTURE", "LABEL", "PROBABILITY", "FAMILIAR", "PREDICTION SET"), file=self._out)
 
@@ -83,7 +88,7 @@ class Listing:
         elif self._kind == "csv":
             labels = "|".join(answer.prediction_set)
             familiar = str(answer.familiar).lower()
-            self._csv.writerow((name, best.label, best.probability, labels, familiar, answer.familiarity, ""))
+            self._write_csv((name, best.label, best.probability, labels, familiar, answer.familiarity, ""))
         else:
             familiar = "yes" if answer.familiar else "no"
             labels = ", ".join(answer.prediction_set)
@@ -93,7 +98,7 @@ class Listing:
         if self._kind == "json":
             print(json.dumps({"filename": name, "problem": {"code": code, "detail": detail}}), file=self._out)
         elif self._kind == "csv":
-            self._csv.writerow((name, *[""] * (len(CSV_COLUMNS) - 2), f"{code}: {detail}"))
+            self._write_csv((name, *[""] * (len(CSV_COLUMNS) - 2), f"{code}: {detail}"))
         else:
             print(f"{_printable(name):{self._name_width}}  {code}: {detail}", file=self._out)
 

@@ -122,7 +122,7 @@ class AsyncFashionClient:
             alone = run.is_slow
             try:
                 async with self._uplink.alone() if alone else self._uplink.shared():
-                    response = await self._http.send(request)
+                    response = await self._http.send(request, follow_redirects=False)
             except httpx.TransportError as error:
                 wait = exchange.wait_after_failure(error, tries, self._retries)
                 if wait is None:

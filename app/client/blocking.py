@@ -41,9 +41,9 @@ class FashionClient:
         Args:
             url: Where the service is; by default what `FASHION_URL` says, or `http://localhost:8000`.
             api_key: The key that the service asks for, if it does; by default what `FASHION_API_KEY` says.
-            timeout_seconds: How long each sending may take to be answered.
-            retries: How often to send again what was refused with 503 or met no service. `Retry-After` is kept. What
-                was refused with 408 is sent again once, while this client sends nothing else.
+            timeout_seconds: How long to wait for a connection, and then for each next piece sent or received.
+            retries: How often to send again what met no service or was refused for now (429, 502, 503). `Retry-After`
+                is kept. What was refused with 408 beside others is one of these, while this client sends nothing else.
             http: A client of httpx to send with, for credentials or certificates; it is closed with this one.
 
         Raises:
@@ -108,6 +108,7 @@ class FashionClient:
 
         Raises:
             UnauthorizedError: The service asks for another key.
+            ServiceError: It does not say what its limits are; the class says why.
             UnreachableError: There is no such service.
         """
         limits = exchange.read(self._send("GET", "/model"), exchange.LIMITS).limits
@@ -168,7 +169,7 @@ class FashionClient:
                 with self._uplink.alone() if alone else self._uplink.shared():
                     if run.has_ended.is_set():
                         raise CancelledError  # nobody would read the answer
-                    response = self._http.send(request)
+                    response = self._http.send(request, follow_redirects=False)  # nobody else is to see the key
             except (httpx.TransportError, UnicodeError) as error:  # the latter of a name that no host can have
                 wait = exchange.wait_after_failure(error, tries, self._retries)
                 if wait is None:

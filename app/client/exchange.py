@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import threading
 import time
 from dataclasses import dataclass, field
@@ -124,6 +125,11 @@ def service_url(url: str | None) -> str:
     return (url or os.environ.get(URL_VARIABLE) or DEFAULT_URL).rstrip("/")
 
 
+def shown(url: str) -> str:
+    """Return an address without the name and password that may stand in it, for messages."""
+    return re.sub(r"//[^/?#]*@", "//", url)
+
+
 def key_headers(api_key: str | None) -> dict[str, str]:
     """Return the header that carries the key given, or that of `FASHION_API_KEY`; nothing where there is none.
 
@@ -189,9 +195,10 @@ def read(response: httpx.Response, shape: TypeAdapter[Shape]) -> Shape:
     except ValidationError:
         error = None
     if error is None:
+        kind = response.headers.get("Content-Type", "unknown")
         msg = (
-            f"Expected an answer of the Fashion-MNIST service from {response.url}, received {response.status_code} "
-            f"{response.reason_phrase} of type {response.headers.get('Content-Type', 'unknown')}."
+            f"Expected an answer of the Fashion-MNIST service from {shown(str(response.url))}, received "
+            f"{response.status_code} {response.reason_phrase} of type {kind}."
         )
         raise UnreachableError(msg)
     raise error
@@ -210,9 +217,11 @@ def failure(
 ) -> ServiceError | UnreachableError:
     """Return the exception for an answer that did not come."""
     if isinstance(error, httpx.TimeoutException) and not isinstance(error, _NOT_CONNECTED):
-        return RequestTimeoutError(f"Expected an answer from {url} within {timeout_seconds:g} seconds, received none.")
+        return RequestTimeoutError(
+            f"Expected {shown(url)} to go on within {timeout_seconds:g} seconds, received nothing."
+        )
     reason = str(error).rstrip(".") or type(error).__name__
-    msg = f"Expected the Fashion-MNIST service at {url}, received no answer: {reason}. "
+    msg = f"Expected the Fashion-MNIST service at {shown(url)}, received no answer: {reason}. "
     return UnreachableError(msg + "`make serve` starts one; `python -m app predict` needs none.")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeVar, cast
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -55,16 +55,27 @@ def _encode(image: Image) -> bytes:
     from PIL import ExifTags, Image  # noqa: PLC0415  whoever has an image has Pillow
 
     buffer, exif = io.BytesIO(), Image.Exif()
-    # No other tag: one says where somebody lives, and a scanner's may be too large for a JPEG.
+    # No other tag or comment: one says where somebody lives, and a scanner's may be too large for a JPEG.
     exif[ExifTags.Base.Orientation] = image.getexif().get(ExifTags.Base.Orientation, 1)
+    others = image.info.keys() - {"transparency", "icc_profile"}
+    image = image.copy()  # which has no tags of its file either
+    for name in others:
+        del image.info[name]
+    if image.mode == "I":  # of 8 bits, of 16 as from a PGM, or of more
+        least, most = cast("tuple[int, int]", image.getextrema())
+        image = image if least < 0 or most >= 2**16 else image.convert("I;16" if most >= 2**8 else "L")
     is_large = image.width * image.height > LOSSLESS_PIXELS
     if is_large and image.mode == "CMYK":  # as the service does, and of four inks a JPEG would be much larger
         image = image.convert("RGB")
+    if (
+        is_large and image.mode in {"RGB", "L"} and "transparency" in image.info
+    ):  # a colour that a JPEG could not leave out
+        image = image.convert("RGBA")
     if is_large and image.mode in {"RGB", "L", "YCbCr"}:
         image.save(buffer, "JPEG", quality=95, exif=exif)
     elif is_large and image.mode in {"RGBA", "LA"} and max(image.size) <= LONGEST_WEBP:
         image.save(buffer, "WEBP", quality=95, method=0, exif=exif)
-    elif image.mode in {"CMYK", "YCbCr", "LAB", "F"}:  # modes that PNG has not
+    elif image.mode in {"CMYK", "YCbCr", "LAB", "F", "I"}:  # modes that PNG has not
         image.save(buffer, "TIFF", exif=exif)
     else:
         image.save(buffer, "PNG", compress_level=1, exif=exif)

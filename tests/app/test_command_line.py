@@ -4,14 +4,11 @@ import argparse
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from app.command_line import add_arguments, find_pictures, run
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PARSER = argparse.ArgumentParser(prog="command")
 
@@ -60,6 +57,26 @@ def test_a_command_ends_with_its_code() -> None:
     with pytest.raises(SystemExit) as caught:
         run(lambda: 7)
     assert caught.value.code == 7
+
+
+@pytest.mark.parametrize(("is_full", "reason"), [(False, ""), (True, "standard output: No space left on device\n")])
+def test_lines_that_find_no_reader_or_no_room_end_it_with_1_and_no_more_than_a_reason(
+    reason: str, *, is_full: bool
+) -> None:
+    code = "from app.command_line import run; run(lambda: print('a line'))"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    reads, writes = os.pipe()
+    os.close(reads)
+    with os.fdopen(writes, "w") as unread, Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            stdout=full if is_full else unread,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, reason)
 
 
 def test_a_command_that_is_interrupted_ends_at_once_and_quietly_with_all_its_lines() -> None:

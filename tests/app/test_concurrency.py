@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from app.concurrency import AHEAD, in_tasks, in_threads
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
 
 class Run(Protocol):
@@ -111,6 +112,39 @@ def test_whoever_stops_early_may_close_what_the_threads_use() -> None:
     next(results)
     results.close()
     assert sorted(begun) == sorted(ended)
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_a_result_does_not_wait_for_a_slow_source(*, ordered: bool) -> None:
+    taken: list[int] = []
+
+    def slow() -> Iterator[int]:
+        for number in range(4):
+            time.sleep(0.2)
+            taken.append(number)
+            yield number
+
+    first_of_all = next(in_threads(str, slow(), 4, ordered=ordered))
+    assert first_of_all == "0"
+    assert len(taken) <= 2
+
+    async def slow_too() -> AsyncIterator[int]:
+        for number in range(4):
+            await asyncio.sleep(0.2)
+            taken.append(number)
+            yield number
+
+    async def text(number: int) -> str:
+        return str(number)
+
+    async def first() -> tuple[str, int]:
+        async with aclosing(in_tasks(text, slow_too(), 4, ordered=ordered)) as results:
+            return await anext(results), len(taken)
+
+    taken.clear()
+    first_of_all, taken_before = asyncio.run(first())
+    assert first_of_all == "0"
+    assert taken_before <= 2
 
 
 def test_ctrl_c_waits_for_no_thread() -> None:

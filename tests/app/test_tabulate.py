@@ -67,8 +67,9 @@ def test_a_terminal_is_not_made_to_obey_the_name_of_a_file() -> None:
     assert head.index("LABEL") == rows[0].index("Ankle boot")
 
 
-def test_csv_has_the_name_as_it_is() -> None:
-    out, name = io.StringIO(newline=""), "\x1b[2J\n.png"
+@pytest.mark.parametrize("name", ["\x1b[2J\n.png", "a\rb.png"])
+def test_csv_has_the_name_as_it_is(name: str) -> None:
+    out = io.StringIO(newline="")
     with Listing("csv", [name], out, io.StringIO()) as listing:
         listing.add(name, OUTCOMES["a boot.png"])
     out.seek(0)

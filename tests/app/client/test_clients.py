@@ -40,6 +40,7 @@ from app.client import (
     UnsupportedMediaTypeError,
     exchange,
 )
+from app.client.__main__ import main
 from app.imaging.conversion import Mode
 from app.main import create_app
 from app.problems import ProblemResponse, problem_of
@@ -492,6 +493,31 @@ def test_a_client_of_httpx_may_bring_credentials(url: str) -> None:
     with FashionClient(url, http=httpx.Client(headers={"Authorization": "Bearer it"}, event_hooks=hook)) as client:
         client.predict(BOOT)
     assert seen == ["Bearer it"]
+
+
+def test_a_password_in_the_address_stands_in_no_message(capsys: pytest.CaptureFixture[str]) -> None:
+    address = "http://gateway:secret@127.0.0.1:1"
+    with pytest.raises(UnreachableError, match=r"http://127\.0\.0\.1:1, received") as caught:
+        FashionClient(address, retries=0).classes()
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, text="hello"))
+    with pytest.raises(UnreachableError, match=r"from http://127\.0\.0\.1:1/classes, received") as foreign:
+        FashionClient(address, http=httpx.Client(transport=transport)).classes()
+    with pytest.raises(SystemExit):
+        main(["picture", "--url", "http://gateway:secret@a:b"])
+    assert "secret" not in str(caught.value) + str(foreign.value) + "".join(capsys.readouterr())
+
+
+def test_a_key_is_not_carried_to_where_a_redirect_points() -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.host)
+        return httpx.Response(307, headers={"Location": "http://elsewhere/classes"})
+
+    http = httpx.Client(transport=httpx.MockTransport(answer), follow_redirects=True)
+    with pytest.raises(UnreachableError, match="307"):
+        FashionClient("http://127.0.0.1", api_key="key", http=http).classes()
+    assert asked == ["127.0.0.1"]
 
 
 @pytest.mark.parametrize("address", ["http://gateway:secret@127.0.0.1", "http://127.0.0.1"])

@@ -18,7 +18,7 @@ def arrives(image: Image.Image) -> Image.Image:
     return decode(load(image), "application/octet-stream", 50_000_000).pixels
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr", "F"])
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr", "F", "I"])
 def test_an_image_of_pillow_arrives_pixel_by_pixel_whatever_its_mode(mode: str) -> None:
     checks = np.kron([[0, 1], [1, 0]], np.ones((20, 20))).astype(np.uint8) * 255
     received = np.asarray(arrives(Image.fromarray(checks).convert(mode)).convert("L"))
@@ -75,6 +75,34 @@ def test_no_tag_goes_along_but_the_orientation() -> None:
     tags[ExifTags.Base.ImageDescription] = "x" * 70_000  # more than a JPEG can hold
     with Image.open(io.BytesIO(load(photograph))) as sent:
         assert dict(sent.getexif()) == {ExifTags.Base.Orientation: 8}
+
+
+def test_an_image_of_16_bits_keeps_its_scale() -> None:
+    image = Image.fromarray(np.full((20, 20), 0x8000, np.int32))
+    assert image.mode == "I"
+    assert np.asarray(arrives(image)).max() == 128
+
+
+def test_nothing_else_that_stood_in_the_file_goes_along_either() -> None:
+    file = io.BytesIO()
+    Image.new("L", (1100, 1100)).save(file, "JPEG", comment=b"lives in Berlin")
+    assert b"Berlin" in file.getvalue()
+    assert b"Berlin" not in load(Image.open(file))
+    file = io.BytesIO()
+    Image.new("CMYK", (20, 20)).save(file, "TIFF", tiffinfo={700: b"lives in Berlin"})
+    assert b"Berlin" in file.getvalue()
+    assert b"Berlin" not in load(Image.open(file))
+
+
+@pytest.mark.parametrize("side", [100, 1100])
+def test_a_colour_that_stands_for_nothing_stays_so_whatever_the_size(side: int) -> None:
+    pixels = np.zeros((side, side, 3), np.uint8)
+    pixels[: side // 2] = 255
+    file = io.BytesIO(encoded(pixels, transparency=(255, 255, 255)))
+    decoded = decode(load(Image.open(file)), "", 50_000_000)
+    assert decoded.opacity is not None
+    assert np.asarray(decoded.opacity)[0, 0] == 0
+    assert np.asarray(decoded.opacity)[-1, 0] == 255
 
 
 def test_an_image_that_no_format_takes_is_an_error_of_the_file() -> None:
