@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import orjson
+import structlog
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 
@@ -31,7 +32,7 @@ from app.imaging.decode import FORMATS, RAW_MEDIA_TYPE
 from app.metrics import MEDIA_TYPE as METRICS_MEDIA_TYPE
 from app.model_page import model_page
 from app.patience import NEVER, Deadline, Patience
-from app.problems import NOT_STORED, OTHERWISE, JsonAnswer, documented, problem_of, refusal
+from app.problems import NOT_STORED, OTHERWISE, JsonAnswer, documented, internal_problem, problem_of, refusal
 from app.schemas import (
     BatchItem,
     BatchPrediction,
@@ -44,6 +45,8 @@ from app.schemas import (
 from app.stages import Stages
 from app.trace import TRACE, Trace
 from app.uploads import FILE_FIELD, FILES_FIELD, Held, read_upload, read_uploads, require_size
+
+logger = structlog.get_logger(__name__)
 
 router = APIRouter(responses=OTHERWISE)
 
@@ -172,6 +175,10 @@ async def predict_batch(  # noqa: PLR0913, PLR0917  what FastAPI injects
         except ServiceError as error:
             trace.problems.append(error.code)
             return BatchItem(filename=upload.filename, problem=problem_of(error))
+        except Exception:  # as of a single picture: it is logged, counted, and costs no other its answer
+            logger.exception("picture failed")
+            trace.problems.append(ServiceError.code)
+            return BatchItem(filename=upload.filename, problem=internal_problem())
         trace.answers.append(answer)
         return BatchItem(filename=upload.filename, result=Prediction.model_validate(answer))
 

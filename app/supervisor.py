@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
 
-LOAD_SECONDS = 300.0
-"""How long, in a reload, a new worker may take until it is ready; there the old one serves on meanwhile."""
+LOAD_SECONDS = 120.0
+"""How long, in a reload, a new worker may take until it is ready. Until then no other that ends is replaced."""
 
 logger = logging.getLogger(__name__)
 
@@ -72,10 +72,16 @@ class Worker(multiprocess.Process):
         """Wait longer than uvicorn does in a reload, which is for the answer to a ping and not for loading."""
         return super().wait_until_ready(max(timeout, LOAD_SECONDS), should_exit)
 
+    def tell_to_stop(self) -> None:
+        """Tell it, once, from when on it may take only so long: a second time would end its drain."""
+        if self._ends_by is None and self.pid is not None and self.exitcode is None:
+            self._ends_by = time.monotonic() + self.config.stop_seconds
+            os.kill(self.pid, signal.SIGTERM)
+
     def terminate(self) -> None:
-        """Tell it to stop, from when on it may take only so long."""
-        self._ends_by = time.monotonic() + self.config.stop_seconds
-        super().terminate()
+        """Tell it to stop, and ask for no sign of life any more."""
+        self.tell_to_stop()
+        self.parent_conn.close()
 
     def join(self) -> None:
         """Wait until it has ended, and end it where it does not stop: it may be stopped, and then watches nothing."""
@@ -134,6 +140,7 @@ class Supervisor(multiprocess.Multiprocess):
         super().__init__(config, sockets)
         self.should_exit = ToldToStop(self.signal_queue)
         signal.signal(signal.SIGINT, self._interrupt)
+        signal.signal(signal.SIGTERM, self._stop)
         self.failed = False
         self._clock = clock
         self._started = False
@@ -148,6 +155,8 @@ class Supervisor(multiprocess.Multiprocess):
             if worker not in self._due:
                 if worker.is_alive(self.config.timeout_worker_healthcheck):
                     continue
+                if self.should_exit.is_set():  # came meanwhile
+                    return
                 worker.kill()
                 worker.join()
                 if worker.exitcode == STARTUP_FAILURE and not self._started:
@@ -169,6 +178,12 @@ class Supervisor(multiprocess.Multiprocess):
     def _all_are_ready(self) -> bool:
         patience = self.config.timeout_worker_healthcheck
         return all(worker not in self._due and worker.is_ready(patience) for worker in self.processes)
+
+    def _stop(self, sig: int, _: FrameType | None) -> None:
+        """Let the workers begin to stop, even while the supervisor waits for one that hangs."""
+        for worker in self.processes:
+            cast("Worker", worker).tell_to_stop()
+        self.signal_queue.append(sig)
 
     def _interrupt(self, sig: int, _: FrameType | None) -> None:
         """Let the workers stop without a drain, even while the supervisor waits for the end of one."""

@@ -30,12 +30,14 @@ class Watchdog:
         self._idle_looks = 0
 
     def look(self) -> None:
-        """Look once; starting may take as long as it does."""
-        stands_still = self._server.started and not self._server.has_turned  # as it does from the end of serving on
+        """Look once; starting may take as long as it does, unless it is told to stop."""
+        stops = self._server.should_exit
+        # From the end of serving on, which a drain comes before, it turns without leaving a mark.
+        stands_still = (self._server.started or stops) and not self._server.has_turned
         self._idle_looks = self._idle_looks + 1 if stands_still else 0
         self._server.has_turned = False
-        stops = self._server.should_exit
-        patience_seconds = self._config.stop_seconds if stops else self._config.timeout_worker_healthcheck
+        config = self._config
+        patience_seconds = config.stop_seconds - config.drain_seconds if stops else config.timeout_worker_healthcheck
         if self._idle_looks > patience_seconds * LOOKS_A_SECOND:
             # An abort would leave pictures and keys in a core dump, and a container's first process takes no SIGKILL.
             os._exit(HANGS)

@@ -286,7 +286,9 @@ def test_a_batch_answers_in_order_and_a_bad_file_spoils_nothing() -> None:
     assert [results[i]["problem"]["code"] for i in (1, 2)] == ["unsupported_media_type", "payload_too_large"]
 
 
-def test_a_batch_of_which_one_fails_leaves_nothing_at_work() -> None:
+def test_a_failure_of_ours_at_one_picture_costs_no_other_of_the_batch_its_answer(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     passes: list[int] = []
 
     def fail_at_first(images: NDArray[np.uint8]) -> None:
@@ -296,9 +298,18 @@ def test_a_batch_of_which_one_fails_leaves_nothing_at_work() -> None:
 
     app = create_app(Settings(max_forward_images=1), FirstPixelClassifier(fail_at_first))
     with TestClient(app) as client:
-        assert problem(client.post("/predict/batch", files=[("files", BOOT)] * 8)) == (500, "internal")
+        answer = client.post("/predict/batch", files=[("files", BOOT)] * 8)
+        assert answer.status_code == 200
+        problems = [item["problem"] for item in answer.json()["results"] if "problem" in item]
+        assert [(one["status"], one["code"]) for one in problems] == [(500, "internal")]
         assert app.state.predictor.load().pending == 0
-    assert len(passes) < 4
+        counted = client.get("/metrics").text
+    assert 'fashion_refusals_total{reason="internal"} 1.0' in counted
+    assert 'fashion_predictions_total{familiar="true",label="Ankle boot"} 7.0' in counted
+    printed = capsys.readouterr().out
+    assert "picture failed" in printed
+    assert "Traceback" in printed
+    assert passes == [1] * 8
 
 
 @pytest.mark.parametrize(

@@ -163,6 +163,23 @@ def test_who_is_told_to_stop_while_it_replaces_its_workers_replaces_no_more(
     assert company.supervisor.should_exit.wait(0)
 
 
+def test_told_to_stop_it_tells_its_workers_at_once_even_while_it_waits_for_one_that_hangs(
+    company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped_meanwhile(worker: Worker, _timeout: float) -> bool:
+        signal.raise_signal(signal.SIGTERM)
+        assert told == [0, 1]
+        return worker.pid != 0
+
+    told: list[int] = []
+    monkeypatch.setattr(Worker, "is_alive", stopped_meanwhile)
+    monkeypatch.setattr(Worker, "tell_to_stop", lambda worker: told.append(worker.pid), raising=False)
+    assert company.look_after() == 0
+    assert not any(worker.killed for worker in company.workers)
+    company.supervisor.handle_signals()
+    assert company.supervisor.should_exit.wait(0)
+
+
 def test_a_worker_watches_its_event_loop_while_it_serves(monkeypatch: pytest.MonkeyPatch) -> None:
     happened: list[object] = []
     monkeypatch.setattr(Watchdog, "start", lambda self: happened.append(self))  # noqa: PLW0108  a list's binds no self
@@ -193,9 +210,10 @@ def test_one_that_dies_between_a_ping_and_its_answer_is_not_waited_for() -> None
 
 class NeverStops(supervisor.Worker):
     def target(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002  uvicorn's
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda *_: self.child_conn.send("told"))
         self.child_conn.send("starts")
-        time.sleep(600)
+        while True:
+            time.sleep(1)
 
 
 def test_one_that_does_not_stop_in_time_is_killed_and_those_beside_it_wait_no_longer(
@@ -210,6 +228,11 @@ def test_one_that_does_not_stop_in_time_is_killed_and_those_beside_it_wait_no_lo
     for worker in workers:
         assert worker.parent_conn.recv() == "starts"
     started = time.monotonic()
+    for worker in workers:
+        worker.tell_to_stop()
+        worker.tell_to_stop()
+        assert worker.parent_conn.recv() == "told"
+    assert not any(worker.parent_conn.poll(0.1) for worker in workers)
     for worker in workers:
         worker.terminate()
     for worker in workers:
