@@ -58,7 +58,7 @@ def model_page(information: ModelInformation) -> str:
     {_purpose(card)}
     <div class="pair">{_accuracy(card)}{_classes(test)}</div>
     {_confusion(card.labels, test.confusion) if test.confusion else ""}
-    <div class="pair">{_sets(card.prediction_sets, information.coverage)}{_calibration(test)}</div>
+    <div class="pair">{_sets(card.prediction_sets, information.coverage)}{_calibration(test, card.photos)}</div>
     {_familiarity(card.familiarity)}
     <div class="pair">{_training(card)}{_limits(information.limits)}</div>
   </main>
@@ -150,11 +150,14 @@ def _shade(count: int, total: int) -> int:
     return round(SHADES * math.sqrt(count / max(total, 1)))
 
 
-def _calibration(test: SplitMetrics) -> str:
+def _calibration(test: SplitMetrics, photos: PhotoMetrics | None) -> str:
+    of_photos = ""
+    if photos and photos.ece_equal_mass is not None:
+        of_photos = f" Of photographs they are {100 * photos.ece_equal_mass:.1f} points off."
     return f"""<section><h2>Whether its percentages mean what they say</h2>
       <p>On the test split they are {100 * test.ece_equal_mass:.1f} points off on average (expected calibration error in
       15 bins of as many images each; {100 * test.ece_equal_width:.1f} in bins of equal width). Negative log-likelihood
-      {test.negative_log_likelihood:.4f}, Brier score {test.brier_score:.4f}, n = {test.n:,}.</p>
+      {test.negative_log_likelihood:.4f}, Brier score {test.brier_score:.4f}, n = {test.n:,}.{of_photos}</p>
       {_reliability(test.reliability) if test.reliability else ""}</section>"""
 
 

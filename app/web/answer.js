@@ -11,9 +11,10 @@ export function element(tag, properties = {}, ...children) {
   return made;
 }
 
-export function clearPicture() {
+// Until it can be shown, which others may be in front of.
+export function announcePicture(picture) {
   $("frame").replaceChildren();
-  $("caption").textContent = "";
+  $("caption").textContent = [picture.name, words.size(picture.file.size)].join(" · ");
 }
 
 export function drawPicture(picture, image) {
@@ -27,6 +28,7 @@ export function drawPicture(picture, image) {
   }
   const copy = element("img", { src: image.src, alt: `Your picture, ${picture.name}` });
   copy.classList.toggle("tiny", picture.isTiny);
+  copy.style.setProperty("--ratio", picture.width / picture.height);
   $("frame").replaceChildren(copy);
 }
 
@@ -90,19 +92,25 @@ export function drawModes(picture, mode) {
   for (const input of $("modes").querySelectorAll("input")) {
     input.checked = input.value === mode;
     const answer = picture.answers.get(input.value);
-    const label = answer && !(answer instanceof Problem) && answer.prediction;
-    input.nextElementSibling.querySelector("small").textContent = label
-      ? `${label.label}, ${words.percent(label.probability)}`
-      : "";
+    input.nextElementSibling.querySelector("small").textContent = !answer || answer instanceof Problem
+      ? ""
+      : answer.familiar ? named(answer) : "Unfamiliar";
   }
 }
 
 export function spoken(answer, coverage) {
   if (answer instanceof Problem) return `${answer.title}. ${answer.detail}`;
-  const { label, probability } = answer.prediction;
-  const warning = answer.familiar ? "" : "This does not look like anything it knows. ";
-  return `${warning}${label}, ${words.percent(probability)}. ${words.sureness(answer.prediction_set, coverage)}`;
+  return answer.familiar
+    ? `${named(answer)}. ${words.sureness(answer.prediction_set, coverage)}`
+    : `${UNFAMILIAR}. ${doubt(answer)}`;
 }
+
+const UNFAMILIAR = "Unlike anything it knows";
+
+const named = ({ prediction: { label, probability } }) => `${label}, ${words.percent(probability)}`;
+
+const doubt = ({ familiarity, prediction }) =>
+  `${words.familiarity(familiarity)} Do not believe the numbers below; the nearest kind is ${prediction.label}.`;
 
 function verdict(answer, coverage) {
   const { label, probability } = answer.prediction;
@@ -113,13 +121,8 @@ function verdict(answer, coverage) {
     ];
   }
   return [
-    element("p", { className: "verdict", textContent: "Unlike anything it knows" }),
-    element(
-      "p",
-      { className: "sure warning" },
-      words.familiarity(answer.familiarity),
-      ` Do not believe the numbers below; the nearest kind is ${label}.`,
-    ),
+    element("p", { className: "verdict", textContent: UNFAMILIAR }),
+    element("p", { className: "sure warning", textContent: doubt(answer) }),
   ];
 }
 
@@ -140,7 +143,7 @@ function note({ probabilities }) {
   return element(
     "p",
     { className: "note" },
-    "Of many answers given with 80%, about 80 in 100 are right, as long as pictures are like those it learnt from. " +
+    "Of many answers given with 80%, about 80 in 100 are right, as long as pictures are like the data set's. " +
       `It takes everything for one of ${probabilities.length} kinds, and two garments for one: `,
     element("a", { href: "model", textContent: "how well it does" }),
     ".",

@@ -6,7 +6,12 @@ import { hasKey } from "./service.js";
 const $ = (id) => document.getElementById(id);
 const RAW = "application/octet-stream";
 
+let drawn = [];
+
 export function draw(picture, mode) {
+  const asked = [picture, mode, hasKey()];
+  if (asked.every((one, place) => one === drawn[place])) return; // a button there may have the focus
+  drawn = asked;
   const query = mode === "auto" ? "" : `?conversion=${mode}`;
   const url = new URL(`predict${query}`, document.baseURI).href;
   const address = picture.address && new URL(picture.address, document.baseURI).href; // of a sample

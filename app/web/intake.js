@@ -42,6 +42,7 @@ function listenForDrops(take) {
     show(0);
     const { files } = event.dataTransfer;
     $("drop-problem").hidden = files.length > 0;
+    if (!files.length) $("drop-problem").scrollIntoView({ block: "nearest" });
     if (files.length) take([...files]);
   });
 }

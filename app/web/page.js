@@ -28,14 +28,15 @@ async function take(files, address) {
   await askAll();
 }
 
-// On a narrow screen what changes may lie off it.
+// What changes may lie off the screen.
 function reveal(id) {
-  if (matchMedia("(max-width: 60rem)").matches) $(id).scrollIntoView();
+  const { top } = $(id).getBoundingClientRect();
+  if (top < 0 || top > 0.7 * innerHeight) $(id).scrollIntoView();
 }
 
 async function show(picture) {
   state.current = picture;
-  answer.clearPicture();
+  answer.announcePicture(picture);
   draw();
   speak();
   const image = await picture.shown;
@@ -60,6 +61,7 @@ async function askAll() {
   const { signal } = state.round;
   const { mode } = state;
   const waiting = state.pictures.filter((picture) => !isSettled(picture.answers.get(mode)));
+  if (!waiting.length) return;
   const worker = async () => {
     const together = atATime;
     while (waiting.length && !signal.aborted && atATime === together) await ask(waiting.shift(), mode, signal, waiting);
@@ -79,7 +81,7 @@ async function ask(picture, mode, signal, waiting) {
       throw error;
     });
     if (signal.aborted) return;
-    if (outcome.status === 408 && together > 1) {
+    if (outcome.status === 408 && together > 1 && state.pictures.length > 1) {
       atATime = 1; // pictures share the line, and on a slow one none of them arrives in time
       waiting.push(picture);
       return;
@@ -87,7 +89,7 @@ async function ask(picture, mode, signal, waiting) {
     picture.answers.set(mode, outcome);
     picture.waitSeconds = outcome.retryAfterSeconds ?? 0;
     draw();
-    if (state.pictures.length === 1) speak();
+    if (picture === state.current) speak();
     if (!picture.waitSeconds) return;
     await countDown(picture, signal);
     if (signal.aborted) return;

@@ -42,20 +42,20 @@ export function listed(labels, word = "or") {
 export function sureness(labels, coverage) {
   const times = coverage ? `${Number((100 * coverage).toFixed(1))} times in 100` : "Nearly always";
   return labels.length > 1
-    ? `${listed(labels)}: ${times.toLowerCase()} it is one of these, for pictures like those it learnt from.`
-    : `It names one label; for pictures like those it learnt from, those it names hold the right one ${times.toLowerCase()}.`;
+    ? `${listed(labels)}: ${times.toLowerCase()} it is one of these, for pictures like the data set's.`
+    : `It names one label; for pictures like the data set's, those it names hold the right one ${times.toLowerCase()}.`;
 }
 
 export function familiarity(share) {
   const more = Math.round(100 * share);
   return more < 1
-    ? "Of 100 pictures of garments, all are more typical than this one."
-    : `Of 100 pictures of garments, ${100 - more} are more typical than this one.`;
+    ? "Of 100 pictures of the data set, all are more typical than this one."
+    : `Of 100 pictures of the data set, ${100 - more} are more typical than this one.`;
 }
 
 export function size(bytes) {
-  const kilobytes = Math.max(1, Math.round(bytes / 1024));
-  return kilobytes < 1024 ? `${kilobytes} kB` : `${Number((kilobytes / 1024).toFixed(1))} MB`;
+  const kilobytes = Math.max(1, Math.round(bytes / 1000));
+  return kilobytes < 1000 ? `${kilobytes} kB` : `${Number((kilobytes / 1000).toFixed(1))} MB`;
 }
 
 export const count = (n, thing) => `${n} ${thing}${n === 1 ? "" : "s"}`;
