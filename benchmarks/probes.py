@@ -9,6 +9,7 @@ from contextlib import closing
 from http import HTTPStatus
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -16,17 +17,24 @@ import numpy as np
 from benchmarks.serving import load
 from training.markdown import table
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 PATHS = ("/health/live", "/health/ready", "/metrics")
 PAUSE_SECONDS = 0.02
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Load the service with a small picture and print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.probes", description=__doc__)
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="a service that runs")
     parser.add_argument("--seconds", type=float, default=10, help="how long to load it (default: 10)")
     parser.add_argument("--connections", type=int, default=64, metavar="N", help="that ask (default: 64)")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
+    try:
+        HTTPConnection(urlsplit(given.url).netloc, timeout=load.TIMEOUT_SECONDS).connect()
+    except OSError as error:
+        parser.error(f"expected a service at {given.url}, found none: {error}")
     with tempfile.TemporaryDirectory() as folder:
         bodies = load.Bodies(Path(folder) / "bodies", [Path("docs/boot.png").read_bytes()], "application/octet-stream")
         wrk = load.start(f"{given.url}/predict", bodies, given.connections, given.seconds)

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import time
 
-from benchmarks.probes import PATHS, ask
+import pytest
+
+from benchmarks.probes import PATHS, ask, main
 
 
 def test_every_path_is_asked_again_and_again(url: str) -> None:
@@ -10,3 +12,10 @@ def test_every_path_is_asked_again_and_again(url: str) -> None:
     assert times.keys() == set(PATHS)
     assert min(len(of) for of in times.values()) >= 1
     assert all(0 < seconds < 60 for of in times.values() for seconds in of)
+
+
+def test_where_no_service_runs_it_says_so_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--url", "http://127.0.0.1:1"])
+    assert caught.value.code == 2
+    assert "error: expected a service at http://127.0.0.1:1, found none: " in capsys.readouterr().err
