@@ -237,7 +237,7 @@ def test_one_that_does_not_stop_in_time_is_killed_and_those_beside_it_wait_no_lo
         worker.terminate()
     for worker in workers:
         worker.join()
-    assert 2.4 < time.monotonic() - started < 4.5
+    assert 2.4 < time.monotonic() - started < 3 * 2.4
     assert [worker.exitcode for worker in workers] == [-signal.SIGKILL] * 3
     assert caplog.text.count("did not stop within 2.5 s and is killed") == 3
 

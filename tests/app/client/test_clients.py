@@ -326,7 +326,7 @@ def test_it_is_asked_again_after_the_seconds_that_it_names(ask: Ask, answer: Res
     service = ScriptedService(refusal("1"), answer)
     with listening(service) as url:
         ask(url, lambda client: client.predict(BOOT))
-    assert 1 <= service.times[1] - service.times[0] < 2
+    assert 1 <= service.times[1] - service.times[0] < 5
 
 
 def test_what_is_too_slow_is_sent_once_more(ask: Ask, answer: Response) -> None:
