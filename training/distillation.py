@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -168,7 +169,7 @@ def _differences(teacher: Teacher, config: TrainingConfig, data: Data, photos_di
 def taught(
     mixture: Mixture, teachers: Sequence[Teacher], config: DistillationConfig, split: Split, runs: Path
 ) -> Mixture:
-    """Return the mixture with what the teachers say, or with what they said for an earlier run.
+    """Return the mixture with what the teachers say, or with what each said for an earlier run.
 
     Args:
         mixture: The photographs, if there are any.
@@ -180,39 +181,38 @@ def taught(
     Raises:
         DataError: There are photographs, and no teacher that knows any.
     """
-    graduates = [teacher for teacher in teachers if teacher.knows_photos]
-    if len(mixture.photos) and not graduates:
+    if len(mixture.photos) and not any(teacher.knows_photos for teacher in teachers):
         msg = "expected a teacher that has learnt from photographs, since there are photographs to learn from"
         raise DataError(msg)
-    asked = [(teacher.digest, teacher.knows_photos) for teacher in teachers], config.blends, config.seed
-    cache = runs / f"lessons-{fingerprint(asked, split.images, mixture.photos, *code('distillation.py'))}.npz"
+    rng = np.random.default_rng(config.seed)
+    photos = mixture.photos.reshape(-1, *IMAGE_SHAPE)
+    blends = blend(split.images, config.blends * len(split), rng)
+    of_photos = blend(photos, config.blends * BLENDS_OF_A_PHOTO * len(mixture.photos), rng)
+    asked = fingerprint(config.blends, config.seed, split.images, mixture.photos, *code("distillation.py"))
 
-    def ask() -> dict[str, np.ndarray]:
-        logger.info("asking %d teachers", len(teachers))
-        rng = np.random.default_rng(config.seed)
-        photos = mixture.photos.reshape(-1, *IMAGE_SHAPE)
-        of_images = blend(split.images, config.blends * len(split), rng)
-        of_photos = blend(photos, config.blends * BLENDS_OF_A_PHOTO * len(mixture.photos), rng)
-        asked_once = [
-            _answers([teacher.probabilities for teacher in asked], blends)
-            for asked, blends in ((teachers, of_images), (graduates, of_photos))
-        ]
-        return {
-            "images": _answers([teacher.both_ways for teacher in teachers], split.images),
-            "photos": _answers([teacher.both_ways for teacher in graduates], photos),
-            "blends": np.concatenate([of_images, of_photos]),
-            "of_blends": np.concatenate(asked_once),
-        }
+    def answers_of(teacher: Teacher) -> dict[str, np.ndarray]:
+        logger.info("asking teacher %s", teacher.digest[:7])
+        answers = {"images": _ask(teacher.both_ways, split.images), "blends": _ask(teacher.probabilities, blends)}
+        if teacher.knows_photos or not len(photos):
+            answers["photos"] = _ask(teacher.both_ways, photos)
+            answers["blends of photos"] = _ask(teacher.probabilities, of_photos)
+        return answers
 
-    answers = cached(cache, ask)
-    of_photos = answers["photos"].reshape(*mixture.photos.shape[:2], len(LABELS))
+    heard = [
+        cached(runs / f"lessons-{fingerprint(asked, one.digest, one.knows_photos)}.npz", partial(answers_of, one))
+        for one in teachers
+    ]
+
+    def mean(what: str) -> NDArray[np.float32]:
+        said: NDArray[np.float32] = np.mean([answers[what] for answers in heard if what in answers], axis=0)
+        return said
+
+    labels, said = mixture.targets[:, None], mean("photos").reshape(*mixture.photos.shape[:2], len(LABELS))
     lessons = Lessons(
-        targets=targets_of(answers["images"], one_hot(split.class_ids), config),
-        photo_targets=targets_of(
-            told_apart(of_photos, mixture.targets[:, None], mixture.allowed[:, None]), mixture.targets[:, None], config
-        ),
-        blends=answers["blends"],
-        blend_targets=soften(answers["of_blends"], config.temperature),
+        targets=targets_of(mean("images"), one_hot(split.class_ids), config),
+        photo_targets=targets_of(told_apart(said, labels, mixture.allowed[:, None]), labels, config),
+        blends=np.concatenate([blends, of_photos]),
+        blend_targets=soften(np.concatenate([mean("blends"), mean("blends of photos")]), config.temperature),
     )
     return replace(mixture, lessons=lessons)
 
@@ -266,14 +266,11 @@ def soften(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np
     return np.asarray(soft / soft.sum(axis=-1, keepdims=True), np.float32)
 
 
-def _answers(
-    teachers: Sequence[Callable[[NDArray[np.uint8]], NDArray[np.float32]]], images: NDArray[np.uint8]
-) -> NDArray[np.float32]:
-    """Return the mean of what the teachers say about images, float32 `[n, 10]`."""
+def _ask(answer: Callable[[NDArray[np.uint8]], NDArray[np.float32]], images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return what a teacher says about images, float32 `[n, 10]`, in batches."""
     answers = np.empty((len(images), len(LABELS)), np.float32)
     for start in tqdm(range(0, len(images), BATCH_SIZE), unit=f" times {BATCH_SIZE} images"):
-        part = slice(start, start + BATCH_SIZE)
-        answers[part] = np.mean([ask(images[part]) for ask in teachers], axis=0)
+        answers[start : start + BATCH_SIZE] = answer(images[start : start + BATCH_SIZE])
     return answers
 
 

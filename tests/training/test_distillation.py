@@ -225,6 +225,13 @@ def test_what_the_teachers_said_is_kept_for_runs_that_ask_the_same(data: Data, t
     assert another.lessons.blend_targets[:, 1] == pytest.approx(0.91, abs=1e-3)
 
 
+def test_a_teacher_that_was_asked_beside_others_is_not_asked_again(data: Data, tmp_path: Path) -> None:
+    taught(Mixture.of_nothing(), [sure_of(0), sure_of(1, digest="other")], CONFIG, data.train, tmp_path)
+    lessons = taught(Mixture.of_nothing(), [sure_of(9), sure_of(2, digest="new")], CONFIG, data.train, tmp_path).lessons
+    assert lessons
+    assert lessons.blend_targets[:, [0, 2]] == pytest.approx(0.46, abs=1e-3)
+
+
 def test_a_batch_holds_images_photographs_and_blends_with_the_teachers_targets(data: Data, tmp_path: Path) -> None:
     distillation = replace(CONFIG, blended_share=0.4)
     config = DEFAULTS["mlp"].override(
