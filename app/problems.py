@@ -112,6 +112,8 @@ def documented(*errors: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
             response["headers"] = {
                 "Retry-After": {"description": "Seconds to wait before the next try.", "schema": {"type": "integer"}}
             }
+        if issubclass(error, UnauthorizedError):
+            response["headers"] = {"WWW-Authenticate": {"description": "`Bearer`.", "schema": {"type": "string"}}}
     return responses
 
 

@@ -148,6 +148,7 @@ def test_the_api_document_says_which_calls_need_a_key_and_how_it_is_sent(guarded
         for operation in operations.values():
             is_open = path.startswith("/health/") or path == "/model"
             assert ("security" in operation) == ("401" in operation["responses"]) == (not is_open)
+            assert is_open or "WWW-Authenticate" in operation["responses"]["401"]["headers"]
 
 
 def test_without_a_file_of_keys_nobody_needs_one(client: TestClient) -> None:
