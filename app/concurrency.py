@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterable, Sequence
 
 Work = TypeVar("Work")
 Result = TypeVar("Result")
@@ -45,14 +45,11 @@ def in_threads(
         running.remove(first)
         return first.result()
 
-    def is_there() -> bool:
-        return any(one.done() for one in (running[:1] if ordered else running))
-
     pool, waits = futures.ThreadPoolExecutor(at_once), True
     try:
         for piece in work:
             running.append(pool.submit(run, piece))
-            while is_there() or len(running) >= AHEAD * at_once:
+            while _is_there(running, ordered=ordered) or len(running) >= AHEAD * at_once:
                 yield first_result()
         while running:
             yield first_result()
@@ -82,13 +79,10 @@ async def in_tasks(
         running.remove(first)
         return first.result()
 
-    def is_there() -> bool:
-        return any(one.done() for one in (running[:1] if ordered else running))
-
     try:
         async for piece in work:
             running.append(asyncio.create_task(run_in_a_place(piece)))
-            while is_there() or len(running) >= AHEAD * at_once:
+            while _is_there(running, ordered=ordered) or len(running) >= AHEAD * at_once:
                 yield await first_result()
         while running:
             yield await first_result()
@@ -96,3 +90,8 @@ async def in_tasks(
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+
+
+def _is_there(running: Sequence[futures.Future[Result] | asyncio.Task[Result]], *, ordered: bool) -> bool:
+    """Tell whether the next result has not to be waited for."""
+    return any(one.done() for one in (running[:1] if ordered else running))

@@ -193,7 +193,7 @@ async def predict_batch(  # noqa: PLR0913, PLR0917  what FastAPI injects
             tasks = [asyncio.ensure_future(item(upload)) for upload in uploads]
             try:
                 return BatchPrediction(results=tuple(await asyncio.gather(*tasks)))
-            finally:  # where one fails, the others would go on for nobody
+            finally:  # where the client is gone, they would go on for nobody
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)

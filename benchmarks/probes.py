@@ -32,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--connections", type=int, default=64, metavar="N", help="that ask (default: 64)")
     given = parser.parse_args(arguments)
     try:
-        HTTPConnection(urlsplit(given.url).netloc, timeout=load.TIMEOUT_SECONDS).connect()
+        with closing(HTTPConnection(urlsplit(given.url).netloc, timeout=load.TIMEOUT_SECONDS)) as connection:
+            connection.connect()
     except OSError as error:
         parser.error(f"expected a service at {given.url}, found none: {error}")
     with tempfile.TemporaryDirectory() as folder:

@@ -67,9 +67,7 @@ def _encode(image: Image) -> bytes:
     is_large = image.width * image.height > LOSSLESS_PIXELS
     if is_large and image.mode == "CMYK":  # as the service does, and of four inks a JPEG would be much larger
         image = image.convert("RGB")
-    if (
-        is_large and image.mode in {"RGB", "L"} and "transparency" in image.info
-    ):  # a colour that a JPEG could not leave out
+    if is_large and image.mode in {"RGB", "L"} and "transparency" in image.info:  # of one colour, which JPEG has not
         image = image.convert("RGBA")
     if is_large and image.mode in {"RGB", "L", "YCbCr"}:
         image.save(buffer, "JPEG", quality=95, exif=exif)
