@@ -34,7 +34,6 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--network", choices=sorted(DEFAULTS), default="cnn", help="what to train (default: cnn)")
     made.add_argument("--epochs", type=int, metavar="N", help="passes over the training split")
     made.add_argument("--seed", type=int, metavar="N", help="seeds the weights and the augmentation")
-    made.add_argument("--dropout", type=float, metavar="SHARE", help="share of features dropped before the last layer")
     made.add_argument(
         "--precision",
         choices=["float32", "mixed_bfloat16"],
@@ -91,7 +90,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     config = DEFAULTS[given.network].override(
         epochs=given.epochs,
         seed=given.seed,
-        dropout=given.dropout,
         precision=precision,
         photos=PhotoConfig() if given.photos else None,
     )

@@ -117,7 +117,6 @@ class TrainingConfig:
         weight_decay: Decoupled decay of kernels per step, multiplied by the current rate.
         batch_size: Images a step.
         label_smoothing: Share of the target spread evenly over the ten classes.
-        dropout: Share of features dropped before the last layer.
         averaging: Decay per step of the exponential moving average of the weights, the ones that are kept; 0 is off.
         patience: Epochs without a better validation accuracy after which training stops, keeping the best; 0 is off.
         flip: Mirror each image left to right in every second epoch.
@@ -143,7 +142,6 @@ class TrainingConfig:
     momentum: float = 0.0
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
-    dropout: float = 0.0
     averaging: float = 0.0
     patience: int = 0
     flip: bool = False

@@ -22,7 +22,7 @@ def build(config: TrainingConfig) -> keras.Model:
     """Build the config's network with fresh weights, under Keras' current precision policy.
 
     Args:
-        config: Names the network and its dropout.
+        config: Names the network.
 
     Returns:
         A model from uint8 `[batch, 28, 28]`, 0 to 255, to float32 logits `[batch, 10]`; dividing by 255 is its first
@@ -32,8 +32,6 @@ def build(config: TrainingConfig) -> keras.Model:
     # In bfloat16 the factor itself would be rounded while training, and not in what is served.
     pixels = layers.Rescaling(1 / 255, dtype="float32")(images)
     features = _features(config.network)(pixels)
-    if config.dropout:
-        features = layers.Dropout(config.dropout)(features)
     logits = layers.Dense(len(LABELS), dtype="float32", name="logits")(features)
     return keras.Model(images, logits, name=config.network)
 

@@ -78,7 +78,7 @@ def test_a_kernel_that_the_count_does_not_know_is_no_kernel_for_nothing(layer: k
 
 @pytest.mark.parametrize("name", ["mlp", "cnn", "tiny"])
 def test_networks_take_bytes_and_divide_by_255_themselves(name: Network) -> None:
-    network = build(DEFAULTS[name].override(dropout=0.5))
+    network = build(DEFAULTS[name])
     images = np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8)
     logits = network.predict(images, verbose=0)
     assert network.input.dtype == "uint8"
@@ -94,10 +94,3 @@ def test_bytes_are_divided_in_float32_whatever_is_computed_in() -> None:
     keras.config.set_dtype_policy(before)
     pixels = network.get_layer(index=1)(np.arange(256, dtype=np.uint8))
     assert np.array_equal(pixels, np.arange(256, dtype=np.float32) * np.float32(1 / 255))
-
-
-def test_dropout_is_an_option() -> None:
-    assert [layer.rate for layer in build(DEFAULTS["mlp"].override(dropout=0.3)).layers if hasattr(layer, "rate")] == [
-        0.3
-    ]
-    assert not [layer for layer in build(DEFAULTS["mlp"]).layers if hasattr(layer, "rate")]
