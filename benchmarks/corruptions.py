@@ -142,11 +142,15 @@ def main() -> None:
     given = command.parse_args()
     try:
         classifiers = [SavedModelClassifier(folder) for folder in given.models]
-        data = load(find_folder(), classifiers[0].card.training.config["split_seed"])
+        split_seeds = {one.card.training.config["split_seed"] for one in classifiers}
+        if len(split_seeds) > 1:
+            command.error(f"expected models of one split_seed, received {sorted(split_seeds)}: their splits differ")
+        data = load(find_folder(), split_seeds.pop())
     except (StartError, TrainingError) as error:
         command.error(str(error))
     split: Split = getattr(data, given.split).take(slice(given.images))
-    names = [f"{one.card.name} {one.card.version} ({one.card.network.name})" for one in classifiers]
+    # The folder is what differs where a card's name and version do not, as of models that were shipped one by one.
+    names = [f"{folder} ({one.card.network.name})" for folder, one in zip(given.models, classifiers, strict=True)]
     print(f"{len(split):,} images of the {given.split} split, seed {given.seed}, {machine()}: accuracy, ECE\n")
     header = ("", "", "undamaged", *(f"strength {number}" for number in range(1, 6)))
     for line in lines(header, rows(dict(zip(names, classifiers, strict=True)), split, given.seed), left=2):

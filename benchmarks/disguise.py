@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from app.classifier import SavedModelClassifier
+from app.errors import StartError
 from app.imaging.conversion import Mode, convert
 from app.imaging.decode import decode
 from training.data import find_folder, load
 from training.disguise import GARMENTS, GROUNDS, disguise
+from training.errors import TrainingError
 from training.markdown import lines
 
 if TYPE_CHECKING:
@@ -34,8 +36,11 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=Path("models/fashion-mnist/1"), metavar="FOLDER")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    classifier = SavedModelClassifier(given.model)
-    data = load(find_folder(), classifier.card.training.config["split_seed"])
+    try:
+        classifier = SavedModelClassifier(given.model)
+        data = load(find_folder(), classifier.card.training.config["split_seed"])
+    except (StartError, TrainingError) as error:
+        parser.error(str(error))
     split = getattr(data, given.split).take(slice(given.images))
     print(f"{given.split} split, n = {len(split)}, seed {given.seed}\n")
     rows = (

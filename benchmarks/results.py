@@ -120,12 +120,14 @@ def draw(made: Sequence[Row]) -> Figure:
 
 def _name(card: dict[str, Any]) -> str:
     config = card["training"]["config"]
-    teachers = len((config.get("distillation") or {"teachers": ()})["teachers"])
+    distillation = config.get("distillation") or {}
+    teachers = len(distillation.get("teachers", ()))
     besides = [
         *(["photographs"] if config.get("photos") else []),
         *([f"{teachers} teachers" if teachers > 1 else "a teacher"] if teachers else []),
     ]
-    return f"{card['network']['name']}, with {' and '.join(besides)}" if besides else card["network"]["name"]
+    name = f"{card['network']['name']}, with {' and '.join(besides)}" if besides else card["network"]["name"]
+    return f"{name}, continued" if distillation.get("continued") else name
 
 
 def parser() -> argparse.ArgumentParser:

@@ -18,6 +18,7 @@ import structlog
 
 from app.batching import MicroBatcher
 from app.classifier import Answers, SavedModelClassifier
+from app.errors import StartError
 from app.forms import MULTIPART, Form, Upload
 from app.imaging.conversion import Mode, convert
 from app.imaging.decode import decode
@@ -70,7 +71,10 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=Settings().model_dir, metavar="FOLDER", help="the artifact")
     parser.add_argument("--rounds", type=int, default=15, metavar="N", help="how often each is timed (default: 15)")
     given = parser.parse_args()
-    classifier = SavedModelClassifier(given.model, SIZES, threads=1)
+    try:
+        classifier = SavedModelClassifier(given.model, SIZES, threads=1)
+    except StartError as error:
+        parser.error(str(error))
     rows = [(name, f"{measure(stage, given.rounds):.1f}") for name, stage in stages(classifier, SIZES)]
     print(f"median of {given.rounds} rounds, {given.model}, one thread on {machine()}\n")
     print(table(("microseconds of processor time to", "median"), rows))

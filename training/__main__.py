@@ -63,7 +63,8 @@ def parser() -> argparse.ArgumentParser:
         "--continue",
         dest="continued",
         action="store_true",
-        help="begin with the weights of the first teacher, which is of the same network (default: afresh)",
+        help="begin with the weights of the first teacher, which has to be of the same network and size, with another "
+        "--seed than its own: with the same the run sees its batches again (default: afresh)",
     )
     made.add_argument(
         "--output",

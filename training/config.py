@@ -84,7 +84,7 @@ class DistillationConfig:
         blends: How many blends of two images are made for each image of the training split.
         blended_share: Share of each batch that are blends.
         seed: Decides which images are blended, and how.
-        continued: Begin with the weights of the first teacher, which is of the same network, instead of afresh.
+        continued: Begin with the weights of the first teacher, which has to be of the same network and size.
     """
 
     teachers: tuple[str, ...]

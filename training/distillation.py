@@ -54,7 +54,7 @@ class Teacher:
         photos_digest: SHA-256 over all of these; None likewise.
         data_digests: SHA-256 of each file of the data set that it learnt from.
         mirrors: Whether it looks at the mirror image by itself.
-        folder: Where it was read from, if anywhere.
+        folder: Where it was read from; None for one that is no artifact.
     """
 
     probabilities: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -86,14 +86,12 @@ class Lessons:
         photo_targets: float32 `[m, variants, 10]`, for each photograph in each way it was converted.
         blends: uint8 `[k, 28, 28]`, two images in one, which have no label but the teachers' answer.
         blend_targets: float32 `[k, 10]`, that answer.
-        begin: Artifact with whose weights to begin; None begins afresh.
     """
 
     targets: NDArray[np.float32]
     photo_targets: NDArray[np.float32]
     blends: NDArray[np.uint8]
     blend_targets: NDArray[np.float32]
-    begin: Path | None = None
 
     @property
     def drawn(self) -> tuple[NDArray[np.generic], ...]:
@@ -144,12 +142,17 @@ def require_same_held_out(
         photos: Likewise, with those held out; whatever one is called decides on which side it is.
 
     Raises:
-        DataError: Others are meant, or one has held out other images or photographs.
+        DataError: Others are meant, one has held out other images or photographs, or a run without photographs is to go
+            on from the weights of one that knows some.
     """
     photos_digest = digest_of(photos) if config.photos else None
     named, received = config.distillation.teachers if config.distillation else (), [one.digest for one in teachers]
     if [*named] != received:
         msg = f"expected the config's teachers, {', '.join(named) or 'none'}, received {', '.join(received) or 'none'}"
+        raise DataError(msg)
+    if config.distillation and config.distillation.continued and teachers[0].knows_photos and not config.photos:
+        msg = f"teacher {teachers[0].digest}: expected photographs for a run that goes on from its weights, which have "
+        msg += "learnt from some: without, nothing would say so"
         raise DataError(msg)
     for teacher in teachers:
         for difference in _differences(teacher, config, data, photos_digest):
@@ -218,7 +221,6 @@ def taught(
         photo_targets=targets_of(told_apart(said, labels, mixture.allowed[:, None]), labels, config),
         blends=np.concatenate([blends, of_photos]),
         blend_targets=soften(np.concatenate([mean("blends"), mean("blends of photos")]), config.temperature),
-        begin=teachers[0].folder if config.continued else None,
     )
     return replace(mixture, lessons=lessons)
 

@@ -18,7 +18,6 @@ from training.data import one_hot
 from training.errors import TrainingError
 from training.fingerprint import code, fingerprint
 from training.network import build
-from training.weights import load_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -72,12 +71,13 @@ def run_folder(runs: Path, config: TrainingConfig, data: Data, mixture: Mixture 
     return runs / f"{config.run_name}-{fingerprint(*splits, *(mixture.drawn if mixture else ()), *CODE)}"
 
 
-def train(
+def train(  # noqa: PLR0913, PLR0917  one more than five, each a thing of its own
     config: TrainingConfig,
     data: Data,
     run: Path,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     mixture: Mixture | None = None,
+    initial: keras.Model | None = None,
 ) -> tuple[keras.Model, list[Epoch]]:
     """Train the config's network and return it in float32 with its history.
 
@@ -87,13 +87,11 @@ def train(
         run: Folder for checkpoints and the history, that of `run_folder`. A run that was stopped goes on after its last
             whole epoch, a finished one is read back without training.
         callbacks: Told of each batch and epoch besides.
-        mixture: What to mix into the batches when the config says so, and what to begin with.
+        mixture: What to mix into the batches when the config says so.
+        initial: The same network, to begin with its weights; None begins with fresh ones.
 
     Returns:
         The network with the weights to keep, and one entry an epoch.
-
-    Raises:
-        DataError: It is to begin with the weights of another network.
     """
     run.mkdir(parents=True, exist_ok=True)
     finished = run / "finished.weights.h5"
@@ -102,7 +100,7 @@ def train(
         logger.info("this run is finished already; delete %s to train it again", run)
         network.load_weights(finished)
     else:
-        kept = _fit(config, data, run, callbacks, mixture)
+        kept = _fit(config, data, run, callbacks, mixture, initial)
         network.load_weights(kept)
         settle(network, islice(_batches(config, data, config.epochs, mixture), SETTLING_BATCHES))
         partial = run / "partial.weights.h5"
@@ -147,12 +145,13 @@ def read_history(run: Path) -> list[Epoch]:
     ]
 
 
-def _fit(
+def _fit(  # noqa: PLR0913, PLR0917  as `train`
     config: TrainingConfig,
     data: Data,
     run: Path,
     callbacks: Sequence[keras.callbacks.Callback],
     mixture: Mixture | None,
+    initial: keras.Model | None,
 ) -> Path:
     """Train to the end and return the file with the weights to keep."""
     steps = len(data.train) // config.images_a_batch
@@ -163,8 +162,8 @@ def _fit(
         raise TrainingError(msg)
     keras.utils.set_random_seed(config.seed)
     network = compiled(config, steps)
-    if mixture and mixture.lessons and mixture.lessons.begin:
-        load_weights(network, mixture.lessons.begin)
+    if initial:
+        network.set_weights(initial.get_weights())
     checkpoint = Checkpoint(run / "checkpoint.weights.h5")
     first_epoch = checkpoint.restore(network) // steps
     patience = Patience(config.patience, read_history(run)[:first_epoch])

@@ -6,16 +6,24 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+import numpy as np
 import tensorflow as tf
 from keras import layers
 
 from training.errors import DataError
+from training.network import build, mirrored
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import keras
-    import numpy as np
+    from numpy.typing import NDArray
+
+    from training.config import TrainingConfig
+    from training.distillation import Teacher
+
+SAME_SHARE = 0.99
+"""Of images that get the same label from an artifact and from its weights, at least."""
 
 READS = {
     layers.Conv2D: ("convolution",),
@@ -29,6 +37,34 @@ HEAD = "/familiarity"
 """In the names of what tells how familiar an image is, which is fitted anew to each network."""
 
 
+def continued(config: TrainingConfig, teacher: Teacher, images: NDArray[np.uint8]) -> keras.Model:
+    """Return the config's network with the weights of a teacher.
+
+    Args:
+        config: Names the network.
+        teacher: Was read from an artifact of the same network and size.
+        images: uint8 `[n, 28, 28]`, to compare the answers of both.
+
+    Raises:
+        DataError: The artifact is of another network, or answers otherwise than the weights that were found in it.
+    """
+    if teacher.folder is None:
+        msg = f"teacher {teacher.digest}: expected an artifact to take the weights from"
+        raise DataError(msg)
+    network = build(config)
+    load_weights(network, teacher.folder)
+    # Calibration keeps which label comes first, and rounding may turn a tie.
+    logits = (mirrored(network) if teacher.mirrors else network).predict(images, verbose=0)
+    same = np.mean(logits.argmax(axis=1) == teacher.probabilities(images).argmax(axis=1))
+    if same < SAME_SHARE:
+        msg = (
+            f"{teacher.folder}: expected weights that answer as their artifact does, received such that give the same "
+        )
+        msg += f"label to {same:.1%} of {len(images)} images: was it made by another version of Keras?"
+        raise DataError(msg)
+    return network
+
+
 def load_weights(network: keras.Model, artifact: Path) -> None:
     """Give a network the weights that `training.export` froze into an artifact's graph, in place.
 
@@ -39,13 +75,14 @@ def load_weights(network: keras.Model, artifact: Path) -> None:
     Raises:
         DataError: The artifact is of another network.
     """
+    refused = f"{artifact}: expected the weights of a {network.name} with {network.count_params():,} parameters"
     frozen = _constants(artifact)
     kinds = defaultdict(list)
     for layer in network.layers:
         if layer.weights:
             kinds[re.sub(r"(_\d+)+$", "", layer.name)].append(layer)
     if {kind: len(found) for kind, found in kinds.items()} != {kind: len(found) for kind, found in frozen.items()}:
-        msg = f"{artifact}: expected the weights of a {network.name}, received those of another network"
+        msg = f"{refused}, received those of another network"
         raise DataError(msg)
     for kind, alike in kinds.items():
         # Names are numbered as layers are made, from another number on in each process.
@@ -54,7 +91,7 @@ def load_weights(network: keras.Model, artifact: Path) -> None:
             try:
                 layer.set_weights([values[read] for read in reads])
             except (KeyError, ValueError) as error:
-                msg = f"{artifact}: expected the weights of a {network.name}, received others for {layer.name}"
+                msg = f"{refused}, received others for {layer.name}"
                 raise DataError(msg) from error
 
 

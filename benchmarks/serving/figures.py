@@ -40,10 +40,12 @@ def draw_sizes(results: Results, cores: int, path: Path) -> None:
     """Draw how long a photograph occupies a core against its number of pixels."""
     figure = Figure(figsize=(6.5, 4.5), layout="constrained")
     axes = figure.subplots()
-    megapixels = [pixels / 1e6 for pixels in results.sizes]
+    # Where a load fails the size has no rate of the service.
+    sizes = {pixels: one for pixels, one in results.sizes.items() if one.service and one.alone}
+    megapixels = [pixels / 1e6 for pixels in sizes]
     for label, rates in (
-        ("the service, 8 connections", [one.service for one in results.sizes.values()]),
-        ("decoding and conversion alone", [one.alone for one in results.sizes.values()]),
+        ("the service, 8 connections", [one.service for one in sizes.values()]),
+        ("decoding and conversion alone", [one.alone for one in sizes.values()]),
     ):
         axes.plot(megapixels, [1000 * cores / median(rate) for rate in rates], marker="o", label=label)
     axes.set(

@@ -61,8 +61,8 @@ def _servers(results: Results, servers: Sequence[Server]) -> str:
         memory = [one / 2**20 for one in results.memory_bytes.get(server.name, [])]
         left_out = f"left out: {results.refused[server.name]}" if server.name in results.refused else ""
         version = f"{server.package} {results.versions.get(server.name, '')}".strip()
-        rows.append((server.name, version, str(server.workers), _spread(memory, "{:,.0f}") or left_out))
-    return table(("server", "package", "workers", "MB resident after the loads"), rows)
+        rows.append((server.name, version, str(server.workers), left_out or _spread(memory, "{:,.0f}")))
+    return table(("server", "package", "workers", "MiB (PSS) after the loads"), rows)
 
 
 def _outcomes(what: str, outcomes: dict[str, list[Outcome]]) -> str:

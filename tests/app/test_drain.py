@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from training.data import Data
 
-DRAIN_SECONDS = 2
+DRAIN_SECONDS = 4
 CALLERS = 12
 
 

@@ -163,7 +163,9 @@ def test_what_its_first_bytes_refuse_counts_as_no_work_for_those_behind_it(refus
 
 
 def test_a_picture_that_is_given_up_while_it_waits_for_a_thread_is_never_decoded_and_gives_its_place_back() -> None:
-    photographs = [encoded(Image.new("RGB", (2000 + number, 1500), "red")) for number in range(5)]
+    # The first takes long: the others are to be given up before the thread comes to them.
+    sizes = [(6000, 5000), *((2000 + number, 1500) for number in range(4))]
+    photographs = [encoded(Image.new("RGB", size, "red")) for size in sizes]
     service = predictor(FirstPixelClassifier(), max_pending_images=5, cores=1)
     decoded: list[Stages] = []
 
@@ -186,18 +188,18 @@ def test_a_picture_that_is_given_up_while_it_waits_for_a_thread_is_never_decoded
         await asyncio.gather(*tasks[:2])
         await service.predict(encoded(tagged_image(1)), "image/png", Mode.AUTO)
         with pytest.raises(OverloadedError):
-            await asyncio.gather(*(service.predict(photographs[0], "image/png", Mode.AUTO) for _ in range(6)))
+            await asyncio.gather(*(service.predict(photographs[1], "image/png", Mode.AUTO) for _ in range(6)))
         return sum(one in decoded for one in stages)
 
     assert asyncio.run(run()) == 2
 
 
 def test_what_is_given_up_while_it_waits_for_a_thread_leaves_nothing_in_the_queue() -> None:
-    photograph = encoded(Image.new("RGB", (3000, 2000), "red"))
+    first, photograph = (encoded(Image.new("RGB", (3000, 2000), colour)) for colour in ("blue", "red"))
     service = predictor(FirstPixelClassifier(), cores=1)
 
     async def run() -> int:
-        busy = asyncio.create_task(service.predict(photograph, "image/png", Mode.AUTO))
+        busy = asyncio.create_task(service.predict(first, "image/png", Mode.AUTO))
         await asyncio.sleep(0)
         before = sys.getrefcount(photograph)
         waiting = [asyncio.create_task(service.predict(photograph, "image/png", Mode.AUTO)) for _ in range(10)]

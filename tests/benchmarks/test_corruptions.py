@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from benchmarks.corruptions import CORRUPTIONS, cell, damage, motion, rows
+from benchmarks.corruptions import CORRUPTIONS, cell, damage, main, motion, rows
 from tests.fakes import FirstPixelClassifier
 from training.evaluate import evaluate
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from training.data import Data
 
 
@@ -53,3 +56,28 @@ def test_a_row_is_of_one_model_and_one_damage_and_begins_with_undamaged_images(
     assert first[:3] == (what, "one", cell(evaluate(classifier.classify, split)))
     assert second == (what, "other", *first[2:])
     assert len(first) == 3 + len(made[1])
+
+
+def test_models_of_one_name_have_a_row_each_and_models_of_other_splits_are_refused(
+    artifact: Path,
+    data: Data,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    kind, made = next(iter(CORRUPTIONS.items()))
+    monkeypatch.setattr("benchmarks.corruptions.CORRUPTIONS", {kind: made})
+    monkeypatch.setattr("benchmarks.corruptions.find_folder", lambda: artifact)
+    monkeypatch.setattr("benchmarks.corruptions.load", lambda *_: data)
+    other = tmp_path / "other" / "1"
+    shutil.copytree(artifact, other)
+    monkeypatch.setattr("sys.argv", ["corruptions", str(artifact), str(other), "--images", "20"])
+    main()
+    printed = capsys.readouterr().out
+    assert f"| {artifact} (mlp) |" in printed
+    assert f"| {other} (mlp) |" in printed
+    card = other / "model_card.json"
+    card.write_text(card.read_text().replace('"split_seed": 0', '"split_seed": 1'))
+    with pytest.raises(SystemExit):
+        main()
+    assert "expected models of one split_seed, received [0, 1]" in capsys.readouterr().err

@@ -523,7 +523,8 @@ def test_every_screen_shows_it_whole_and_axe_finds_nothing(
 def test_a_laptop_brings_the_answer_to_the_chosen_of_many_pictures_into_view(page: Page) -> None:
     page.set_viewport_size({"width": 1366, "height": 650})
     open_with(page, *SAMPLES * 3)
-    expect(page.locator("#gallery-title")).to_contain_text(f"{3 * len(SAMPLES)} pictures answered")
+    count = 3 * len(SAMPLES)
+    expect(page.locator("#gallery-title")).to_have_text(f"{count} of {count} pictures answered")
     page.locator("#gallery li button").nth(1).click()
     expect(page.locator(".verdict")).to_be_in_viewport()
 
@@ -608,6 +609,8 @@ def test_the_api_document_can_be_tried_with_a_picture_in_place(page: Page, url: 
     page.goto("/docs")
     page.get_by_role("button", name="post /predict", exact=True).click()
     page.get_by_role("button", name="Use this picture").click()
+    # The script fetches it first.
+    expect(page.locator("#swagger-ui input[type=file]")).not_to_have_value("")
     keep(page, "docs", whole=False)
     page.get_by_role("button", name="Execute").click()
     label = served(url, SWEATER.read_bytes())["prediction"]["label"]

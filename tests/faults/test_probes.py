@@ -33,6 +33,8 @@ LOAD_SECONDS = 10
 CONNECTIONS = 32
 TRIVIAL, TRIVIAL_PORT = "a trivial server", 8151
 EVERY_SECONDS = 0.02
+FEWEST_PROBES = 50
+"""Of each path in a round; a machine too busy for so many measures nothing."""
 
 
 def load(port: int, seconds: float, begun: Event) -> None:
@@ -114,5 +116,4 @@ def round_of_probes(port: int) -> bool:
     p50, p99 = ({path: float(np.percentile(some, share)) for path, some in seconds.items()} for share in (50, 99))
     for path, some in seconds.items():
         print(f"{path}: {len(some)} times, p50 {1000 * p50[path]:.1f}, p99 {1000 * p99[path]:.1f} ms")
-    assert len(seconds[TRIVIAL]) > 50
-    return all(p99[path] <= MOST_SECONDS + p99[TRIVIAL] for path in PATHS)
+    return len(seconds[TRIVIAL]) > FEWEST_PROBES and all(p99[path] <= MOST_SECONDS + p99[TRIVIAL] for path in PATHS)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -8,13 +9,12 @@ import pytest
 
 from training.__main__ import main
 from training.config import DEFAULTS, DistillationConfig, Network
-from training.distillation import read_teacher, taught
+from training.distillation import read_teacher, require_same_held_out
 from training.errors import DataError
 from training.job import train_and_export
-from training.mixture import Mixture
 from training.network import build
-from training.train import train
-from training.weights import load_weights
+from training.page import page
+from training.weights import continued, load_weights
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +38,7 @@ def test_a_network_gets_back_every_weight_that_an_artifact_was_made_of(
 
 
 def test_an_artifact_of_another_network_is_refused(artifact: Path) -> None:
-    with pytest.raises(DataError, match="expected the weights of a tiny, received those of another network"):
+    with pytest.raises(DataError, match="of a tiny with 98,714 parameters, received those of another network"):
         load_weights(build(DEFAULTS["tiny"]), artifact)
     wider = keras.Sequential(
         [keras.Input((28, 28)), keras.layers.Flatten(), keras.layers.Dense(9, name="dense"), keras.layers.Dense(10)]
@@ -48,20 +48,44 @@ def test_an_artifact_of_another_network_is_refused(artifact: Path) -> None:
         load_weights(wider, artifact)
 
 
-@pytest.mark.parametrize("continued", [True, False])
+@pytest.mark.parametrize("continues", [True, False])
 def test_a_run_that_continues_begins_where_its_first_teacher_ended(
-    data: Data, quick: TrainingConfig, artifact: Path, tmp_path: Path, *, continued: bool
+    data: Data, quick: TrainingConfig, artifact: Path, tmp_path: Path, *, continues: bool
 ) -> None:
     teacher = read_teacher(artifact)
-    distillation = DistillationConfig((teacher.digest,), blends=1, continued=continued)
+    distillation = DistillationConfig((teacher.digest,), blends=1, continued=continues)
     config = quick.override(distillation=distillation, learning_rate=1e-9)
-    network, _ = train(
-        config, data, tmp_path, mixture=taught(Mixture.of_nothing(), [teacher], distillation, data.train, tmp_path)
-    )
-    ended = build(quick)
+    card = train_and_export(config, data, tmp_path / "runs", tmp_path / "models" / "mlp" / "1", teachers=[teacher])
+    ended, begun = build(quick), build(quick)
     load_weights(ended, artifact)
-    same = np.allclose(network.get_weights()[0], ended.get_weights()[0], atol=1e-6)
-    assert same == continued
+    load_weights(begun, tmp_path / "models" / "mlp" / "1")
+    assert np.allclose(begun.get_weights()[0], ended.get_weights()[0], atol=1e-6) == continues
+    assert card.training.continued == continues
+    assert ("with the weights of the first" in page(card)) == continues
+
+
+def test_weights_that_answer_otherwise_than_their_artifact_are_refused(
+    data: Data, quick: TrainingConfig, artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = read_teacher(artifact)
+    with pytest.raises(DataError, match="expected an artifact to take the weights from"):
+        continued(quick, replace(teacher, folder=None), data.validation.images)
+    monkeypatch.setattr(
+        "training.weights.load_weights", lambda network, _: network.layers[-1].bias.assign(np.eye(10)[3] * 1e3)
+    )
+    with pytest.raises(DataError, match="expected weights that answer as their artifact does"):
+        continued(quick, teacher, data.validation.images)
+
+
+def test_a_run_without_photographs_does_not_go_on_from_a_model_that_knows_some(
+    quick: TrainingConfig, data: Data, artifact: Path
+) -> None:
+    teacher = replace(read_teacher(artifact), held_out_share=0.2)
+    config = quick.override(distillation=DistillationConfig((teacher.digest,), continued=True))
+    with pytest.raises(DataError, match="expected photographs for a run that goes on from its weights"):
+        require_same_held_out([teacher], config, data)
+    taught_alone = quick.override(distillation=DistillationConfig((teacher.digest,)))
+    require_same_held_out([teacher], taught_alone, data)
 
 
 def test_the_command_passes_on_whose_weights_to_begin_with(
