@@ -113,8 +113,9 @@ def test_a_body_made_to_be_searched_is_searched_in_linear_time(bomb: bytes) -> N
             read(body[: len(body) // share] + END)
         return time.thread_time() - started
 
-    seconds(1)
-    assert seconds(1) < 5 * 8 * max(seconds(8), 0.002)  # eight times as much, and five times for chance
+    # The least of three: a collection of garbage counts as this thread's time. Eight times as much, five for chance.
+    whole, part_of_it = (min(seconds(share) for _ in range(3)) for share in (1, 8))
+    assert whole < 5 * 8 * max(part_of_it, 0.002)
 
 
 @pytest.mark.parametrize("content_type", ["multipart/form-data", "multipart/form-data; boundary="])

@@ -160,6 +160,7 @@ def test_a_screen_reader_hears_what_stands_there(page: Page, url: str) -> None:
     said = page.locator("#status")
     label = served(url, SWEATER.read_bytes())["prediction"]["label"]
     expect(said).to_contain_text(label)
+    expect(said).to_contain_text("times in 100")  # once the page knows the coverage
     of_auto = said.inner_text()
     page.get_by_text("Only resize").click()
     expect(page.locator("pre").first).to_contain_text("conversion=none")
@@ -451,8 +452,10 @@ def test_the_lines_to_copy_give_the_same_answer(page: Page, url: str, tmp_path: 
     script = lines.replace("import httpx\n", "import httpx2 as httpx\n")  # the same, under the name that tests have
     command = ["sh", "-c", f"{lines} -s"] if language == "curl" else [sys.executable, "-c", script]
     direct = os.environ | {"no_proxy": "*"}
+    answer = served(url, SWEATER.read_bytes(), "?conversion=none")
+    expect_answer(page, answer)  # by then the page asks for nothing more, and there is room
     done = subprocess.run(command, cwd=tmp_path, env=direct, capture_output=True, text=True, check=True)
-    label = served(url, SWEATER.read_bytes(), "?conversion=none")["prediction"]["label"]
+    label = answer["prediction"]["label"]
     assert (json.loads(done.stdout)["prediction"]["label"] if language == "curl" else done.stdout.strip()) == label
 
 
