@@ -212,11 +212,6 @@ class TrainingFacts(CardPart):
         """How many earlier models it learnt from."""
         return len((self.config.get("distillation") or {"teachers": ()})["teachers"])
 
-    @property
-    def continued(self) -> bool:
-        """Whether it began with the weights of the first of these."""
-        return bool((self.config.get("distillation") or {}).get("continued"))
-
 
 class GoldenExample(CardPart):
     """One image with the answer that the exported graph gave to it.

@@ -120,14 +120,12 @@ def draw(made: Sequence[Row]) -> Figure:
 
 def _name(card: dict[str, Any]) -> str:
     config = card["training"]["config"]
-    distillation = config.get("distillation") or {}
-    teachers = len(distillation.get("teachers", ()))
+    teachers = len((config.get("distillation") or {"teachers": ()})["teachers"])
     besides = [
         *(["photographs"] if config.get("photos") else []),
         *([f"{teachers} teachers" if teachers > 1 else "a teacher"] if teachers else []),
     ]
-    name = f"{card['network']['name']}, with {' and '.join(besides)}" if besides else card["network"]["name"]
-    return f"{name}, continued" if distillation.get("continued") else name
+    return f"{card['network']['name']}, with {' and '.join(besides)}" if besides else card["network"]["name"]
 
 
 def parser() -> argparse.ArgumentParser:

@@ -84,7 +84,6 @@ class DistillationConfig:
         blends: How many blends of two images are made for each image of the training split.
         blended_share: Share of each batch that are blends.
         seed: Decides which images are blended, and how.
-        continued: Begin with the weights of the first teacher, which has to be of the same network and size.
     """
 
     teachers: tuple[str, ...]
@@ -93,7 +92,6 @@ class DistillationConfig:
     blends: int = 3
     blended_share: float = 0.15
     seed: int = 0
-    continued: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a lesson of nobody."""

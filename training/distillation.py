@@ -54,7 +54,6 @@ class Teacher:
         photos_digest: SHA-256 over all of these; None likewise.
         data_digests: SHA-256 of each file of the data set that it learnt from.
         mirrors: Whether it looks at the mirror image by itself.
-        folder: Where it was read from; None for one that is no artifact.
     """
 
     probabilities: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -64,7 +63,6 @@ class Teacher:
     photos_digest: str | None
     data_digests: Mapping[str, str]
     mirrors: bool = False
-    folder: Path | None = None
 
     @property
     def knows_photos(self) -> bool:
@@ -123,7 +121,6 @@ def read_teacher(folder: Path) -> Teacher:
             photos_digest=card["photos"]["digest"] if config.get("photos") else None,
             data_digests=training["data_digests"],
             mirrors=config.get("mirror", False),
-            folder=folder,
         )
     except (OSError, ValueError, KeyError) as error:
         msg = f"{folder}: expected an artifact to learn from, found {str(error).splitlines()[0]}"
@@ -142,17 +139,12 @@ def require_same_held_out(
         photos: Likewise, with those held out; whatever one is called decides on which side it is.
 
     Raises:
-        DataError: Others are meant, one has held out other images or photographs, or a run without photographs is to go
-            on from the weights of one that knows some.
+        DataError: Others are meant, or one has held out other images or photographs.
     """
     photos_digest = digest_of(photos) if config.photos else None
     named, received = config.distillation.teachers if config.distillation else (), [one.digest for one in teachers]
     if [*named] != received:
         msg = f"expected the config's teachers, {', '.join(named) or 'none'}, received {', '.join(received) or 'none'}"
-        raise DataError(msg)
-    if config.distillation and config.distillation.continued and teachers[0].knows_photos and not config.photos:
-        msg = f"teacher {teachers[0].digest}: expected photographs for a run that goes on from its weights, which have "
-        msg += "learnt from some: without, nothing would say so"
         raise DataError(msg)
     for teacher in teachers:
         for difference in _differences(teacher, config, data, photos_digest):

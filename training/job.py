@@ -35,7 +35,6 @@ from training.network import build, mirrored, multiply_accumulates
 from training.photos import Photo, answer_photos, measure_photos, require_classed, split_photos
 from training.report import write_report
 from training.train import run_folder, train
-from training.weights import continued
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,8 +71,6 @@ def train_and_export(  # noqa: PLR0913, PLR0917  one more than five, each a thin
     """
     facts = network_facts(build(config), views=1 + config.mirror)
     require_same_held_out(teachers, config, data, photos)
-    continues = config.distillation and config.distillation.continued
-    initial = continued(config, teachers[0], data.validation.images) if continues else None
     learnt, held_out, mixture = list[Photo](), list[Photo](), None
     if config.photos:
         learnt, held_out = split_photos(photos, config.photos.held_out_share, config.split_seed)
@@ -86,7 +83,7 @@ def train_and_export(  # noqa: PLR0913, PLR0917  one more than five, each a thin
         "%s: %s parameters, %.1f million multiply-accumulates an image; checkpoints in %s",
         *(facts.name, f"{facts.parameters:,}", facts.multiply_accumulates / 1e6, run),
     )
-    network, history = train(config, data, run, mixture=mixture, initial=initial)
+    network, history = train(config, data, run, mixture=mixture)
     answering = _answering(network, config, data, mixture)
     with replacing(artifact) as staging:
         calibration = calibrate(answering, config.label_smoothing, data.validation)

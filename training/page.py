@@ -102,8 +102,7 @@ The least familiar images of the test split:
 
 def _training(training: TrainingFacts) -> str:
     taught = f", taught by {training.teachers} earlier models" if training.teachers else ""
-    begun = ", with the weights of the first to begin with" if training.continued else ""
-    return f"{training.epochs} epochs in {training.minutes:.0f} minutes, seed {training.config['seed']}{taught}{begun}"
+    return f"{training.epochs} epochs in {training.minutes:.0f} minutes, seed {training.config['seed']}{taught}"
 
 
 def _splits(metrics: dict[str, SplitMetrics]) -> str:

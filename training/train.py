@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from training.mixture import Mixture
 
 CODE = (
-    *code("train.py", "network.py", "weights.py", "augmentation.py", "mixture.py", "distillation.py", "config.py"),
+    *code("train.py", "network.py", "augmentation.py", "mixture.py", "distillation.py", "config.py"),
     f"keras {keras.__version__}",
     f"tensorflow {tf.__version__}",
 )
@@ -71,13 +71,12 @@ def run_folder(runs: Path, config: TrainingConfig, data: Data, mixture: Mixture 
     return runs / f"{config.run_name}-{fingerprint(*splits, *(mixture.drawn if mixture else ()), *CODE)}"
 
 
-def train(  # noqa: PLR0913, PLR0917  one more than five, each a thing of its own
+def train(
     config: TrainingConfig,
     data: Data,
     run: Path,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     mixture: Mixture | None = None,
-    initial: keras.Model | None = None,
 ) -> tuple[keras.Model, list[Epoch]]:
     """Train the config's network and return it in float32 with its history.
 
@@ -88,7 +87,6 @@ def train(  # noqa: PLR0913, PLR0917  one more than five, each a thing of its ow
             whole epoch, a finished one is read back without training.
         callbacks: Told of each batch and epoch besides.
         mixture: What to mix into the batches when the config says so.
-        initial: The same network, to begin with its weights; None begins with fresh ones.
 
     Returns:
         The network with the weights to keep, and one entry an epoch.
@@ -100,7 +98,7 @@ def train(  # noqa: PLR0913, PLR0917  one more than five, each a thing of its ow
         logger.info("this run is finished already; delete %s to train it again", run)
         network.load_weights(finished)
     else:
-        kept = _fit(config, data, run, callbacks, mixture, initial)
+        kept = _fit(config, data, run, callbacks, mixture)
         network.load_weights(kept)
         settle(network, islice(_batches(config, data, config.epochs, mixture), SETTLING_BATCHES))
         partial = run / "partial.weights.h5"
@@ -145,13 +143,12 @@ def read_history(run: Path) -> list[Epoch]:
     ]
 
 
-def _fit(  # noqa: PLR0913, PLR0917  as `train`
+def _fit(
     config: TrainingConfig,
     data: Data,
     run: Path,
     callbacks: Sequence[keras.callbacks.Callback],
     mixture: Mixture | None,
-    initial: keras.Model | None,
 ) -> Path:
     """Train to the end and return the file with the weights to keep."""
     steps = len(data.train) // config.images_a_batch
@@ -162,8 +159,6 @@ def _fit(  # noqa: PLR0913, PLR0917  as `train`
         raise TrainingError(msg)
     keras.utils.set_random_seed(config.seed)
     network = compiled(config, steps)
-    if initial:
-        network.set_weights(initial.get_weights())
     checkpoint = Checkpoint(run / "checkpoint.weights.h5")
     first_epoch = checkpoint.restore(network) // steps
     patience = Patience(config.patience, read_history(run)[:first_epoch])
