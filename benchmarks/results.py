@@ -11,6 +11,7 @@ import json
 import statistics
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from app.model_card import CARD_NAME
 from training.markdown import table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 COLUMNS = (
     *("network", "seeds", "parameters", "multiply-accumulates", "epochs", "minutes"),
@@ -85,16 +86,22 @@ def spread(values: Sequence[float], form: str) -> str:
 def rows(cards: Iterable[dict[str, Any]]) -> list[Row]:
     """Put the cards of one config into one row, in the order in which the first of each comes.
 
-    Networks of one name are told apart by their parameters.
+    Networks of one name are told apart by their parameters, and those of as many by a number in this order.
     """
     groups: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
     for card in cards:
         groups[json.dumps([card["network"], {**card["training"]["config"], "seed": None}], sort_keys=True)].append(card)
     made = [Row(_name(group[0]), group) for group in groups.values()]
+    made = _told_apart(made, lambda row, _: f", {row.network('parameters') / 1e6:.2f} M")
+    return _told_apart(made, lambda _, number: f" ({number})")
+
+
+def _told_apart(made: Sequence[Row], by: Callable[[Row, int], str]) -> list[Row]:
+    """Add something to each name that stands there more than once, by the row and its place among its equals."""
     times = Counter(row.name for row in made)
+    numbers: defaultdict[str, Iterator[int]] = defaultdict(lambda: count(1))
     return [
-        row if times[row.name] == 1 else replace(row, name=f"{row.name}, {row.network('parameters') / 1e6:.2f} M")
-        for row in made
+        row if times[row.name] == 1 else replace(row, name=row.name + by(row, next(numbers[row.name]))) for row in made
     ]
 
 

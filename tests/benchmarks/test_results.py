@@ -40,6 +40,10 @@ def test_networks_of_one_name_are_told_apart_by_their_parameters(card: dict[str,
     wider = deepcopy(card)
     wider["network"]["parameters"] = 527_402
     assert [row.name for row in rows([card, wider])] == ["mlp, 0.10 M", "mlp, 0.53 M"]
+    longer = deepcopy(card)
+    longer["training"]["config"]["epochs"] = 99
+    names = [row.name for row in rows([card, wider, longer])]
+    assert names == ["mlp, 0.10 M (1)", "mlp, 0.53 M", "mlp, 0.10 M (2)"]
 
 
 def test_one_value_has_no_spread_and_none_is_left_empty() -> None:
