@@ -46,7 +46,7 @@ def test_every_client_asks_again_once_it_is_answered(pictures: list[Picture]) ->
         seen = seen_of(url, pictures, connections=4)
     assert service.most_at_once == 4
     assert 20 < seen.rate < 4 / 0.01
-    assert seen.percentile(50) >= 9  # what sleeps may wake a little early
+    assert seen.percentile(50) >= 9  # a sleep may end a little early
     assert (seen.refusals.total(), seen.failures.total(), seen.wrong) == (0, 0, 0)
     assert seen.checked == len(seen.milliseconds) // 20
 

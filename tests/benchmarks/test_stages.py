@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.stages import measure, stages
+from benchmarks.stages import main, measure, stages
 from tests.fakes import FirstPixelClassifier
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.usefixtures("restored_logging")
@@ -39,3 +43,12 @@ def test_the_median_is_in_microseconds_of_processor_time() -> None:
 
     assert 2000 <= measure(compute, rounds=3) < 20_000
     assert measure(lambda: time.sleep(0.002), rounds=3) < 2000
+
+
+def test_a_folder_without_a_model_is_refused_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["stages", "--model", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"python -m benchmarks.stages: error: {tmp_path}")
