@@ -87,11 +87,12 @@ SettingsDependency = Annotated[Settings, Depends(_settings)]
 WishesQuery = Annotated[Wishes, Query()]
 TimeoutHeader = Annotated[
     Seconds | None,
-    WithJsonSchema({"type": "number", "exclusiveMinimum": 0}),  # without the null that nobody can write in a header
+    WithJsonSchema(
+        {"type": "number", "exclusiveMinimum": 0, "examples": [2.5]}
+    ),  # without the null that nobody can write in a header
     Header(
         alias=TIMEOUT_HEADER.decode(),
         description="Seconds after which the answer is of no use any more, counted from the arrival of the request; "
         "more than the service's own limit counts as that. What is not done by then is dropped and answered with 504.",
-        examples=[2.5],
     ),
 ]

@@ -37,11 +37,18 @@ class ServiceError(Exception):
     """A request that gets a problem for an answer; its message becomes `detail`, so it says what to do next.
 
     The client raises the very same classes.
+
+    Attributes:
+        status: The HTTP status.
+        code: The kind for machines.
+        title: The kind in words.
+        example: A message, for the API document.
     """
 
-    status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
-    code: ClassVar[str] = "internal"
-    title: ClassVar[str] = "The service failed"
+    status: HTTPStatus = HTTPStatus.INTERNAL_SERVER_ERROR
+    code: str = "internal"
+    title: str = "The service failed"
+    example: ClassVar[str] = "The service failed at this request, and the failure is logged. Try again later."
     retry_after_seconds: int | None = None
 
     @property
@@ -56,6 +63,7 @@ class MalformedRequestError(ServiceError):
     status = HTTPStatus.BAD_REQUEST
     code = "malformed_request"
     title = "Malformed HTTP request"
+    example = "Expected one Host header, received 2."
 
 
 class UnauthorizedError(ServiceError):
@@ -64,6 +72,10 @@ class UnauthorizedError(ServiceError):
     status = HTTPStatus.UNAUTHORIZED
     code = "unauthorized"
     title = "API key required"
+    example = (
+        "Expected a key as `Authorization: Bearer KEY` or `X-API-Key: KEY`, received none that is known. "
+        "Ask whoever runs the service for one."
+    )
 
 
 class CrossSiteError(ServiceError):
@@ -72,6 +84,10 @@ class CrossSiteError(ServiceError):
     status = HTTPStatus.FORBIDDEN
     code = "cross_site"
     title = "A page of another site asks"
+    example = (
+        "Expected a call of this site or of one in FASHION_CORS_ORIGINS, received one for a page of another. "
+        "Ask whoever runs the service to let that site in."
+    )
 
 
 class RequestTooSlowError(ServiceError):
@@ -80,6 +96,10 @@ class RequestTooSlowError(ServiceError):
     status = HTTPStatus.REQUEST_TIMEOUT
     code = "too_slow"
     title = "The request arrived too slowly"
+    example = (
+        "Expected the whole body within 20 seconds, received a part of it. "
+        "Send a smaller picture; the model looks at 28 x 28."
+    )
 
 
 class PayloadTooLargeError(ServiceError):
@@ -88,6 +108,7 @@ class PayloadTooLargeError(ServiceError):
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     code = "payload_too_large"
     title = "The body is too large"
+    example = "Expected at most 10485760 bytes, received 20971520. Send a smaller picture; the model looks at 28 x 28."
 
 
 class ImageTooLargeError(ServiceError):
@@ -96,6 +117,10 @@ class ImageTooLargeError(ServiceError):
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     code = "image_too_large"
     title = "The image has too many pixels"
+    example = (
+        "Expected at most 50000000 pixels, received 10000 x 10000 = 100000000. "
+        "Scale the picture down; the model looks at 28 x 28."
+    )
 
 
 class UnsupportedMediaTypeError(ServiceError):
@@ -104,6 +129,10 @@ class UnsupportedMediaTypeError(ServiceError):
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
     code = "unsupported_media_type"
     title = "Unsupported image format"
+    example = (
+        "Expected an image as PNG, JPEG, WEBP, BMP, GIF or TIFF, received a HEIC file; save it as "
+        "JPEG first: on an iPhone, Settings > Camera > Formats > Most Compatible."
+    )
 
 
 class InvalidImageError(ServiceError):
@@ -112,6 +141,7 @@ class InvalidImageError(ServiceError):
     status = HTTPStatus.UNPROCESSABLE_ENTITY
     code = "invalid_image"
     title = "The image cannot be read"
+    example = "Expected the bytes of an image, received none. Send the file itself."
 
 
 class InvalidRequestError(ServiceError):
@@ -120,6 +150,7 @@ class InvalidRequestError(ServiceError):
     status = HTTPStatus.UNPROCESSABLE_ENTITY
     code = "invalid_request"
     title = "The request does not fit the schema"
+    example = "Expected a file in the field `file`, received the fields: `picture`."
 
 
 class HeaderTooLargeError(ServiceError):
@@ -128,6 +159,7 @@ class HeaderTooLargeError(ServiceError):
     status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
     code = "header_too_large"
     title = "The header is too large"
+    example = "Expected at most 32768 bytes beside the body, received more. Send fewer headers."
 
 
 class RetryableError(ServiceError):
@@ -152,6 +184,7 @@ class OverloadedError(RetryableError):
 
     code = "overloaded"
     title = "Service overloaded"
+    example = "Expected at most 72 pictures at a time, received one more. Try again later."
 
 
 class NotReadyError(RetryableError):
@@ -159,6 +192,7 @@ class NotReadyError(RetryableError):
 
     code = "not_ready"
     title = "Service not ready"
+    example = "Expected to answer before the service stops, which it does now. Try again later."
 
 
 class RequestTimeoutError(ServiceError):
@@ -167,3 +201,4 @@ class RequestTimeoutError(ServiceError):
     status = HTTPStatus.GATEWAY_TIMEOUT
     code = "timeout"
     title = "Deadline exceeded"
+    example = "Expected an answer within 30 seconds, which have passed. Try again later."

@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from uvicorn.config import STARTUP_FAILURE
 
-from app import __version__, pages, problems
+from app import __version__, key_guard, pages, problems, tracing
 from app.batching import batch_sizes
 from app.classifier import SavedModelClassifier
 from app.cores import cores_of_a_worker
@@ -23,7 +23,7 @@ from app.direct import DirectPredict
 from app.errors import StartError
 from app.head import HeadAsGet
 from app.imaging.segmentation import SEGMENTER
-from app.key_guard import KeyGuard, document
+from app.key_guard import KeyGuard
 from app.keys import read_keys
 from app.logs import configure_logging
 from app.metrics import Metrics
@@ -110,7 +110,8 @@ def create_app(settings: Settings, classifier: Classifier, tally: Tally | None =
         DirectPredict(app.build_middleware_stack(), predictor, settings, metrics), settings, metrics
     )
     if settings.api_keys_file:
-        document(app)
+        key_guard.document(app)
+    tracing.document(app)
     return app
 
 

@@ -25,9 +25,9 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class CardPart(BaseModel):
-    """A part of the card: immutable, and refused when a field is unknown or missing."""
+    """A part of the card: immutable."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
 
 class FolderMetrics(CardPart):
@@ -38,31 +38,27 @@ class FolderMetrics(CardPart):
 
 
 class PhotoMetrics(CardPart):
-    """What the model learnt from photographs, and what was measured on others of the same collection.
-
-    Attributes:
-        digest: SHA-256 over the names and bytes of all photographs, learnt from and held out, in order.
-        learnt_from: Number of photographs in training.
-        held_out: Number of photographs measured, none of them learnt from.
-        accuracy: Share of these whose most probable class is among the right ones of their folder.
-        accuracy_interval_95: Wilson score interval of that share.
-        folders: The same for each kind of garment.
-        told_apart: For kinds of several classes, those photographs that were given one by eye, and got it. Empty in
-            older cards.
-        ece_equal_mass: Expected calibration error in 15 bins that hold equally many, over the photographs of which one
-            class alone is right; None in older cards.
-        segmenter: SHA-256 of the network that found the garments; None in older cards.
-    """
+    """What the model learnt from photographs, and what was measured on others of the same collection."""
 
     digest: Digest
+    """SHA-256 over the names and bytes of all photographs, learnt from and held out, in order."""
     learnt_from: int
+    """Number of photographs in training."""
     held_out: int
+    """Number of photographs measured, none of them learnt from."""
     accuracy: Share
+    """Share of these whose most probable class is among the right ones of their folder."""
     accuracy_interval_95: tuple[Share, Share]
+    """Wilson score interval of that share."""
     folders: dict[str, FolderMetrics]
+    """The same for each kind of garment."""
     told_apart: dict[str, FolderMetrics] = {}
+    """For kinds of several classes, those photographs that were given one by eye, and got it. Empty in older cards."""
     ece_equal_mass: Share | None = None
+    """Expected calibration error in 15 bins that hold equally many, over the photographs of which one class alone is
+    right; null in older cards."""
     segmenter: Digest | None = None
+    """SHA-256 of the network that found the garments; null in older cards."""
 
 
 class NetworkFacts(CardPart):
@@ -90,122 +86,104 @@ class ReliabilityBin(CardPart):
 
 
 class SplitMetrics(CardPart):
-    """What was measured on one split with the exported graph.
-
-    Attributes:
-        n: Number of images.
-        accuracy: Share of images whose most probable class is the true one.
-        accuracy_interval_95: Wilson score interval of that share.
-        negative_log_likelihood: Mean over the images, in nats.
-        brier_score: Mean squared distance of the probabilities from the truth, 0 to 2.
-        ece_equal_mass: Expected calibration error over 15 bins of as many images each: the mean distance of the most
-            probable class's probability from the share of right answers.
-        ece_equal_width: The same over 15 bins of equal width.
-        classes: Precision and recall, in label order.
-        confusion: How many images of each true class (row) got each label (column); None on cards of before.
-        reliability: The bins of `ece_equal_mass`, least probable first; None likewise.
-    """
+    """What was measured on one split with the exported graph."""
 
     n: int
+    """Number of images."""
     accuracy: Share
+    """Share of images whose most probable class is the true one."""
     accuracy_interval_95: tuple[Share, Share]
+    """Wilson score interval of that share."""
     negative_log_likelihood: float
+    """Mean over the images, in nats."""
     brier_score: float
+    """Mean squared distance of the probabilities from the truth, 0 to 2."""
     ece_equal_mass: Share
+    """Expected calibration error over 15 bins of as many images each: the mean distance of the most probable class's
+    probability from the share of right answers."""
     ece_equal_width: Share
+    """The same over 15 bins of equal width."""
     classes: tuple[ClassMetrics, ...]
+    """Precision and recall, in label order."""
     confusion: tuple[tuple[int, ...], ...] | None = None
+    """How many images of each true class (row) got each label (column); null in older cards."""
     reliability: tuple[ReliabilityBin, ...] | None = None
+    """The bins of `ece_equal_mass`, least probable first; null likewise."""
 
 
 class SharpeningFacts(CardPart):
-    """How logits become probabilities: label smoothing is undone, or a temperature and a bend applied.
-
-    Attributes:
-        label_smoothing: Share of the training targets that was spread evenly over all labels.
-        kept: How much of the smoothed answer is kept, so that no label is impossible.
-        temperature: What the logarithms are divided by; 1 where label smoothing was undone.
-        bend: What their squares are multiplied by before they are taken away.
-    """
+    """How logits become probabilities: label smoothing is undone, or a temperature and a bend applied."""
 
     label_smoothing: Share
+    """Share of the training targets that was spread evenly over all labels."""
     kept: float
+    """How much of the smoothed answer is kept, so that no label is impossible."""
     temperature: float
+    """What the logarithms are divided by; 1 where label smoothing was undone."""
     bend: float = 0.0
+    """What their squares are multiplied by before they are taken away."""
 
 
 class PredictionSetFacts(CardPart):
-    """The threshold that makes prediction sets, and how these fare on the test split.
-
-    Attributes:
-        coverage: How often a set is to hold the true label, on images like those of the data set.
-        threshold: The least probability of a label in a set; the most probable label is in it in any case.
-        test_coverage: Share of the test images whose set holds the true label.
-        test_mean_size: Mean number of labels in a set.
-        test_worst_class: The label whose images are covered least.
-        test_worst_class_coverage: How often these are.
-        photos_coverage: Share of the photographs held out whose set holds a right label; None without photographs.
-    """
+    """The threshold that makes prediction sets, and how these fare on the test split."""
 
     coverage: Share
+    """How often a set is to hold the true label, on images like those of the data set."""
     threshold: Share
+    """The least probability of a label in a set; the most probable label is in it in any case."""
     test_coverage: Share
+    """Share of the test images whose set holds the true label."""
     test_mean_size: float
+    """Mean number of labels in a set."""
     test_worst_class: str
+    """The label whose images are covered least."""
     test_worst_class_coverage: Share
+    """How often these are."""
     photos_coverage: Share | None = None
+    """Share of the photographs held out whose set holds a right label; null without photographs."""
 
 
 class SeparationFacts(CardPart):
-    """How well images of something else are told from those of the test split.
-
-    Attributes:
-        images: What they show.
-        n: How many there are.
-        auroc: Chance that one of them is less familiar than a test image.
-        auroc_max_softmax: The same of the probability of the most probable class, the usual baseline.
-        flagged: Share of them that is called unfamiliar.
-    """
+    """How well images of something else are told from those of the test split."""
 
     images: str
+    """What they show."""
     n: int
+    """How many there are."""
     auroc: Share
+    """Chance that one of them is less familiar than a test image."""
     auroc_max_softmax: Share
+    """The same of the probability of the most probable class, the usual baseline."""
     flagged: Share
+    """Share of them that is called unfamiliar."""
 
 
 class FamiliarityFacts(CardPart):
-    """When an image is called unfamiliar, and how right that is.
-
-    Attributes:
-        threshold: The least familiarity of what is called familiar.
-        flagged: Share of the images called unfamiliar, by split, of what is not.
-        separations: The same for images that are.
-    """
+    """When an image is called unfamiliar, and how right that is."""
 
     threshold: Share
+    """The least familiarity of what is called familiar."""
     flagged: dict[str, Share]
+    """Share of the images called unfamiliar, by split, of what is not."""
     separations: tuple[SeparationFacts, ...]
+    """The same for images that are."""
 
 
 class TrainingFacts(CardPart):
-    """How the model came to be.
-
-    Attributes:
-        config: The whole training config.
-        epochs: Epochs trained, fewer than the config's where training stopped early.
-        minutes: Wall-clock time of training, without the export.
-        machine: Processor and number of cores used.
-        versions: Versions of Python and of the libraries that trained and exported.
-        data_digests: SHA-256 of each uncompressed data file.
-    """
+    """How the model came to be."""
 
     config: dict[str, Any]
+    """The whole training config."""
     epochs: int
+    """Epochs trained, fewer than the config's where training stopped early."""
     minutes: float
+    """Wall-clock time of training, without the export."""
     machine: str
+    """Processor and number of cores used."""
     versions: dict[str, str]
+    """Versions of Python and of the libraries that trained and exported."""
     data_digests: dict[str, Digest]
+    """SHA-256 of each uncompressed data file."""
 
     @property
     def teachers(self) -> int:
@@ -214,17 +192,14 @@ class TrainingFacts(CardPart):
 
 
 class GoldenExample(CardPart):
-    """One image with the answer that the exported graph gave to it.
-
-    Attributes:
-        image: Base64 of 784 bytes, row by row.
-        probabilities: float32 `[10]`, in label order.
-        familiarity: 0 to 1.
-    """
+    """One image with the answer that the exported graph gave to it."""
 
     image: str
+    """Base64 of 784 bytes, row by row."""
     probabilities: tuple[Share, ...]
+    """float32 `[10]`, in label order."""
     familiarity: Share
+    """0 to 1."""
 
     @classmethod
     def of(
@@ -244,37 +219,34 @@ class GoldenExample(CardPart):
 
 
 class ModelCard(CardPart):
-    """The JSON beside the weights.
-
-    Attributes:
-        name: Name of the model.
-        version: Its version, the name of its folder.
-        labels: Class names; the position is the class id.
-        input_shape: Height and width of an image.
-        files: SHA-256 of every other file of the artifact, by path relative to it.
-        network: Size of the network.
-        metrics: What was measured on the data set, by split.
-        photos: What was measured on photographs; None when nothing was learnt from any.
-        sharpening: How logits become calibrated probabilities inside the graph.
-        prediction_sets: The coverages that a service can be set to, lowest first.
-        familiarity: When an image is called unfamiliar.
-        training: How the model came to be.
-        golden_set: Images whose answers a loaded model must give again.
-    """
+    """The JSON beside the weights."""
 
     name: str
+    """Name of the model."""
     version: str
+    """Its version, the name of its folder."""
     labels: tuple[str, ...]
+    """Class names; the position is the class id."""
     input_shape: tuple[int, int]
+    """Height and width of an image."""
     files: dict[str, Digest]
+    """SHA-256 of every other file of the artifact, by path relative to it."""
     network: NetworkFacts
+    """Size of the network."""
     metrics: dict[str, SplitMetrics]
+    """What was measured on the data set, by split."""
     photos: PhotoMetrics | None = None
+    """What was measured on photographs; null when nothing was learnt from any."""
     sharpening: SharpeningFacts
+    """How logits become calibrated probabilities inside the graph."""
     prediction_sets: tuple[PredictionSetFacts, ...]
+    """The coverages that a service can be set to, lowest first."""
     familiarity: FamiliarityFacts
+    """When an image is called unfamiliar."""
     training: TrainingFacts
+    """How the model came to be."""
     golden_set: tuple[GoldenExample, ...]
+    """Images whose answers a loaded model must give again."""
 
     @property
     def segmenter(self) -> str | None:
@@ -299,7 +271,8 @@ def read_verified(folder: Path) -> ModelCard:
     """
     path = folder / CARD_NAME
     try:
-        card = ModelCard.model_validate_json(path.read_bytes())
+        # Strict about what is not known here alone: who reads the card of a newer service is not to mind.
+        card = ModelCard.model_validate_json(path.read_bytes(), extra="forbid")
     except OSError as error:
         msg = f"{path}: expected a model card, found none ({error.strerror}); set FASHION_MODEL_DIR to an artifact"
         raise StartError(msg) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import reprlib
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from fastapi.exceptions import RequestValidationError
@@ -13,7 +14,7 @@ from starlette.responses import Response
 
 from app.errors import InvalidRequestError, RetryableError, ServiceError, UnauthorizedError
 from app.headers import header
-from app.schemas import Problem
+from app.schemas import PROBLEM_URN, Problem
 from app.trace import SHOWN_PATH, TRACE
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def refusal(error: ServiceError) -> Response:
 
 def internal_problem() -> Problem:
     """Return the answer to a failure of our own, which says nothing of what failed."""
-    return problem_of(ServiceError("The service failed at this request, and the failure is logged. Try again later."))
+    return problem_of(ServiceError(ServiceError.example))
 
 
 def install(app: FastAPI) -> None:
@@ -95,30 +96,39 @@ OTHERWISE: dict[int | str, dict[str, Any]] = {
 """OpenAPI `responses` of every call."""
 
 
-def documented(*errors: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
-    """Return OpenAPI `responses` for the errors that a route may answer with, with an example of each."""
+def documented(
+    *errors: type[ServiceError], headers: Mapping[str, Any] = MappingProxyType({})
+) -> dict[int | str, dict[str, Any]]:
+    """Return OpenAPI `responses` for the errors that a route may answer with, with an example of each.
+
+    Args:
+        errors: Each with its status.
+        headers: What the route sends with all of them.
+    """
     responses: dict[int | str, dict[str, Any]] = {}
     for error in errors:
         response = responses.setdefault(
             error.status.value,
             {
                 "description": error.status.phrase,
+                "headers": dict(headers),
                 "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": {}}},
             },
         )
-        example = _problem(error.status, error.code, error.title, (error.__doc__ or "").partition("\n")[0])
+        example = _problem(error.status, error.code, error.title, error.example)
         response["content"][MEDIA_TYPE]["examples"][error.code] = {"value": example.model_dump()}
         if issubclass(error, RetryableError):
-            response["headers"] = {
-                "Retry-After": {"description": "Seconds to wait before the next try.", "schema": {"type": "integer"}}
+            response["headers"]["Retry-After"] = {
+                "description": "Seconds to wait before the next try.",
+                "schema": {"type": "integer"},
             }
         if issubclass(error, UnauthorizedError):
-            response["headers"] = {"WWW-Authenticate": {"description": "`Bearer`.", "schema": {"type": "string"}}}
+            response["headers"]["WWW-Authenticate"] = {"description": "`Bearer`.", "schema": {"type": "string"}}
     return responses
 
 
 def _problem(status: HTTPStatus, code: str, title: str, detail: str) -> Problem:
-    return Problem(type=f"urn:problem:fashion-mnist:{code}", title=title, status=status.value, detail=detail, code=code)
+    return Problem(type=PROBLEM_URN + code, title=title, status=status.value, detail=detail, code=code)
 
 
 def invalid_request(error: RequestValidationError) -> Response:

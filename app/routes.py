@@ -64,7 +64,8 @@ _OF_ANY_BODY = (
 _BINARY = {"type": "string", "format": "binary"}
 _ONE_PICTURE = {
     "required": True,
-    "description": f"One picture ({', '.join(FORMATS)}): the field `{FILE_FIELD}` of a form, or the body itself.",
+    "description": f"One picture ({', '.join(FORMATS)}): the field `{FILE_FIELD}` of a form, with a "
+    "filename, or the body itself.",
     "content": {
         MULTIPART: {"schema": {"type": "object", "required": [FILE_FIELD], "properties": {FILE_FIELD: _BINARY}}},
         "image/*": {"schema": _BINARY},
@@ -73,7 +74,7 @@ _ONE_PICTURE = {
 }
 _MANY_PICTURES = {
     "required": True,
-    "description": f"Pictures, each in a field `{FILES_FIELD}` of one form.",
+    "description": f"Pictures, each in a field `{FILES_FIELD}` of one form, with a filename.",
     "content": {
         MULTIPART: {
             "schema": {
@@ -84,7 +85,7 @@ _MANY_PICTURES = {
         },
     },
 }
-_STAGES = {
+_SERVER_TIMING = {
     "Server-Timing": {
         "description": "How long each stage took, in milliseconds; `queue` names the size of the batch.",
         "schema": {"type": "string"},
@@ -100,9 +101,14 @@ _STAGES = {
     tags=["predict"],
     response_model=Prediction,
     responses=documented(
-        *_OF_ANY_BODY, ImageTooLargeError, UnsupportedMediaTypeError, InvalidImageError, RequestTimeoutError
+        *_OF_ANY_BODY,
+        ImageTooLargeError,
+        UnsupportedMediaTypeError,
+        InvalidImageError,
+        RequestTimeoutError,
+        headers=_SERVER_TIMING,
     )
-    | {200: {"headers": _STAGES}},
+    | {200: {"headers": _SERVER_TIMING}},
     openapi_extra={"requestBody": _ONE_PICTURE},
 )
 async def predict(

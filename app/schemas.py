@@ -67,7 +67,18 @@ class ConversionFacts(Answer):
     )
     steps: tuple[str, ...] = Field(
         description="What was done, in order.",
-        examples=[["decoded_at_eighth", "exif_transpose", "background_removed", "trimmed", "greyscale", "negated"]],
+        examples=[
+            [
+                "decoded_at_eighth",
+                "exif_transpose",
+                "background_removed",
+                "trimmed",
+                "greyscale",
+                "negated",
+                "stretched",
+                "fitted",
+            ]
+        ],
     )
     garment: GarmentBox | Absent = Field(
         default=None, description="Where the garment is; left out when nothing was cut out."
@@ -87,12 +98,13 @@ class Prediction(Answer):
     prediction: ClassProbability = Field(description="The most probable class.")
     probabilities: tuple[ClassProbability, ...] = Field(description="All classes in class order; they sum to 1.")
     prediction_set: tuple[str, ...] = Field(
-        description="The labels that hold the right one about as often as `FASHION_COVERAGE` says, or more often, most "
-        "probable first; how many these are, and how often they hold it, say `prediction_sets` of `/model`.",
+        description="The conformal prediction set, most probable first: labels that hold the right one about as often "
+        "as `coverage` of `/model` says, or more often. `card.prediction_sets` there say how often, and how many.",
         examples=[["Ankle boot"]],
     )
     familiar: bool = Field(
-        description="Whether the picture is like those that the model learnt from. If not, believe nothing above."
+        description="Whether the picture is like those that the model learnt from. Where it is not (out of "
+        "distribution), believe nothing above."
     )
     familiarity: float = Field(
         ge=0,
@@ -108,6 +120,10 @@ class Prediction(Answer):
         description="The 28x28 image that the model saw, as a data URI of a PNG; left out unless it was asked for.",
         examples=["data:image/png;base64,iVBORw0KGgo..."],
     )
+
+
+PROBLEM_URN = "urn:problem:fashion-mnist:"
+"""What the `type` of every problem of the service begins with."""
 
 
 class Problem(Answer):
@@ -140,13 +156,13 @@ class BatchPrediction(Answer):
 class Limits(Answer):
     """The limits in force."""
 
-    max_body_bytes: int
-    max_batch_files: int
-    max_batch_bytes: int
-    max_image_pixels: int
-    max_pending_images: int
-    request_timeout_seconds: float
-    formats: tuple[str, ...]
+    max_body_bytes: int = Field(description="Most bytes of a picture, in a batch as well.")
+    max_batch_files: int = Field(description="Most pictures in one batch.")
+    max_batch_bytes: int = Field(description="Most bytes of the body of a batch.")
+    max_image_pixels: int = Field(description="Most pixels of a picture, its width times its height.")
+    max_pending_images: int = Field(description="Pictures that one worker takes on at a time, before it answers 503.")
+    request_timeout_seconds: float = Field(description="Longest deadline of a request, its arrival included.")
+    formats: tuple[str, ...] = Field(description="Accepted formats, found by their bytes.")
 
 
 class ModelInformation(Answer):

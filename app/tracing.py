@@ -18,6 +18,7 @@ from app.problems import ProblemResponse, internal_problem, refusal
 from app.trace import CUT_OFF, SHOWN_PATH, TRACE, Trace
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from app.metrics import Metrics
@@ -85,6 +86,23 @@ class RequestTracing:
                     milliseconds=round(1000 * seconds, 2),
                     **trace.facts(),
                 )
+
+
+def document(app: FastAPI) -> None:
+    """Say in the API document that every call takes an id and every answer has it."""
+    name = "X-Request-ID"
+    of_answers = {"description": "The request's id, by which the log tells of it.", "schema": {"type": "string"}}
+    of_requests = {
+        "name": name,
+        "in": "header",
+        "description": "An id of your own, up to 128 letters, digits, `.`, `_` or `-`; any other is replaced.",
+        "schema": {"type": "string"},
+    }
+    for path in app.openapi()["paths"].values():
+        for operation in path.values():
+            operation.setdefault("parameters", []).append(of_requests)
+            for response in operation["responses"].values():
+                response.setdefault("headers", {})[name] = of_answers
 
 
 def _request_id(scope: Scope) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from starlette.requests import ClientDisconnect
 
@@ -22,6 +22,19 @@ FRAMING_BYTES = 64 * 1024
 """What boundaries and part headers may add to a multipart body."""
 PIECE_BYTES = 128
 """What a piece of a body costs beside its bytes, so that a body in crumbs is no way around a limit."""
+
+
+class _Limit(NamedTuple):
+    """How large a body may be, beside what frames it, and what to do where it is larger."""
+
+    max_bytes: int
+    framing: int = 0
+    advice: str = "Send a smaller picture; the model looks at 28 x 28."
+
+    def refuse(self, received: str) -> NoReturn:
+        """Refuse a larger one."""
+        msg = f"Expected at most {self.max_bytes} bytes, received {received}. {self.advice}"
+        raise PayloadTooLargeError(msg)
 
 
 class BodyBudget:
@@ -80,11 +93,11 @@ async def read_upload(request: Request, max_bytes: int, held: Held) -> Upload:
     content_type = header(request.scope, b"content-type") or ""
     if (kind := media_type(content_type)) != MULTIPART:
         chunks: list[bytes] = []
-        await _receive(request, max_bytes, held, chunks.append)
+        await _receive(request, _Limit(max_bytes), held, chunks.append)
         return Upload(b"".join(chunks), kind)
     form = Form(content_type, FILE_FIELD, max_files=1)
     with closing(form):
-        await _receive(request, max_bytes, held, form.write, framing=FRAMING_BYTES)
+        await _receive(request, _Limit(max_bytes, FRAMING_BYTES), held, form.write)
     (upload,) = form.uploads()
     require_size(upload, max_bytes)
     return upload
@@ -104,7 +117,7 @@ async def read_uploads(request: Request, max_files: int, max_bytes: int, held: H
         raise InvalidRequestError(msg)
     form = Form(content_type, FILES_FIELD, max_files)
     with closing(form):
-        await _receive(request, max_bytes, held, form.write)
+        await _receive(request, _Limit(max_bytes, advice="Send fewer pictures at once."), held, form.write)
     return form.uploads()
 
 
@@ -115,25 +128,23 @@ def require_size(upload: Upload, max_bytes: int) -> None:
         PayloadTooLargeError: It has more.
     """
     if len(upload.data) > max_bytes:
-        raise PayloadTooLargeError(_too_large(max_bytes, f"a file of {len(upload.data)}"))
+        _Limit(max_bytes).refuse(f"a file of {len(upload.data)}")
 
 
-async def _receive(
-    request: Request, max_bytes: int, held: Held, take: Callable[[bytes], object], *, framing: int = 0
-) -> None:
+async def _receive(request: Request, limit: _Limit, held: Held, take: Callable[[bytes], object]) -> None:
     """Hand on the body's chunks; refuse by `Content-Length` before the first, by counting after each.
 
     How long it may take is the matter of `app.protocol`.
 
     Raises:
         OverloadedError: There is no room for it.
-        PayloadTooLargeError: More than `max_bytes`, and `framing` besides, were announced or came.
+        PayloadTooLargeError: More than the limit, and the framing besides, were announced or came.
         ClientDisconnect: The client hung up before the end.
     """
     announced = header(request.scope, b"content-length") or ""
     if announced.isdecimal():  # and of 64 bits, as httptools demands
-        if int(announced) > max_bytes + framing:
-            raise PayloadTooLargeError(_too_large(max_bytes, announced))
+        if int(announced) > limit.max_bytes + limit.framing:
+            limit.refuse(announced)
         held.require_room(int(announced))
     received, more = 0, True
     while more:
@@ -142,13 +153,7 @@ async def _receive(
             raise ClientDisconnect
         chunk, more = message.get("body", b""), message.get("more_body", False)
         received += len(chunk)
-        if received > max_bytes + framing:
-            raise PayloadTooLargeError(_too_large(max_bytes, "more"))
+        if received > limit.max_bytes + limit.framing:
+            limit.refuse("more")
         held.take(len(chunk) + PIECE_BYTES)
         take(chunk)
-
-
-def _too_large(max_bytes: int, received: str) -> str:
-    return (
-        f"Expected at most {max_bytes} bytes, received {received}. Send a smaller picture; the model looks at 28 x 28."
-    )

@@ -123,7 +123,7 @@ class AsyncFashionClient:
             try:
                 async with self._uplink.alone() if alone else self._uplink.shared():
                     response = await self._http.send(request, follow_redirects=False)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 wait = exchange.wait_after_failure(error, tries, self._retries)
                 if wait is None:
                     raise exchange.failure(error, self.url, self._timeout_seconds) from error

@@ -105,4 +105,4 @@ class Batch(Generic[P]):
 def _outcome(picture: P, item: BatchItem) -> Outcome[P]:
     if item.problem is None:
         return Outcome(picture, item.result)
-    return Outcome(picture, error=error_of(item.problem, LEAST_WAIT_SECONDS) or ServiceError(item.problem.detail))
+    return Outcome(picture, error=error_of(item.problem, LEAST_WAIT_SECONDS))

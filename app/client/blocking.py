@@ -170,7 +170,7 @@ class FashionClient:
                     if run.has_ended.is_set():
                         raise CancelledError  # nobody would read the answer
                     response = self._http.send(request, follow_redirects=False)  # nobody else is to see the key
-            except (httpx.TransportError, UnicodeError) as error:  # the latter of a name that no host can have
+            except (httpx.RequestError, UnicodeError) as error:  # the latter of a name that no host can have
                 wait = exchange.wait_after_failure(error, tries, self._retries)
                 if wait is None:
                     raise exchange.failure(error, self.url, self._timeout_seconds) from error

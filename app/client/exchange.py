@@ -12,6 +12,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from math import ceil
 from typing import TYPE_CHECKING, TypeVar
 
@@ -36,7 +37,7 @@ from app.errors import (
     UnreachableError,
     UnsupportedMediaTypeError,
 )
-from app.schemas import BatchPrediction, ClassName, Limits, ModelInformation, Prediction, Problem
+from app.schemas import PROBLEM_URN, BatchPrediction, ClassName, Limits, ModelInformation, Prediction, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -63,6 +64,8 @@ LEAST_WAIT_SECONDS = 1
 """What the service asks for at least, and all that is known of one picture of a batch."""
 LONGEST_WAIT_SECONDS = 30.0
 """Who is asked to come back later than that is told so instead."""
+
+MOST_PORT = 65535
 
 BYTES = "application/octet-stream"
 """Of every picture, since its bytes decide its format; 784 of them may be pixels."""
@@ -91,6 +94,7 @@ KINDS: dict[str, type[ServiceError]] = {
 # The first two come from proxies: too many calls in a time, and no service behind it yet.
 _PASSING = {httpx.codes.TOO_MANY_REQUESTS, httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE}
 _NOT_CONNECTED = (httpx.ConnectTimeout, httpx.NetworkError, httpx.RemoteProtocolError)
+_STATUSES = {status.value for status in HTTPStatus}
 _OWN_MACHINE = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -160,6 +164,9 @@ def http_client(kind: type[Http], url: str) -> Http:
         trust = trusts_environment(url)
     except ValueError as error:  # a name in Punycode that stands for none
         raise httpx.InvalidURL(str(error)) from error
+    if (port := httpx.URL(url).port or 0) > MOST_PORT:
+        msg = f"expected a port of at most {MOST_PORT}, found {port}"
+        raise httpx.InvalidURL(msg)
     try:
         return kind(trust_env=trust)
     except OSError as error:
@@ -190,30 +197,33 @@ def read(response: httpx.Response, shape: TypeAdapter[Shape]) -> Shape:
     try:
         if response.is_success:
             return shape.validate_json(response.content)
-        problem = Problem.model_validate_json(response.content)
-        error = error_of(problem, retry_after_seconds(response) or LEAST_WAIT_SECONDS)
+        problem: Problem | None = Problem.model_validate_json(response.content)
     except ValidationError:
-        error = None
-    if error is None:
+        problem = None
+    if problem is None or not problem.type.startswith(PROBLEM_URN):
         kind = response.headers.get("Content-Type", "unknown")
         msg = (
             f"Expected an answer of the Fashion-MNIST service from {shown(str(response.url))}, received "
             f"{response.status_code} {response.reason_phrase} of type {kind}."
         )
         raise UnreachableError(msg)
-    raise error
+    raise error_of(problem, retry_after_seconds(response) or LEAST_WAIT_SECONDS)
 
 
-def error_of(problem: Problem, wait_seconds: float) -> ServiceError | None:
-    """Return the exception that a problem stands for, or None where the code is not the service's."""
-    kind = KINDS.get(problem.code)
-    if kind is None:
-        return None
-    return kind(problem.detail, ceil(wait_seconds)) if issubclass(kind, RetryableError) else kind(problem.detail)
+def error_of(problem: Problem, wait_seconds: float) -> ServiceError:
+    """Return the exception that a problem stands for: of the base class where a newer service knows more kinds."""
+    kind = KINDS.get(problem.code, ServiceError)
+    if issubclass(kind, RetryableError):
+        return kind(problem.detail, ceil(wait_seconds))
+    error = kind(problem.detail)
+    error.code, error.title = problem.code, problem.title
+    if problem.status in _STATUSES:
+        error.status = HTTPStatus(problem.status)
+    return error
 
 
 def failure(
-    error: httpx.TransportError | UnicodeError, url: str, timeout_seconds: float
+    error: httpx.RequestError | UnicodeError, url: str, timeout_seconds: float
 ) -> ServiceError | UnreachableError:
     """Return the exception for an answer that did not come."""
     if isinstance(error, httpx.TimeoutException) and not isinstance(error, _NOT_CONNECTED):
@@ -261,7 +271,7 @@ def wait_after_answer(response: httpx.Response, tries: int, retries: int, *, alo
     return wait if wait <= LONGEST_WAIT_SECONDS else None
 
 
-def wait_after_failure(error: httpx.TransportError | UnicodeError, tries: int, retries: int) -> float | None:
+def wait_after_failure(error: httpx.RequestError | UnicodeError, tries: int, retries: int) -> float | None:
     """Say the same where no answer came; what took too long is final, since more would make a busy service busier."""
     return backoff_seconds(tries) if tries <= retries and isinstance(error, _NOT_CONNECTED) else None
 

@@ -40,7 +40,8 @@ def load(picture: Picture) -> bytes:
     except OSError:
         raise
     except Exception as error:  # Pillow raises almost anything on a damaged image, and what is closed a ValueError
-        msg = f"expected a picture that can be read, found another: {error}"
+        msg = "expected a picture that can be read, as a path, bytes, a binary file or an image of Pillow, found "
+        msg += f"one of type {type(picture).__name__}: {error}"
         raise OSError(msg) from error
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 from typing import TYPE_CHECKING
@@ -41,6 +42,14 @@ def test_a_missing_folder_is_named_with_the_setting_that_chooses_it(tmp_path: Pa
 def test_a_card_that_is_none_is_refused_in_one_line(folder: Path, text: str) -> None:
     (folder / CARD_NAME).write_text(text)
     with pytest.raises(StartError, match=rf"^{folder / CARD_NAME}: expected a model card, found .+$"):
+        read_verified(folder)
+
+
+def test_a_card_with_a_field_that_is_not_known_is_refused_wherever_it_stands(folder: Path) -> None:
+    card = json.loads((folder / CARD_NAME).read_text())
+    card["training"]["surprise"] = 1
+    (folder / CARD_NAME).write_text(json.dumps(card))
+    with pytest.raises(StartError, match=r"expected a model card, found training\.surprise: Extra inputs"):
         read_verified(folder)
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,10 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import ExifTags, Image
 
+from app.errors import InvalidImageError, InvalidRequestError, ServiceError, UnsupportedMediaTypeError
 from app.logs import configure_logging
 from app.main import create_app
+from app.problems import internal_problem
 from app.settings import Settings
 from tests.conftest import encoded
 from tests.fakes import FirstPixelClassifier, tagged_image
@@ -23,13 +26,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BOOT = encoded(tagged_image(9))
+PROBLEM_TYPE = "application/problem+json"
 GARMENT = {"left": 201, "top": 118, "right": 423, "bottom": 721}
 """Where the garment is on `photograph()`, in pixels."""
 
 
 def problem(response: Response) -> tuple[int, str]:
     """Return status and code of a problem, having looked at its shape."""
-    assert response.headers["content-type"] == "application/problem+json"
+    assert response.headers["content-type"] == PROBLEM_TYPE
     body = response.json()
     assert body.keys() == {"type", "title", "status", "detail", "code"}
     assert body["status"] == response.status_code
@@ -351,7 +355,9 @@ def test_a_batch_without_files_is_an_invalid_request(client: TestClient, sent: d
 def test_a_batch_over_its_limits_is_refused_whole() -> None:
     files = [("files", BOOT)] * 3
     assert problem(small(max_batch_files=2).post("/predict/batch", files=files)) == (422, "invalid_request")
-    assert problem(small(max_batch_bytes=200).post("/predict/batch", files=files)) == (413, "payload_too_large")
+    too_large = small(max_batch_bytes=200).post("/predict/batch", files=files)
+    assert problem(too_large) == (413, "payload_too_large")
+    assert too_large.json()["detail"].endswith("Send fewer pictures at once.")
 
 
 # --- the rest -----------------------------------------------------------------------------------------------------
@@ -420,7 +426,7 @@ def test_the_api_document_names_every_error_of_predict_with_an_example(client: T
     codes = {
         code
         for response in operation["responses"].values()
-        for code in response["content"].get("application/problem+json", {}).get("examples", {})
+        for code in response["content"].get(PROBLEM_TYPE, {}).get("examples", {})
     }
     assert codes == {
         "malformed_request",
@@ -438,6 +444,58 @@ def test_the_api_document_names_every_error_of_predict_with_an_example(client: T
         "internal",
     }
     assert set(operation["requestBody"]["content"]) == {"multipart/form-data", "image/*", "application/octet-stream"}
+
+
+def test_the_examples_of_the_api_document_say_what_was_expected_what_was_received_and_what_to_do(
+    client: TestClient,
+) -> None:
+    paths = client.get("/openapi.json").json()["paths"].values()
+    details = {
+        code: example["value"]["detail"]
+        for path in paths
+        for operation in path.values()
+        for response in operation["responses"].values()
+        for code, example in response.get("content", {}).get(PROBLEM_TYPE, {}).get("examples", {}).items()
+    }
+    assert details.pop("internal") == internal_problem().detail
+    for detail in details.values():
+        assert re.fullmatch(r"Expected .+, (received|which have passed|which it does now).+\.", detail)
+
+
+@pytest.mark.parametrize("error", [InvalidImageError, UnsupportedMediaTypeError, InvalidRequestError])
+def test_an_example_of_the_api_document_is_what_the_service_answers(
+    client: TestClient, error: type[ServiceError]
+) -> None:
+    heic = b"\0\0\0\x18ftypheic" + bytes(12)
+    sent: dict[type[ServiceError], dict[str, Any]] = {
+        InvalidImageError: {"content": b""},
+        UnsupportedMediaTypeError: {"content": heic},
+        InvalidRequestError: {"files": {"picture": BOOT}},
+    }
+    assert client.post("/predict", **sent[error]).json()["detail"] == error.example
+
+
+def test_the_api_document_tells_of_the_id_of_every_request_and_answer(client: TestClient) -> None:
+    for path in client.get("/openapi.json").json()["paths"].values():
+        for operation in path.values():
+            (parameter,) = (one for one in operation["parameters"] if one["name"] == "X-Request-ID")
+            assert parameter["in"] == "header"
+            assert all("X-Request-ID" in response["headers"] for response in operation["responses"].values())
+
+
+def test_the_api_document_tells_of_the_stages_of_answers_and_refusals(client: TestClient) -> None:
+    responses = client.get("/openapi.json").json()["paths"]["/predict"]["post"]["responses"]
+    assert {status for status, one in responses.items() if "Server-Timing" in one["headers"]} >= {"200", "415", "503"}
+    assert {status for status, one in responses.items() if "Retry-After" in one["headers"]} == {"503"}
+    assert "server-timing" in client.post("/predict", content=b"no picture").headers
+
+
+def test_the_api_document_describes_every_limit_and_closes_no_schema(client: TestClient) -> None:
+    schemas = client.get("/openapi.json").json()["components"]["schemas"]
+    assert all(field["description"] for field in schemas["Limits"]["properties"].values())
+    for schema in schemas.values():
+        assert "additionalProperties" not in schema
+        assert "Attributes:" not in schema.get("description", "")
 
 
 def test_methods_of_generated_clients_have_short_names(client: TestClient) -> None:

@@ -82,7 +82,8 @@ def test_only_what_is_refused_for_now_is_sent_again_each_time_later_and_not_for_
 
 def test_a_problem_that_the_client_does_not_know_is_an_error_all_the_same() -> None:
     batch = Batch([Loaded("one", b"1")], retries=2)
-    problem = problem_of(ServiceError("New here.")).model_copy(update={"code": "too_blurred"})
+    problem = problem_of(ServiceError("New here.")).model_copy(update={"code": "too_blurred", "status": 422})
     batch.take([BatchItem(filename="", problem=problem)])
-    assert type(batch.outcomes[0].error) is ServiceError
-    assert str(batch.outcomes[0].error) == "New here."
+    error = batch.outcomes[0].error
+    assert type(error) is ServiceError
+    assert (str(error), error.code, error.status) == ("New here.", "too_blurred", 422)

@@ -296,6 +296,34 @@ def test_each_problem_raises_its_own_exception_with_all_that_is_known(ask: Ask, 
     assert len(service.times) == 1
 
 
+@pytest.mark.parametrize(("status", "shown"), [(422, 422), (499, 500)])
+def test_a_problem_of_a_newer_service_raises_the_base_class_with_all_that_is_known(
+    ask: Ask, status: int, shown: int
+) -> None:
+    newer = {"type": "urn:problem:fashion-mnist:too_blurred", "code": "too_blurred", "title": "Too blurred"}
+    problem = newer | {"status": status, "detail": "Expected a sharp picture."}
+    with listening(ScriptedService(JSONResponse(problem, status))) as url, pytest.raises(ServiceError) as caught:
+        ask(url, lambda client: client.predict(BOOT))
+    error = caught.value
+    assert type(error) is ServiceError
+    assert (error.code, error.title, error.detail) == ("too_blurred", "Too blurred", "Expected a sharp picture.")
+    assert error.status == shown
+    assert ServiceError.code == "internal"
+
+
+def test_a_path_that_the_service_does_not_have_raises_what_it_says(ask: Ask, url: str) -> None:
+    with pytest.raises(ServiceError, match=r"received GET /v1/classes\.") as caught:
+        ask(f"{url}/v1", methodcaller("classes"))
+    assert (caught.value.code, caught.value.status) == ("not_found", 404)
+
+
+def test_the_card_of_a_newer_service_may_say_more(ask: Ask, url: str) -> None:
+    newer = httpx.get(f"{url}/model").json()
+    newer["card"]["training"]["carbon_grams"] = 12
+    with listening(ScriptedService(JSONResponse(newer))) as newer_url:
+        assert ask(newer_url, methodcaller("model")) == ask(url, methodcaller("model"))
+
+
 @pytest.mark.parametrize(
     ("limits", "picture", "kind"),
     [
@@ -404,6 +432,12 @@ def test_at_a_name_that_no_host_can_have_there_is_no_service(ask: Ask, host: str
         ask(f"http://{host}", methodcaller("classes"), retries=0)
 
 
+def test_an_answer_that_a_proxy_has_spoilt_is_none(ask: Ask) -> None:
+    spoilt = Response(b"no gzip", headers={"Content-Encoding": "gzip"})
+    with listening(ScriptedService(spoilt)) as url, pytest.raises(UnreachableError, match=rf"at {url}, received no"):
+        ask(url, methodcaller("classes"))
+
+
 def test_who_is_cut_off_without_an_answer_asks_again(ask: Ask) -> None:
     def serve() -> None:
         for answer in (b"", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"):
@@ -487,6 +521,12 @@ def test_certificates_that_cannot_be_read_are_called_so(
 def test_punycode_that_stands_for_no_name_is_no_address(kind: type[FashionClient | AsyncFashionClient]) -> None:
     with pytest.raises(httpx.InvalidURL, match="Codepoint"):
         kind("http://xn--a")
+
+
+@pytest.mark.parametrize("kind", [FashionClient, AsyncFashionClient])
+def test_a_port_that_no_machine_has_is_no_address(kind: type[FashionClient | AsyncFashionClient]) -> None:
+    with pytest.raises(httpx.InvalidURL, match="at most 65535, found 65536"):
+        kind("http://127.0.0.1:65536")
 
 
 def test_a_client_of_httpx_may_bring_credentials(url: str) -> None:

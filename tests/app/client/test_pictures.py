@@ -127,7 +127,15 @@ def closed(picture: Any) -> Any:  # noqa: ANN401  an image or a file
     ids=["damaged", "closed image", "no pixels", "closed file", "no path"],
 )
 def test_whatever_is_wrong_with_a_picture_is_an_error_of_the_file(picture: Any) -> None:  # noqa: ANN401
-    with pytest.raises(OSError, match="expected a picture that can be read, found another"):
+    with pytest.raises(OSError, match=r"expected a picture that can be read, as a path, .+, found one of type "):
+        load(picture)
+
+
+@pytest.mark.parametrize(
+    "picture", [np.zeros((28, 28), np.uint8), bytearray(b"boot"), None], ids=["array", "bytearray", "None"]
+)
+def test_what_is_no_picture_is_told_what_it_is_and_what_would_be_one(picture: Any) -> None:  # noqa: ANN401
+    with pytest.raises(OSError, match=f"bytes, a binary file or .+, found one of type {type(picture).__name__}: "):
         load(picture)
 
 
