@@ -79,6 +79,8 @@ RUN chmod -R a+rX . && python -c 'from app.main import app_from_environment; app
 ENV FASHION_HOST=0.0.0.0 FASHION_PORT=8000 FASHION_WORKERS=2 FASHION_LOG_FORMAT=json
 # Given an arena for each thread, glibc keeps twice as much of the memory that large pictures took.
 ENV MALLOC_ARENA_MAX=2
+# NumPy and OpenCV bring a thread for every core of the host each, whatever the container may use, and need none.
+ENV OPENBLAS_NUM_THREADS=1
 EXPOSE 8000
 USER 10001:10001
 # ProxyHandler: a Docker client can hand its proxy to every container.

@@ -19,7 +19,7 @@ from app.keys import digest, new_key, read_keys
 from app.logs import configure_logging
 from app.model_card import read_verified
 from app.ports import shared
-from app.settings import read_settings
+from app.settings import PREFIX, read_settings
 from app.supervisor import Supervisor
 from app.tabulate import Listing
 from app.tally import Tally
@@ -94,6 +94,7 @@ def serve(settings: Settings) -> int:
     """Start the workers, and return once they have stopped."""
     configure_logging(settings)
     workers = worker_count(settings)
+    os.environ[PREFIX + "WORKERS"] = str(workers)  # as each worker reads it: `auto` may mean another number later
     # uvicorn raises the signal that stopped it once more, when all is done: a clean stop is no failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     config = Config(

@@ -79,6 +79,9 @@ class MicroBatcher:
     bring, turn by turn, and at once where it has nothing. A cheap pass runs on the loop and any other in a thread, by
     what the classifier says it takes; after one in a thread the loop first hands out the answers and looks once for
     what they bring back, else half of the clients would always be computed while the other half waits.
+
+    Attributes:
+        running_since: When the pass began that runs in the thread, by `time.monotonic`; None where none does.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class MicroBatcher:
         self._sizes = batch_sizes(max_batch)
         self._waiting: deque[Waiting] = deque()
         self._busy = False
+        self.running_since: float | None = None
         # Not the loop's own executor: decoding may fill that.
         self._thread = ThreadPoolExecutor(1, "forward-pass")
 
@@ -139,10 +143,12 @@ class MicroBatcher:
             # Not at once: what arrived meanwhile goes with what waits.
             loop.call_soon(self._gather, len(self._waiting))
         else:
+            self.running_since = time.monotonic()
             running = loop.run_in_executor(self._thread, self._run, images)
             running.add_done_callback(lambda done: self._finish(batch, done))
 
     def _finish(self, batch: list[Waiting], done: asyncio.Future[Pass]) -> None:
+        self.running_since = None
         if error := done.exception():
             _fail(batch, error)
         else:

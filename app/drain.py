@@ -54,10 +54,12 @@ class DrainingServer(uvicorn.Server):
     3. It reads what was sent on open connections, and closes those on which nothing was.
     4. It waits for the requests in flight, no longer than `timeout_graceful_shutdown`, and ends.
 
-    SIGINT, a second SIGTERM and a drain of no seconds leave out the first.
+    SIGINT, a second SIGTERM and a drain of no seconds leave out the first. A worker whose place another has taken stays
+    ready all along: it shares a port with those that go on, and what readiness says there is said of all.
 
     Attributes:
-        has_turned: Set at each turn of the event loop while it serves, for whoever unsets it to see.
+        has_turned: Set at each turn of the event loop while it serves and no thread is stuck, for whoever unsets it to
+            see.
     """
 
     def __init__(self, config: Config) -> None:
@@ -66,8 +68,10 @@ class DrainingServer(uvicorn.Server):
         self.has_turned = False
         self._drain_seconds = config.drain_seconds
         self._drained_at: float | None = None
+        self._retires = False
         self._told_at: dict[int, float] = {}
         self._listening: Sequence[socket.socket] = ()
+        self._is_stuck: Callable[[], bool] = lambda: False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop."""
@@ -75,11 +79,19 @@ class DrainingServer(uvicorn.Server):
         if now - self._told_at.get(sig, -math.inf) < SAME_SIGNAL_SECONDS:
             return
         self._told_at[sig] = now
-        if sig == signal.SIGTERM and self.started and self._drained_at is None and not self.should_exit:
-            self._drained_at = now + self._drain_seconds
-            self._announce()
+        if sig == signal.SIGTERM and self.started and (self._retires or not self.stops):
+            self._retires = False
+            self._drain()
             return
         super().handle_exit(sig, frame)
+
+    def retire(self) -> None:
+        """Begin to stop since another has taken its place."""
+        if self.started and not self.stops:
+            self._retires = True
+            self._drain()
+        elif not self.started:
+            self.should_exit = True
 
     @property
     def stops(self) -> bool:
@@ -88,7 +100,7 @@ class DrainingServer(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Look, ten times a second, whether to stop."""
-        self.has_turned = True
+        self.has_turned = not self._is_stuck()
         if self._drained_at is not None and time.monotonic() >= self._drained_at:
             self.should_exit = True
         return await super().on_tick(counter)
@@ -97,6 +109,8 @@ class DrainingServer(uvicorn.Server):
         """Listen, on sockets that are bound."""
         self._listening = sockets or ()
         await super().startup(sockets)
+        if self.started:
+            self._is_stuck = self.lifespan.state["service"].predictor.is_stuck
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen no more, answer what was sent, and end."""
@@ -108,9 +122,15 @@ class DrainingServer(uvicorn.Server):
                 break
         await super().shutdown(sockets)
 
+    def _drain(self) -> None:
+        """Serve on for so long, or until the end of the drain that has begun."""
+        if self._drained_at is None:
+            self._drained_at = time.monotonic() + self._drain_seconds
+        self._announce()
+
     def _announce(self) -> None:
-        """Be no longer ready, and let each answer be the last on its connection."""
-        self.lifespan.state["service"].ready = False
+        """Be no longer ready, unless others are, and let each answer be the last on its connection."""
+        self.lifespan.state["service"].ready = self._retires
         if _CLOSE not in self.config.encoded_headers:  # of which uvicorn makes its default headers once a second
             self.config.encoded_headers.append(_CLOSE)
             self.server_state.default_headers = [*self.server_state.default_headers, _CLOSE]

@@ -208,7 +208,7 @@ class Metrics:
         ):
             yield _by_worker(name, documentation, {worker: row[cell] for worker, row in rows.items()})
         for name, documentation, cell in (
-            ("fashion_pending_oldest_seconds", "How long ago the first picture pending was taken on.", OLDEST),
+            ("fashion_pending_oldest_seconds", "How long ago the first picture in hand was taken on.", OLDEST),
             ("fashion_worker_heartbeat_age_seconds", "How long ago the event loop last turned.", HEARTBEAT),
         ):
             ages = {worker: max(0.0, now - row[cell]) if row[cell] else 0.0 for worker, row in rows.items()}

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import io
 import math
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from app.settings import Settings
 
 
+STUCK_SECONDS = 60.0
+"""The slowest picture within the default limits takes five seconds, and a forward pass far less."""
+
 _NATIVE_PNG = {"format": "PNG", "width": IMAGE_SHAPE[1], "height": IMAGE_SHAPE[0]}
 
 
@@ -45,7 +49,8 @@ class Load(NamedTuple):
 
     Attributes:
         pending: Pictures taken on and not yet answered.
-        oldest: When the first of them was taken on, by `time.monotonic`; None where there is none.
+        oldest: When the first of them was taken on, or a thread began what it is still at, if that is earlier, by
+            `time.monotonic`; None where there is neither.
         queued: Those ready for the model that wait for the next forward pass.
     """
 
@@ -87,6 +92,7 @@ class Predictor:
         self._admission = Admission(settings.max_pending_images, settings.max_queue_seconds)
         self._pacing = Pacing()
         self._decoders = ThreadPoolExecutor(cores, "decode")
+        self._decoding: dict[object, float] = {}
         self.card = classifier.card
         self._least_probability = _least_probability(self.card, settings.coverage)
         self._model = {"name": self.card.name, "version": self.card.version}
@@ -143,12 +149,24 @@ class Predictor:
 
     def load(self) -> Load:
         """What waits now."""
-        return Load(self._admission.pending, self._admission.oldest, self._batcher.queued)
+        since = [began for began in (self._admission.oldest, self._working_since) if began is not None]
+        return Load(self._admission.pending, min(since, default=None), self._batcher.queued)
+
+    def is_stuck(self) -> bool:
+        """Tell whether a thread has been at one thing for longer than any takes; then others wait for it in vain."""
+        since = self._working_since
+        return since is not None and time.monotonic() - since > STUCK_SECONDS
 
     def close(self) -> None:
         """Release the threads."""
         self._decoders.shutdown(wait=False, cancel_futures=True)
         self._batcher.close()
+
+    @property
+    def _working_since(self) -> float | None:
+        """When a thread began what it is still at, whether or not anybody waits for it any more."""
+        passing = self._batcher.running_since
+        return min([*self._decoding.values(), *([] if passing is None else [passing])], default=None)
 
     def _work_of(self, data: bytes) -> float:
         pixels = declared_pixels(data)
@@ -160,8 +178,16 @@ class Predictor:
         """Wait for a thread; cancelled until then, a picture is never decoded, and later only the answer is let go."""
         # The executor keeps what was cancelled in its queue, and the bytes are not to stay with it.
         kept = [data]
+
+        def work() -> Prepared:
+            self._decoding[this := object()] = time.monotonic()
+            try:
+                return prepare(kept.pop())
+            finally:
+                del self._decoding[this]
+
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._decoders, lambda: prepare(kept.pop()))
+            return await asyncio.get_running_loop().run_in_executor(self._decoders, work)
         finally:
             kept.clear()
 

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from typing import TYPE_CHECKING, cast
+from weakref import WeakSet
 
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import multiprocess
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
 
+RETIRE = getattr(signal, "SIGUSR1", signal.SIGTERM)
+"""The signal to a worker that another has taken the place of, while the service goes on."""
+
 LOAD_SECONDS = 120.0
 """How long, in a reload, a new worker may take until it is ready. Until then no other that ends is replaced."""
 
@@ -41,6 +45,7 @@ class Worker(multiprocess.Process):
         """Take what it runs and listens on."""
         super().__init__(config, sockets)
         self._ends_by: float | None = None
+        self._told: set[int] = set()
 
     @property
     def server(self) -> DrainingServer:
@@ -64,6 +69,8 @@ class Worker(multiprocess.Process):
         # A terminal that is closed tells all processes, and the supervisor then replaces this one when its turn comes.
         if hasattr(signal, "SIGHUP"):
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        if RETIRE != signal.SIGTERM:
+            signal.signal(RETIRE, lambda *_: self.server.retire())
         # The server is made here, before the thread that answers pings, which could make another.
         Watchdog(self.server, self.config).start()
         super().target(sockets)
@@ -72,16 +79,18 @@ class Worker(multiprocess.Process):
         """Wait longer than uvicorn does in a reload, which is for the answer to a ping and not for loading."""
         return super().wait_until_ready(max(timeout, LOAD_SECONDS), should_exit)
 
-    def tell_to_stop(self) -> None:
-        """Tell it, once, from when on it may take only so long: a second time would end its drain."""
-        if self._ends_by is None and self.pid is not None and self.exitcode is None:
+    def tell_to_stop(self, number: int = signal.SIGTERM) -> None:
+        """Tell it from when on it may take only so long; each way once, since a second time would end its drain."""
+        if number in self._told or self.pid is None or self.exitcode is not None:
+            return
+        self._told.add(number)
+        if self._ends_by is None:
             self._ends_by = time.monotonic() + self.config.stop_seconds
-            os.kill(self.pid, signal.SIGTERM)
+        os.kill(self.pid, number)
 
     def terminate(self) -> None:
-        """Tell it to stop, and ask for no sign of life any more."""
-        self.tell_to_stop()
-        self.parent_conn.close()
+        """Retire it. The pipe stays open: its end would tell of a supervisor that is gone."""
+        self.tell_to_stop(RETIRE)
 
     def join(self) -> None:
         """Wait until it has ended, and end it where it does not stop: it may be stopped, and then watches nothing."""
@@ -136,16 +145,25 @@ class Supervisor(multiprocess.Multiprocess):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take what the workers run and listen on, and a clock in seconds."""
-        multiprocess.Process = Worker  # type: ignore[assignment,misc]  # uvicorn names the class where it starts a worker
         super().__init__(config, sockets)
+        multiprocess.Process = self._hire  # type: ignore[assignment,misc]  # uvicorn names the class to start a worker
         self.should_exit = ToldToStop(self.signal_queue)
         signal.signal(signal.SIGINT, self._interrupt)
         signal.signal(signal.SIGTERM, self._stop)
+        if hasattr(signal, "SIGHUP"):
+            signal.signal(signal.SIGHUP, self._hang_up)
         self.failed = False
         self._clock = clock
         self._started = False
         self._pause_seconds = 0.0
         self._due: dict[multiprocess.Process, float] = {}
+        # In a reload these are more than `processes`: one that takes a place, or one that has lost it.
+        self._hired: WeakSet[Worker] = WeakSet()
+
+    def terminate_all(self) -> None:
+        """Tell all to stop with the service, where none has been told by a signal."""
+        for worker in self.processes:
+            cast("Worker", worker).tell_to_stop()
 
     def keep_subprocess_alive(self) -> None:
         """Replace who ended or hangs: the first at once, others after pauses that double until all are ready again."""
@@ -175,19 +193,29 @@ class Supervisor(multiprocess.Multiprocess):
         if (self._pause_seconds or not self._started) and self._all_are_ready():
             self._started, self._pause_seconds = True, 0.0
 
+    def _hire(self, config: Config, sockets: list[socket.socket]) -> Worker:
+        worker = Worker(config, sockets)
+        self._hired.add(worker)
+        return worker
+
     def _all_are_ready(self) -> bool:
         patience = self.config.timeout_worker_healthcheck
         return all(worker not in self._due and worker.is_ready(patience) for worker in self.processes)
 
     def _stop(self, sig: int, _: FrameType | None) -> None:
         """Let the workers begin to stop, even while the supervisor waits for one that hangs."""
-        for worker in self.processes:
-            cast("Worker", worker).tell_to_stop()
+        for worker in tuple(self._hired):
+            worker.tell_to_stop()
         self.signal_queue.append(sig)
+
+    def _hang_up(self, sig: int, _: FrameType | None) -> None:
+        """Note one wish to replace the workers; more that come before it is heeded are the same."""
+        if sig not in self.signal_queue:
+            self.signal_queue.append(sig)
 
     def _interrupt(self, sig: int, _: FrameType | None) -> None:
         """Let the workers stop without a drain, even while the supervisor waits for the end of one."""
-        for process in self.processes:
-            if process.pid is not None and process.exitcode is None:
-                os.kill(process.pid, sig)
+        for worker in tuple(self._hired):
+            if worker.pid is not None and worker.exitcode is None:
+                os.kill(worker.pid, sig)
         self.signal_queue.append(sig)

@@ -1,4 +1,4 @@
-"""Ends a process whose event loop hangs, so that whatever started it starts another, or that cannot stop."""
+"""Ends a process whose event loop or a thread hangs, so that whatever started it starts another, or cannot stop."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ LOOKS_A_SECOND = 2
 
 class Watchdog:
     """Ends the process at once where its event loop has not turned for long while it serves, or its stop has no end.
+
+    Where a thread is stuck no turn counts: who needs that thread waits in vain, and readiness would not tell.
 
     Whoever looks is another thread, which lives on when the loop hangs. It counts looks, not seconds, since a machine
     or a container may be paused, and it writes no log, since that may be what the loop hangs at.

@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from app import drain
+from app import drain, predictor
 from app.drain import LAST_LOOKS, LOOK_SECONDS, Config, DrainingServer
 from app.main import create_app
 from app.settings import Settings
 from tests.app.test_main import START_SECONDS, service
-from tests.app.test_metrics import of, scrape_until, workers_of
+from tests.app.test_metrics import hold, of, scrape_until, workers_of
 from tests.app.test_protocol import eventually
 from tests.conftest import encoded
 from tests.fakes import FirstPixelClassifier, tagged_image
@@ -136,6 +136,51 @@ def test_in_a_drain_it_is_not_ready_and_answers_and_asks_to_close_each_connectio
 
 
 @pytest.mark.usefixtures("quiet")
+def test_one_that_retires_stays_ready_until_the_whole_service_stops() -> None:
+    with draining(FirstPixelClassifier(), 3600) as (server, address):
+        server.retire()
+        answer = httpx2.get(f"http://{address}/health/ready")
+        assert (answer.status_code, answer.headers["connection"]) == (HTTPStatus.OK, "close")
+        server.handle_exit(signal.SIGTERM, None)
+        assert ready(f"http://{address}") == HTTPStatus.SERVICE_UNAVAILABLE
+        server.retire()
+        assert ready(f"http://{address}") == HTTPStatus.SERVICE_UNAVAILABLE
+        assert not server.should_exit
+
+
+def test_one_that_retires_before_it_serves_does_not_begin() -> None:
+    server = DrainingServer(Config("no:app", drain_seconds=3600, log_config=None))
+    server.retire()
+    assert server.should_exit
+
+
+@pytest.mark.usefixtures("quiet")
+def test_while_a_thread_is_stuck_the_event_loop_leaves_no_mark_for_the_watchdog(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    let_go = threading.Event()
+    monkeypatch.setattr(predictor, "STUCK_SECONDS", 0.1)
+    classifier = FirstPixelClassifier(lambda _: hold(let_go))
+    with draining(classifier, 0) as (server, address):
+
+        def leaves_a_mark() -> bool:
+            server.has_turned = False
+            time.sleep(0.5)
+            return server.has_turned
+
+        try:
+            eventually(leaves_a_mark)
+            picture, hurry = encoded(tagged_image(9)), {"X-Request-Timeout": "0.2"}
+            late = httpx2.post(f"http://{address}/predict", content=picture, headers=hurry)
+            assert late.status_code == HTTPStatus.GATEWAY_TIMEOUT
+            eventually(lambda: not leaves_a_mark())
+            assert ready(f"http://{address}") == HTTPStatus.OK
+        finally:
+            let_go.set()
+        eventually(leaves_a_mark)
+
+
+@pytest.mark.usefixtures("quiet")
 def test_it_ends_by_itself_once_the_drain_is_over_and_nobody_can_connect_any_more() -> None:
     with draining(FirstPixelClassifier(), 0.3) as (server, address):
         server.handle_exit(signal.SIGTERM, None)
@@ -236,8 +281,17 @@ def test_under_load_no_request_is_lost_while_a_hangup_replaces_both_workers(
     artifact: Path, data: Data, *, of_terminal: bool
 ) -> None:
     picture = encoded(data.test.images[0])
-    with service(MODEL_DIR=artifact, WORKERS=2, LOG_LEVEL="warning") as (process, url):
+    statuses: set[int] = set()
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.wait(0.02):
+            statuses.add(ready(url))
+
+    with service(MODEL_DIR=artifact, WORKERS=2, DRAIN_SECONDS=1, LOG_LEVEL="warning") as (process, url):
         scrape_until(url, lambda found: of(found, "fashion_workers") == 2)
+        looks = threading.Thread(target=look)
+        looks.start()
         callers = [Caller(urlsplit(url).netloc, picture, keeps_connection=keeps) for keeps in (True, False)]
         for caller in callers:
             caller.start()
@@ -251,7 +305,10 @@ def test_under_load_no_request_is_lost_while_a_hangup_replaces_both_workers(
         eventually(lambda: all(caller.answered > count for caller, count in zip(callers, before, strict=True)))
         for caller in callers:
             caller.stop()
+        done.set()
+        looks.join(START_SECONDS)
     assert [caller.lost for caller in callers] == [[]] * len(callers)
+    assert statuses == {HTTPStatus.OK}
 
 
 def test_an_interrupt_stops_all_workers_at_once_even_in_a_drain(artifact: Path) -> None:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx2
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
+from app import predictor
 from app.main import create_app
 from app.metrics import Metrics
 from app.settings import Settings
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from training.data import Data
@@ -163,6 +164,35 @@ def test_while_pictures_wait_the_gauges_say_how_many_and_how_long() -> None:
     assert least <= of(found, "fashion_pending_oldest_seconds") <= most
     assert of(found, "fashion_refusals_total", reason="overloaded") == 1
     assert of(after, "fashion_pending_images") == of(after, "fashion_pending_oldest_seconds") == 0
+
+
+@pytest.mark.parametrize("stage", ["decode", "infer"])
+def test_what_a_thread_is_at_shows_as_in_hand_though_its_request_is_over(
+    stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_go = threading.Event()
+    classifier = FirstPixelClassifier(lambda _: hold(let_go) if stage == "infer" else None)
+    if stage == "decode":
+        monkeypatch.setattr(predictor, "convert", lambda *_: hold(let_go))
+    large = encoded(np.zeros((400, 300), np.uint8))
+    monkeypatch.setattr(predictor, "STUCK_SECONDS", 0.3)
+    app = create_app(Settings(), classifier)
+    with TestClient(app) as client:
+        try:
+            before = time.monotonic()
+            late = client.post("/predict", content=large, headers={"X-Request-Timeout": "0.2"})
+            assert late.status_code == 504
+            since = time.monotonic()
+            time.sleep(0.2)
+            found = read(client)
+            assert of(found, "fashion_pending_images") == 0
+            oldest = of(found, "fashion_pending_oldest_seconds")
+            assert time.monotonic() - since - 0.1 < oldest < time.monotonic() - before
+            eventually(app.state.predictor.is_stuck)
+        finally:
+            let_go.set()
+        eventually(lambda: not app.state.predictor.is_stuck())
+        assert of(read(client), "fashion_pending_oldest_seconds") == 0
 
 
 def hold(until: threading.Event) -> None:

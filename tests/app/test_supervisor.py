@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import pytest
 import uvicorn
@@ -22,8 +22,6 @@ from app.watchdog import Watchdog
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator
-
-    from uvicorn.supervisors.multiprocess import Process
 
 
 class Worker:
@@ -64,9 +62,10 @@ class Company:
         self.next_exitcode: int | None = None
         self.workers: list[Worker] = []
         config = uvicorn.Config("no:app", workers=2, log_config=None)
+        monkeypatch.setattr(multiprocess, "Process", multiprocess.Process)  # so that what it becomes ends with the test
+        monkeypatch.setattr(supervisor, "Worker", lambda *_: self.hire())
         self.supervisor = Supervisor(config, [], lambda: self.now)
-        monkeypatch.setattr(multiprocess, "Process", lambda *_: self.hire())
-        self.supervisor.processes = [cast("Process", self.hire()) for _ in range(2)]
+        self.supervisor.processes = [multiprocess.Process(config, []) for _ in range(2)]
 
     def hire(self) -> Worker:
         worker = Worker(len(self.workers), self.next_exitcode)
@@ -168,7 +167,7 @@ def test_told_to_stop_it_tells_its_workers_at_once_even_while_it_waits_for_one_t
 ) -> None:
     def stopped_meanwhile(worker: Worker, _timeout: float) -> bool:
         signal.raise_signal(signal.SIGTERM)
-        assert told == [0, 1]
+        assert sorted(told) == [0, 1]
         return worker.pid != 0
 
     told: list[int] = []
@@ -178,6 +177,37 @@ def test_told_to_stop_it_tells_its_workers_at_once_even_while_it_waits_for_one_t
     assert not any(worker.killed for worker in company.workers)
     company.supervisor.handle_signals()
     assert company.supervisor.should_exit.wait(0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_stop_while_an_old_worker_retires_it_tells_the_new_one_too(
+    company: Company, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    told: list[int] = []
+    monkeypatch.setattr(Worker, "wait_until_ready", lambda *_: True, raising=False)
+    monkeypatch.setattr(Worker, "terminate", lambda _: None, raising=False)
+    monkeypatch.setattr(Worker, "join", lambda _: signal.raise_signal(number))
+    monkeypatch.setattr(Worker, "tell_to_stop", lambda worker: told.append(worker.pid), raising=False)
+    monkeypatch.setattr(os, "kill", lambda pid, _: told.append(pid))
+    company.supervisor.restart_all()
+    assert sorted(told) == [0, 1, 2]
+
+
+def test_hangups_that_come_during_a_reload_are_one_more_reload(
+    company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hung_up_again(_: object) -> None:
+        if not reloads:
+            for _ in range(9):
+                signal.raise_signal(signal.SIGHUP)
+        reloads.append("reload")
+
+    reloads: list[str] = []
+    monkeypatch.setattr(Supervisor, "restart_all", hung_up_again)
+    signal.raise_signal(signal.SIGHUP)
+    for _ in range(3):
+        company.supervisor.handle_signals()
+    assert len(reloads) == 2
 
 
 def test_a_worker_watches_its_event_loop_while_it_serves(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,8 +263,6 @@ def test_one_that_does_not_stop_in_time_is_killed_and_those_beside_it_wait_no_lo
         worker.tell_to_stop()
         assert worker.parent_conn.recv() == "told"
     assert not any(worker.parent_conn.poll(0.1) for worker in workers)
-    for worker in workers:
-        worker.terminate()
     for worker in workers:
         worker.join()
     assert 2.4 < time.monotonic() - started < 3 * 2.4

@@ -182,6 +182,11 @@ def test_its_limits_are_in_force(service: Deployment, version_2: str, version_1:
     assert int(service.execute("sh", "-c", either).split()[0]) == expected
 
 
+def test_libraries_bring_no_thread_for_each_core_of_the_host(service: Deployment) -> None:
+    count = "import os, numpy, cv2; print(len(os.listdir('/proc/self/task')))"
+    assert service.execute("python", "-c", count).split() == ["1"]
+
+
 def test_what_fashion_env_says_reaches_the_service(service: Deployment, tmp_path: Path) -> None:
     (tmp_path / "fashion.env").write_text("FASHION_WORKERS=1\nFASHION_COVERAGE=0.9\n")
 
