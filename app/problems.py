@@ -134,8 +134,10 @@ def _problem(status: HTTPStatus, code: str, title: str, detail: str) -> Problem:
 def invalid_request(error: RequestValidationError) -> Response:
     """Return the answer to a request that does not fit the schema."""
     first = error.errors()[0]
-    where = " ".join(map(str, first["loc"]))
-    return refusal(InvalidRequestError(f"{where}: {first['msg']}, received {reprlib.repr(first.get('input'))}."))
+    part, *names = map(str, first["loc"])
+    received = reprlib.repr(first.get("input"))
+    msg = f"Expected another `{'.'.join(names)}` in the {part}, received {received}. {first['msg']}."
+    return refusal(InvalidRequestError(msg))
 
 
 async def _service_error(_: Request, error: ServiceError) -> Response:
