@@ -719,6 +719,12 @@ def test_bodies_of_more_bytes_than_the_limit_are_refused_and_the_bytes_given_bac
         eventually(lambda: service.held_bytes == 0)
 
 
+def test_a_body_that_there_is_no_room_for_is_refused_before_any_of_it_comes() -> None:
+    with serving(max_pending_bytes=100_000, receive_seconds=60) as service:
+        announcement = closing(PICTURE).replace(BOOT, b"").replace(b"Length: %d" % len(BOOT), b"Length: 100001")
+        assert service.answer(announcement) == (503, "overloaded")
+
+
 def test_a_body_in_crumbs_costs_more_than_its_bytes() -> None:
     budget = BodyBudget(10_000)
     held = Held(budget)

@@ -14,6 +14,8 @@ from training.disguise import GARMENTS, GROUNDS, disguise
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import NDArray
+
     from training.data import Data
 
 BLACK, WHITE = 0, 255
@@ -323,3 +325,36 @@ def test_shrinking_keeps_the_aspect_and_what_is_small_already() -> None:
     assert shrink(np.zeros((200, 100, 3), np.uint8), 50).shape == (50, 25, 3)
     small = np.zeros((20, 10), np.float32)
     assert shrink(small, 50) is small
+
+
+def of_two_tones(dark: int, light: int) -> NDArray[np.uint8]:
+    """Convert a photograph of cloth that is dark on the left and light on the right, with its outline known."""
+    colours = np.full((96, 96, 3), 128, np.uint8)
+    colours[20:76, 20:48], colours[20:76, 48:76] = dark, light
+    outline = np.zeros((96, 96), np.float32)
+    outline[20:76, 20:76] = 1
+    return convert(Image.fromarray(colours), Mode.PHOTO, separator=lambda _: outline).image
+
+
+def test_the_tones_of_a_photographed_garment_are_stretched_from_dark_to_white() -> None:
+    image = of_two_tones(60, 180)
+    assert set(image[:, :13].flat) == {255}
+    assert set(image[:, 15:].flat) == {40}
+
+
+def test_cloth_of_nearly_one_tone_stays_calm() -> None:
+    image = of_two_tones(100, 110)
+    assert set(image[:, :13].flat) == {255}
+    assert set(image[:, 15:].flat) == {255 - round((255 - 40) * 10 / 40)}
+
+
+def test_the_rim_of_a_photographed_garment_says_nothing_of_its_tones() -> None:
+    colours = np.full((96, 96, 3), 128, np.uint8)
+    colours[20:76, 20:76] = 0  # a black rim, which may be ground
+    colours[26:70, 26:48], colours[26:70, 48:70] = 60, 180
+    outline = np.zeros((96, 96), np.float32)
+    outline[20:76, 20:76] = 0.8
+    outline[26:70, 26:70] = 1
+    image = convert(Image.fromarray(colours), Mode.PHOTO, separator=lambda _: outline).image
+    assert set(image[6:22, 6:12].flat) == {255}
+    assert set(image[6:22, 16:22].flat) == {40}
