@@ -78,7 +78,8 @@ def _headlines(test: SplitMetrics, photos: PhotoMetrics | None, sets: Prediction
         (f"{test.accuracy:.2%}", f"of {test.n:,} test images are named right ({_range(test.accuracy_interval_95)})")
     ]
     if photos:
-        told = f"of {photos.held_out:,} photographs that it never saw ({_range(photos.accuracy_interval_95)})"
+        told = f"of {photos.held_out:,} photographs that it was not trained on get a label that fits "
+        told += f"({_range(photos.accuracy_interval_95)}); they helped to choose the model"
         tiles.append((f"{photos.accuracy:.1%}", told))
     told = f"of test images have the right label among those it names: {sets.test_mean_size:.2f} labels on average"
     tiles.append((f"{sets.test_coverage:.1%}", told))
@@ -202,7 +203,7 @@ def _familiarity(facts: FamiliarityFacts) -> str:
     rows = [(one.images, f"{one.n:,}", f"{one.flagged:.1%}", f"{one.auroc:.4f}") for one in facts.separations]
     table = _table("Images of something else", ("images", "n", "called unfamiliar", "AUROC"), rows) if rows else ""
     return f"""<section><h2>Whether it notices what it does not know</h2>
-      <p>A picture is called unfamiliar when fewer than {facts.threshold:.0%} of garments are less typical.
+      <p>A picture is called unfamiliar when fewer than {facts.threshold:.0%} of the validation images are less typical.
       {f"False alarms: {false_alarms}." if false_alarms else ""} AUROC is the chance that, of a pair, the image of
       something else is the less familiar.</p>{table}</section>"""
 

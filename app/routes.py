@@ -87,7 +87,8 @@ _MANY_PICTURES = {
 }
 _SERVER_TIMING = {
     "Server-Timing": {
-        "description": "How long each stage took, in milliseconds; `queue` names the size of the batch.",
+        "description": "How long each stage took, in milliseconds; `queue` names the size of the batch. Missing where "
+        "the request was refused before it was read whole.",
         "schema": {"type": "string"},
         "example": 'receive;dur=0.008, decode;dur=0.040, convert;dur=0.011, queue;dur=9.235;desc="batch of 22", '
         "infer;dur=1.005, serialise;dur=0.015",

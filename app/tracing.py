@@ -91,7 +91,11 @@ class RequestTracing:
 def document(app: FastAPI) -> None:
     """Say in the API document that every call takes an id and every answer has it."""
     name = "X-Request-ID"
-    of_answers = {"description": "The request's id, by which the log tells of it.", "schema": {"type": "string"}}
+    of_answers = {
+        "description": "The request's id, by which the log tells of it; missing where it was refused before it was "
+        "read whole (400, 408, 431, too many connections).",
+        "schema": {"type": "string"},
+    }
     of_requests = {
         "name": name,
         "in": "header",

@@ -216,8 +216,8 @@ def _familiarity(facts: FamiliarityFacts) -> str:
 {facts.threshold:g} an image is called unfamiliar. False alarms: {false_alarms}.
 AUROC is the chance that, of a pair, the image of something else is the less familiar; beside it the same with the
 highest probability as the score. What is taught it has learnt to call unfamiliar, from training images altered in the
-same way and other photographs of the same kinds; how it fares with what nobody thought of, only the others can show
-(of characters it has seen another font).
+same way and other photographs of the same kinds. The others were not taught; but handwritten digits helped to choose
+the score, so their figure flatters it, and of characters the training has seen another font.
 
 {table(SEPARATION_COLUMNS, rows)}"""
 

@@ -143,9 +143,9 @@ function note({ probabilities }) {
   return element(
     "p",
     { className: "note" },
-    "Of many answers given with 80%, about 80 in 100 are right, as long as pictures are like the data set's. " +
-      `It takes everything for one of ${probabilities.length} kinds, and two garments for one: `,
-    element("a", { href: "model", textContent: "how well it does" }),
+    "When it says 80%, it is right about 80 times in 100, for pictures like those in Fashion-MNIST. " +
+      `It puts every picture into one of ${probabilities.length} kinds, and treats two garments as one: `,
+    element("a", { href: "model", textContent: "see how well it does" }),
     ".",
   );
 }

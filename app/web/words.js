@@ -42,8 +42,8 @@ export function listed(labels, word = "or") {
 export function sureness(labels, coverage) {
   const times = coverage ? `${Number((100 * coverage).toFixed(1))} times in 100` : "Nearly always";
   return labels.length > 1
-    ? `${listed(labels)}: ${times.toLowerCase()} it is one of these, for pictures like the data set's.`
-    : `It names one label; for pictures like the data set's, those it names hold the right one ${times.toLowerCase()}.`;
+    ? `${listed(labels)}: ${times.toLowerCase()} it is one of these, for pictures like those in Fashion-MNIST.`
+    : `For pictures like those in Fashion-MNIST, the labels it lists include the right one ${times.toLowerCase()}. Here it lists just one.`;
 }
 
 export function familiarity(share) {

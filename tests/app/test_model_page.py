@@ -56,7 +56,9 @@ def test_photographs_are_told_by_their_kinds() -> None:
         told_apart={"hats & caps": FolderMetrics(n=8, right=6)},
     )
     told = page(photos=photos)
-    assert "75.0% of 40 photographs that it never saw (60.0 to 90.0%)" in text(told)
+    assert "75.0% of 40 photographs that it was not trained on get a label that fits (60.0 to 90.0%); they" in text(
+        told
+    )
     assert "… of these: hats &amp; caps 40 75.0%" in text(told)
     assert "… the one label that fits: hats &amp; caps 8 75.0%" in text(told)
     assert "and 1,234 photographs" in text(told)
