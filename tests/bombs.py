@@ -119,12 +119,20 @@ DEFLATE = 8
 
 
 def tiff(
-    width: int, height: int, tags: dict[int, int | tuple[int, int]], data: bytes = b"", following: int = 0
+    width: int,
+    height: int,
+    tags: dict[int, int | tuple[int, int]],
+    data: bytes = b"",
+    following: int = 0,
+    order: str = "<",
 ) -> bytes:
     """Make a TIFF; a tag is a number, or a count with the place of that many numbers of four bytes."""
     entries = sorted({256: width, 257: height, 259: 1, **GREY, **tags}.items())
-    packed = (struct.pack("<HHLL", tag, 4, *(one if isinstance(one, tuple) else (1, one))) for tag, one in entries)
-    return b"II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + b"".join(packed) + struct.pack("<L", following) + data
+    packed = (
+        struct.pack(order + "HHLL", tag, 4, *(one if isinstance(one, tuple) else (1, one))) for tag, one in entries
+    )
+    head = (b"II" if order == "<" else b"MM") + struct.pack(order + "HLH", 42, 8, len(entries))
+    return head + b"".join(packed) + struct.pack(order + "L", following) + data
 
 
 def tiff_data(tags: int) -> int:

@@ -19,6 +19,12 @@ LOSSLESS_PIXELS = 2**20
 """A larger image of Pillow's is sent as JPEG, or as WebP where it may be transparent: as PNG a photograph would be over
 the service's limit."""
 
+WHITE_IS_ZERO = 262
+"""The tag of a TIFF that is 0 then."""
+
+_PLAIN = {"PA": "RGBA", "RGBa": "RGBA", "La": "LA"}
+"""What to encode modes as that no format has."""
+
 LONGEST_WEBP = 16383
 """Pixels along each side that the format can hold."""
 
@@ -56,15 +62,19 @@ def _encode(image: Image) -> bytes:
     from PIL import ExifTags, Image  # noqa: PLC0415  whoever has an image has Pillow
 
     buffer, exif = io.BytesIO(), Image.Exif()
+    image.load()  # before its tags are read, since Pillow turns a TIFF upright then, and forgets the one that said so
+    is_negative = image.mode in {"I;16", "F"} and getattr(image, "tag_v2", {}).get(WHITE_IS_ZERO) == 0
     # No other tag or comment: one says where somebody lives, and a scanner's may be too large for a JPEG.
     exif[ExifTags.Base.Orientation] = image.getexif().get(ExifTags.Base.Orientation, 1)
     others = image.info.keys() - {"transparency", "icc_profile"}
-    image = image.copy()  # which has no tags of its file either
+    image = image.convert(_PLAIN[image.mode]) if image.mode in _PLAIN else image.copy()  # without its file's tags
     for name in others:
         del image.info[name]
     if image.mode == "I":  # of 8 bits, of 16 as from a PGM, or of more
         least, most = cast("tuple[int, int]", image.getextrema())
         image = image if least < 0 or most >= 2**16 else image.convert("I;16" if most >= 2**8 else "L")
+    if is_negative:  # which Pillow itself mends in 8 bits alone
+        image = image.point(lambda level: level * -1 + 65535)
     is_large = image.width * image.height > LOSSLESS_PIXELS
     if is_large and image.mode == "CMYK":  # as the service does, and of four inks a JPEG would be much larger
         image = image.convert("RGB")

@@ -21,6 +21,12 @@ from app.model_card import IMAGE_SHAPE
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit warns, then raises; `decode` reads the header and refuses by itself
 # Otherwise each strip of an uncompressed file is a few Python objects: 2.4 million in 10 MB.
 TiffImagePlugin.READ_LIBTIFF = True
+# It hands out such greys in the byte order of this machine, and Pillow would unpack them by that of the file.
+TiffImagePlugin.OPEN_INFO |= {
+    (TiffImagePlugin.MM, *key[1:]): modes
+    for key, modes in TiffImagePlugin.OPEN_INFO.items()
+    if key[0] == TiffImagePlugin.II and modes[0] in {"I", "I;16", "F"}
+}
 logging.getLogger("PIL").setLevel(logging.WARNING)  # at debug it tells what stands in the tags
 # Pillow warns of each damaged tag that it skips, and Python remembers each such text for good. Once for the process,
 # because `warnings.catch_warnings` changes the filters of all threads.
@@ -277,8 +283,8 @@ def _decode(data: bytes, kind: str, max_image_pixels: int) -> Decoded:
             width, height = height, width
     opacity = None
     if image.has_transparency_data:
-        steps.append("composited_on_white")
-        image, opacity = _on_white(image)
+        image, opacity = _on_white(image, kind)
+        steps += ["composited_on_white"] if opacity else []
     else:
         image = _to_grey_or_rgb(image)
     return Decoded(image, kind, width, height, reduction, tuple(steps), opacity)
@@ -317,6 +323,8 @@ def _load(image: Image.Image, kind: str) -> int:
 
 
 def _orientation(image: Image.Image) -> int:
+    for name in ("xmp", "XML:com.adobe.xmp"):  # Pillow would take it from there as well, and no browser does
+        image.info.pop(name, None)
     with suppress(Exception):  # tags that cannot be read are no reason to refuse pixels that can
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     return 1
@@ -332,7 +340,7 @@ def _scale_transparency(image: Image.Image) -> None:
         image.info["transparency"] = tuple(level >> 8 for level in transparent)
 
 
-def _on_white(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+def _on_white(image: Image.Image, kind: str) -> tuple[Image.Image, Image.Image | None]:
     """Return a picture without its transparency, and how opaque it was; None if it was so everywhere."""
     if image.mode.startswith("I;16"):  # one of its greys is transparent; Pillow's `convert` would clip the others
         is_transparent = Image.fromarray(np.asarray(image) == image.info["transparency"])
@@ -341,9 +349,13 @@ def _on_white(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
         return grey, _unless_full(ImageChops.invert(is_transparent.convert("L")))
     straight = image.convert("LA") if image.mode == "La" else image  # a TIFF's associated alpha
     rgba = straight if straight.mode == "RGBA" else straight.convert("RGBA")  # which would copy it
+    opacity = _unless_full(rgba.getchannel("A"))
+    # Programs that know of no opacity leave the fourth sample 0 everywhere.
+    if opacity is None or (kind in {"BMP", "TIFF"} and opacity.getextrema() == (0, 0)):
+        return rgba.convert("RGB"), None
     canvas = Image.new("RGB", rgba.size, "white")
     canvas.paste(rgba, mask=rgba)
-    return canvas, _unless_full(rgba.getchannel("A"))
+    return canvas, opacity
 
 
 def _unless_full(opacity: Image.Image) -> Image.Image | None:

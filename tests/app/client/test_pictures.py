@@ -10,6 +10,7 @@ from PIL import ExifTags, Image
 
 from app.client.pictures import LOSSLESS_PIXELS, load, name_of
 from app.imaging.decode import decode
+from tests.app.imaging.test_decode import GREYS
 from tests.conftest import encoded
 
 
@@ -119,6 +120,30 @@ def damaged_png() -> Image.Image:
 def closed(picture: Any) -> Any:  # noqa: ANN401  an image or a file
     picture.close()
     return picture
+
+
+def test_a_tiff_that_was_just_opened_arrives_upright(tmp_path: Path) -> None:
+    picture = Image.new("RGB", (90, 60))
+    picture.paste("red", (0, 0, 45, 60))
+    picture.save(tmp_path / "lying.tif", exif={ExifTags.Base.Orientation: 6})
+    with Image.open(tmp_path / "lying.tif") as opened:
+        received = arrives(opened)
+    as_bytes = decode((tmp_path / "lying.tif").read_bytes(), "", 50_000_000).pixels
+    assert received.size == as_bytes.size == (60, 90)
+    assert np.array_equal(np.asarray(received), np.asarray(as_bytes))
+
+
+@pytest.mark.parametrize("kind", ["white is zero", "white is zero, floating point"])
+def test_a_tiff_on_which_white_is_zero_arrives_as_its_bytes_do(kind: str) -> None:
+    data = GREYS[kind]("<")
+    with Image.open(io.BytesIO(data)) as opened:
+        received = np.asarray(arrives(opened)).astype(int)
+    assert np.abs(received - np.asarray(decode(data, "", 50_000_000).pixels)).max() <= 1
+
+
+def test_a_palette_with_transparency_of_its_own_arrives() -> None:
+    palette = Image.new("RGBA", (4, 4), (0, 0, 0, 0)).convert("PA")
+    assert arrives(palette).getpixel((0, 0)) == (255, 255, 255)
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,18 @@ from __future__ import annotations
 
 import base64
 import gzip
+import io
 import re
 import struct
 import subprocess
 import sys
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, PngImagePlugin
+from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 
 from app.errors import ImageTooLargeError, InvalidImageError, UnsupportedMediaTypeError
 from app.imaging.decode import (
@@ -30,6 +31,8 @@ from tests.bombs import tiff
 from tests.conftest import encoded
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 GRADIENT = np.add.outer(np.arange(40), np.arange(60)).astype(np.uint8)
@@ -313,7 +316,7 @@ def test_sixteen_bits_are_scaled_and_not_clipped(kind: str) -> None:
 DARK_TO_BRIGHT = np.linspace(0, 1, 16).reshape(4, 4)
 
 
-def grey_tiff(bits: int, pixels: bytes, photometric: int = 1, sample_format: int = 1) -> bytes:
+def grey_tiff(bits: int, pixels: bytes, photometric: int = 1, sample_format: int = 1, order: str = "<") -> bytes:
     """Make a TIFF of 4x4 grey pixels in one strip."""
     tags: dict[int, int | tuple[int, int]] = {
         258: bits,
@@ -323,7 +326,7 @@ def grey_tiff(bits: int, pixels: bytes, photometric: int = 1, sample_format: int
         279: len(pixels),
         339: sample_format,
     }
-    return tiff(4, 4, tags, pixels)
+    return tiff(4, 4, tags, pixels, order=order)
 
 
 def of_12_bits(values: NDArray[np.floating]) -> bytes:
@@ -331,18 +334,70 @@ def of_12_bits(values: NDArray[np.floating]) -> bytes:
     return b"".join((left << 12 | right).to_bytes(3) for left, right in levels)
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        grey_tiff(16, np.rint((1 - DARK_TO_BRIGHT) * 65535).astype("<u2").tobytes(), photometric=0),
-        grey_tiff(32, (1 - DARK_TO_BRIGHT).astype("<f4").tobytes(), photometric=0, sample_format=3),
-        grey_tiff(32, np.rint(DARK_TO_BRIGHT * (2**32 - 1)).astype("<u4").tobytes()),
-        grey_tiff(12, of_12_bits(DARK_TO_BRIGHT)),
-    ],
-    ids=["white is zero", "white is zero, floating point", "32 bits", "12 bits"],
-)
-def test_the_greys_of_a_tiff_come_out_right_however_it_stores_them(data: bytes) -> None:
-    assert difference(decoded(data).pixels, np.rint(DARK_TO_BRIGHT * 255).astype(np.uint8)).max() <= 1
+GREYS: dict[str, Callable[[str], bytes]] = {
+    "16 bits": lambda order: grey_tiff(16, np.rint(DARK_TO_BRIGHT * 65535).astype(order + "u2").tobytes(), order=order),
+    "white is zero": lambda order: grey_tiff(
+        16, np.rint((1 - DARK_TO_BRIGHT) * 65535).astype(order + "u2").tobytes(), photometric=0, order=order
+    ),
+    "signed": lambda order: grey_tiff(
+        32, np.rint((DARK_TO_BRIGHT - 0.5) * 65535).astype(order + "i4").tobytes(), sample_format=2, order=order
+    ),
+    "floating point": lambda order: grey_tiff(
+        32, DARK_TO_BRIGHT.astype(order + "f4").tobytes(), sample_format=3, order=order
+    ),
+    "white is zero, floating point": lambda order: grey_tiff(
+        32, (1 - DARK_TO_BRIGHT).astype(order + "f4").tobytes(), photometric=0, sample_format=3, order=order
+    ),
+    "32 bits": lambda order: grey_tiff(
+        32, np.rint(DARK_TO_BRIGHT * (2**32 - 1)).astype(order + "u4").tobytes(), order=order
+    ),
+    "12 bits": lambda order: grey_tiff(12, of_12_bits(DARK_TO_BRIGHT), order=order),
+}
+
+
+@pytest.mark.parametrize("order", ["<", ">"], ids=["little-endian", "big-endian"])
+@pytest.mark.parametrize("make", GREYS.values(), ids=GREYS)
+def test_the_greys_of_a_tiff_come_out_right_however_it_stores_them(make: Callable[[str], bytes], order: str) -> None:
+    assert difference(decoded(make(order)).pixels, np.rint(DARK_TO_BRIGHT * 255).astype(np.uint8)).max() <= 1
+
+
+def test_a_fourth_sample_that_is_nowhere_set_is_no_transparency() -> None:
+    masks = 0x00FF0000, 0x0000FF00, 0x000000FF, 0xFF000000
+    header = struct.pack("<LllHHLLllLL4L", 108, 4, 4, 1, 32, 3, 64, 0, 0, 0, 0, *masks).ljust(108, b"\0")
+    pixels = bytes((10, 20, 30, 0)) * 16
+    data = b"BM" + struct.pack("<LLL", 14 + 108 + len(pixels), 0, 14 + 108) + header + pixels
+    result = decoded(data)
+    assert (result.pixels.getpixel((0, 0)), result.opacity, result.steps) == ((30, 20, 10), None, ())
+    result = decoded(data[:-1] + b"\xff")
+    assert result.pixels.getpixel((0, 0)) in {(255, 255, 255), (30, 20, 10)}
+    assert result.opacity
+    assert result.steps == ("composited_on_white",)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_what_is_opaque_everywhere_is_not_said_to_be_laid_on_white(kind: str, mode: str) -> None:
+    result = decoded(encoded(Image.new("RGBA", (10, 10), (90, 90, 90, 255)).convert(mode), kind, lossless=True))
+    assert difference(result.pixels.convert("L"), np.full((10, 10), 90)).max() <= 1
+    assert (result.opacity, result.steps) == (None, ())
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_a_picture_is_turned_by_its_exif_and_not_by_what_xmp_has_kept(kind: str) -> None:
+    xmp = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'>"
+    xmp += b'<rdf:Description tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
+    options: dict[str, Any] = {"xmp": xmp}
+    if kind == "PNG":
+        options = {"pnginfo": PngImagePlugin.PngInfo()}
+        options["pnginfo"].add_itxt("XML:com.adobe.xmp", xmp.decode())
+    elif kind == "TIFF":
+        options = {"tiffinfo": {700: xmp}}
+    data = encoded(Image.new("RGB", (30, 20)), kind, **options)
+    with Image.open(io.BytesIO(data)) as picture:
+        picture.load()
+        assert picture.getexif().get(ExifTags.Base.Orientation) == 6 or kind == "TIFF"
+    result = decoded(data)
+    assert (result.pixels.size, result.width, result.height, result.steps) == ((30, 20), 30, 20, ())
 
 
 def test_the_grey_of_a_tiff_may_be_multiplied_by_its_alpha() -> None:
