@@ -46,11 +46,11 @@ export function drawBox(picture, garment) {
   $("frame").append(box);
 }
 
-// What had the focus is gone with it: the focus stays in place for the next Tab.
+// What had the focus is gone with it: it goes to the button in its place, or stays for the next Tab.
 function replaceAnswer(...parts) {
   const hadFocus = $("answer").contains(document.activeElement);
   $("answer").replaceChildren(...parts);
-  if (hadFocus) $("answer").focus({ preventScroll: true });
+  if (hadFocus) ($("answer").querySelector("button") ?? $("answer")).focus({ preventScroll: true });
 }
 
 export function drawWaiting() {
@@ -76,11 +76,9 @@ export function drawProblem(problem, waitSeconds, tryAgain) {
     element("p", { className: "verdict", textContent: problem.title }),
     element("p", { textContent: problem.detail }),
   );
-  replaceAnswer(told);
-  if (!problem.mayPass) return;
   const again = element("button", { type: "button", className: "button small", textContent: "Try again" });
   again.addEventListener("click", tryAgain);
-  $("answer").append(element("p", { className: "wait", id: "wait" }), again);
+  replaceAnswer(told, ...(problem.mayPass ? [element("p", { className: "wait", id: "wait" }), again] : []));
   drawWait(waitSeconds);
 }
 
@@ -99,7 +97,9 @@ export function drawModes(picture, mode) {
 }
 
 export function spoken(answer, coverage) {
-  if (answer instanceof Problem) return `${answer.title}. ${answer.detail}`;
+  if (answer instanceof Problem) {
+    return `${answer.title}. ${answer.detail}${answer.retryAfterSeconds ? " It is tried again by itself." : ""}`;
+  }
   return answer.familiar
     ? `${named(answer)}. ${words.sureness(answer.prediction_set, coverage)}`
     : `${UNFAMILIAR}. ${doubt(answer)}`;

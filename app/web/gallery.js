@@ -35,7 +35,12 @@ export function draw(pictures, mode, current) {
   pictures.forEach((picture, place) => drawCell(picture, outcomes[place], picture === current));
 }
 
+const drawn = new WeakMap(); // what stands in each cell: of thousands, one changes at a time
+
 function drawCell({ cell, name }, outcome, isCurrent) {
+  const last = drawn.get(cell);
+  if (last && last.outcome === outcome && last.isCurrent === isCurrent) return;
+  drawn.set(cell, { outcome, isCurrent });
   const [, verdict, detail] = cell.children;
   cell.setAttribute("aria-current", isCurrent);
   cell.classList.toggle("refused", outcome instanceof Problem);

@@ -13,14 +13,17 @@ export function listen(show) {
     show(files, address);
   };
   for (const input of [$("choose"), $("take")]) {
-    input.addEventListener("change", () => {
+    const chosen = () => {
       if (input.files.length) take([...input.files]);
       input.value = ""; // so that the same file can be chosen again
-    });
+    };
+    input.addEventListener("change", chosen);
+    chosen(); // before this script came
   }
   listenForDrops(take);
   document.addEventListener("paste", (event) => {
     if (event.clipboardData.files.length) take([...event.clipboardData.files]);
+    else sayNoFile();
   });
   listenForSamples(take);
   camera.listen(take);
@@ -28,22 +31,27 @@ export function listen(show) {
 }
 
 function listenForDrops(take) {
-  let depth = 0; // entering a child comes before leaving its parent
-  const show = (change) => {
-    depth = Math.max(0, change && depth + change);
-    document.body.classList.toggle("dropping", depth > 0);
-  };
+  const show = (isOver) => document.body.classList.toggle("dropping", isOver);
+  // The curtain lies over everything then: what is redrawn below it sends no dragleave.
+  document.querySelector(".curtain").addEventListener("dragleave", () => show(false));
   // A picture of another page comes as its address, which a browser would open in place of this page.
-  document.addEventListener("dragenter", () => show(1));
-  document.addEventListener("dragleave", () => show(-1));
+  document.addEventListener("dragenter", () => show(true));
   document.addEventListener("dragover", (event) => event.preventDefault());
   document.addEventListener("drop", (event) => {
     event.preventDefault();
-    show(0);
+    show(false);
     const { files } = event.dataTransfer;
-    $("drop-problem").hidden = files.length > 0;
-    if (!files.length) $("drop-problem").scrollIntoView({ block: "nearest" });
     if (files.length) take([...files]);
+    else sayNoFile();
+  });
+}
+
+function sayNoFile() {
+  const problem = $("drop-problem");
+  problem.hidden = true; // so that it is read aloud once more
+  requestAnimationFrame(() => {
+    problem.hidden = false;
+    problem.scrollIntoView({ block: "nearest" });
   });
 }
 

@@ -28,9 +28,9 @@ async function take(files, address) {
   await askAll();
 }
 
-// What changes may lie off the screen.
+// What changes may lie off the screen: on a phone the answer, below the picture.
 function reveal(id) {
-  const { top } = $(id).getBoundingClientRect();
+  const { top } = $(id === "result" ? "answer" : id).getBoundingClientRect();
   if (top < 0 || top > 0.7 * innerHeight) $(id).scrollIntoView();
 }
 
@@ -49,7 +49,8 @@ async function show(picture) {
 function speak() {
   const outcome = state.current.answers.get(state.mode);
   const name = state.pictures.length > 1 ? `${state.current.name}: ` : "";
-  $("status").textContent = name + (outcome ? answer.spoken(outcome, state.coverage) : "Looking at it …");
+  const text = name + (outcome ? answer.spoken(outcome, state.coverage) : "Looking at it …");
+  if ($("status").textContent !== text) $("status").textContent = text; // the same again would be read again
 }
 
 function startRound() {

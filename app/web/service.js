@@ -27,10 +27,16 @@ function remember(given) {
   }
 }
 
+// A line that was lost tells nobody. The service takes 50 seconds at most, a proxy may wait for a slow upload before.
+const LONGEST_MILLISECONDS = 120_000;
+
+let mostBytes = Infinity; // until the service has said
+
 async function call(path, options = {}) {
   const sent = key;
   const headers = sent ? { ...options.headers, "X-API-Key": sent } : options.headers;
-  const response = await fetch(path, { ...options, headers });
+  const signal = AbortSignal.any([AbortSignal.timeout(LONGEST_MILLISECONDS), ...(options.signal ? [options.signal] : [])]);
+  const response = await fetch(path, { ...options, headers, signal });
   if (response.status !== 401) return response;
   // Of many pictures at once the first asks for the key, and the others take it from there.
   if (key !== sent) return call(path, options);
@@ -53,6 +59,7 @@ function askForKey(refused) {
 export const hasKey = () => key !== null;
 
 export async function predict(file, mode, signal) {
+  if (file.size > mostBytes) throw tooLarge(file.size); // which would be refused once all of it was sent
   const type = file.type || "application/octet-stream";
   const url = `predict?preview=true&conversion=${mode}`;
   let response;
@@ -60,6 +67,7 @@ export async function predict(file, mode, signal) {
     response = await call(url, { method: "POST", body: file, headers: { "Content-Type": type }, signal });
   } catch (error) {
     if (signal.aborted) throw error;
+    if (error.name === "TimeoutError") throw tooLate();
     throw (await isReadable(file)) ? unreachable() : unreadable();
   }
   const answer = await response.json().catch(() => null);
@@ -70,7 +78,9 @@ export async function predict(file, mode, signal) {
 export async function information() {
   const response = await call("model", { headers: { Accept: "application/json" } });
   if (!response.ok) throw problemOf(response, null);
-  return response.json();
+  const facts = await response.json();
+  mostBytes = facts.limits.max_body_bytes;
+  return facts;
 }
 
 function problemOf(response, body) {
@@ -93,6 +103,22 @@ const unreachable = () =>
     detail: "It may have stopped, or this device may be offline. The picture is kept; try again when it is back.",
     code: "unreachable",
     mayPass: true,
+  });
+
+const tooLate = () =>
+  new Problem({
+    title: "No answer came in time",
+    detail: "The line may be slow, or have been lost. The picture is kept; try again, or send a smaller one.",
+    code: "unreachable",
+    mayPass: true,
+  });
+
+const tooLarge = (bytes) =>
+  new Problem({
+    title: "The body is too large",
+    detail: `Expected at most ${mostBytes} bytes, received ${bytes}. Send a smaller picture; the model looks at 28 x 28.`,
+    code: "payload_too_large",
+    mayPass: false,
   });
 
 const unreadable = () =>

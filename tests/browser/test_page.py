@@ -78,9 +78,9 @@ def expect_answer(page: Page, answer: dict[str, Any]) -> None:
         expect(said).to_contain_text("Do not believe the numbers below")
 
 
-def flaws(page: Page) -> list[str]:
-    """Return what axe-core finds, by rule and place."""
-    found = Axe().run(page).response["violations"]
+def flaws(page: Page, *excepted: str) -> list[str]:
+    """Return what axe-core finds, by rule and place, but for some rules."""
+    found = Axe().run(page, options={"rules": {rule: {"enabled": False} for rule in excepted}}).response["violations"]
     return [f"{one['id']}: {node['target']} {node['failureSummary']}" for one in found for node in one["nodes"]]
 
 
@@ -134,7 +134,11 @@ def test_a_dropped_picture_is_answered(page: Page, url: str) -> None:
     carried = page.evaluate_handle(CARRY, ["sweater.jpg", "image/jpeg", list(SWEATER.read_bytes())])
     page.dispatch_event("main", "dragenter", {"dataTransfer": carried})
     expect(page.locator("body")).to_have_class("dropping")
-    page.dispatch_event("main", "drop", {"dataTransfer": carried})
+    assert page.evaluate("document.elementFromPoint(innerWidth / 2, innerHeight / 2).className") == "curtain"
+    page.dispatch_event(".curtain", "dragleave", {"dataTransfer": carried})
+    expect(page.locator("body")).to_have_class("")
+    page.dispatch_event("main", "dragenter", {"dataTransfer": carried})
+    page.dispatch_event(".curtain", "drop", {"dataTransfer": carried})
     expect(page.locator("body")).to_have_class("has-picture")
     expect_answer(page, served(url, SWEATER.read_bytes()))
 
@@ -153,6 +157,35 @@ def test_a_picture_dragged_from_another_page_says_what_to_do_and_keeps_the_answe
     expect(page.locator(".bars li")).to_have_count(10)
     page.set_input_files("#choose", NOISE)
     expect(page.locator("#drop-problem")).to_be_hidden()
+
+
+def test_text_that_is_pasted_says_what_to_do_each_time(page: Page) -> None:
+    page.goto("/")
+    page.evaluate("""
+      window.told = 0;
+      new MutationObserver((changes) => {
+        told += changes.filter(({ target }) => !target.hidden).length;
+      }).observe(document.querySelector("#drop-problem"), { attributeFilter: ["hidden"] });
+    """)
+    for count in (1, 2):
+        page.evaluate("""
+          const clipboardData = new DataTransfer();
+          clipboardData.setData("text/plain", "https://example.com/shirt.jpg");
+          document.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true }));
+        """)
+        expect(page.get_by_role("alert")).to_contain_text("Save the picture first")
+        page.wait_for_function(f"told >= {count}")
+
+
+def test_what_is_chosen_before_the_scripts_have_come_is_answered(page: Page, url: str) -> None:
+    held: list[Route] = []
+    page.route("**/web/words.js", lambda route: held.append(route))  # noqa: PLW0108  Playwright cannot wrap a list's
+    page.goto("/", wait_until="commit")
+    page.set_input_files("#choose", SWEATER)
+    expect(page.locator("#result")).to_be_hidden()
+    for one in held:
+        one.continue_()
+    expect_answer(page, served(url, SWEATER.read_bytes()))
 
 
 def test_a_screen_reader_hears_what_stands_there(page: Page, url: str) -> None:
@@ -330,22 +363,36 @@ def test_a_problem_is_told_in_the_service_s_own_words_with_the_picture_kept(
 
 
 def test_an_overloaded_service_is_asked_again_after_the_time_that_it_names(page: Page, url: str) -> None:
-    refusals = [{"title": "Service overloaded", "detail": "Try again later.", "code": "overloaded"}]
+    waits = ["1", "3"]
 
-    def refuse_once(route: Route) -> None:
-        if refusals:
-            route.fulfill(status=503, headers={"Retry-After": "3"}, json=refusals.pop())
+    def refuse_twice(route: Route) -> None:
+        if waits:
+            refusal = {"title": "Service overloaded", "detail": "Try again later.", "code": "overloaded"}
+            route.fulfill(status=503, headers={"Retry-After": waits.pop()}, json=refusal)
         else:
             route.continue_()
 
-    page.route("**/predict?*", refuse_once)
+    page.add_init_script("""
+      addEventListener("DOMContentLoaded", () => {
+        window.heard = [];
+        new MutationObserver(() => heard.push(document.querySelector("#status").textContent))
+          .observe(document.querySelector("#status"), { childList: true });
+      });
+    """)
+    page.route("**/predict?*", refuse_twice)
     open_with(page, SWEATER)
     expect(page.locator(".problem")).to_contain_text("Try again later.")
     expect(page.locator("#wait")).to_have_text("It is tried again in 2 seconds.")
     keep(page, "overloaded")
     page.get_by_role("button", name="Try again").focus()
+    expect(page.locator("#wait")).to_have_text("It is tried again in 1 second.")
+    while waits:
+        page.wait_for_timeout(50)
+    expect(page.get_by_role("button", name="Try again")).to_be_focused()
     expect_answer(page, served(url, SWEATER.read_bytes()))
     expect(page.locator("#answer")).to_be_focused()  # the button is gone
+    told = [text for text in page.evaluate("heard") if "overloaded" in text]
+    assert told == ["Service overloaded. Try again later. It is tried again by itself."]
 
 
 def test_a_service_out_of_reach_is_asked_again_when_it_is_back(page: Page, url: str) -> None:
@@ -358,6 +405,30 @@ def test_a_service_out_of_reach_is_asked_again_when_it_is_back(page: Page, url: 
     keep(page, "offline")
     page.context.set_offline(False)
     expect_answer(page, served(url, SWEATER.read_bytes()))
+
+
+def test_a_request_that_is_never_answered_can_be_tried_again(page: Page, url: str) -> None:
+    page.add_init_script("const of = AbortSignal.timeout.bind(AbortSignal); AbortSignal.timeout = () => of(300);")
+    page.route("**/predict?*", lambda _: None)
+    open_with(page, SWEATER)
+    expect(page.locator(".problem")).to_contain_text("No answer came in time")
+    page.unroute("**/predict?*")
+    page.evaluate("AbortSignal.timeout = () => new AbortController().signal")
+    page.get_by_role("button", name="Try again").click()
+    expect_answer(page, served(url, SWEATER.read_bytes()))
+
+
+def test_a_picture_over_the_limit_is_not_sent_and_refused_in_the_service_s_own_words(page: Page, url: str) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.method))
+    page.goto("/")
+    expect(page.locator("#limits")).to_contain_text("up to 10.5 MB each")
+    large: FilePayload = {"name": "large.png", "mimeType": "image/png", "buffer": bytes(10 * 2**20 + 1)}
+    page.set_input_files("#choose", large)
+    problem = served(url, large["buffer"])
+    expect(page.locator(".problem")).to_have_text(f"{problem['title']}{problem['detail']}")
+    expect(page.get_by_role("button", name="Try again")).to_have_count(0)
+    assert "POST" not in asked
 
 
 def test_trying_again_by_hand_works_too(page: Page, url: str) -> None:
@@ -584,6 +655,7 @@ def test_a_phone_takes_a_picture_and_brings_what_is_tapped_into_view(browser: Br
         chooser.value.set_files(SWEATER)
         expect_answer(page, served(url, SWEATER.read_bytes()))
         expect(page.locator("#frame img")).to_be_in_viewport()
+        expect(page.locator(".verdict")).to_be_in_viewport(ratio=1)
         page.set_input_files("#choose", SAMPLES)
         expect(page.locator("#gallery")).to_be_in_viewport()
         expect(page.locator("#frame img")).not_to_be_in_viewport()
@@ -600,6 +672,10 @@ def test_colours_that_the_system_forces_leave_the_bars_and_the_chosen_mode(page:
     for drawn, beside in ((".bar span", ".bar"), ("input:checked + span", "input:not(:checked) + span")):
         assert page.locator(drawn).first.evaluate(ground) != page.locator(beside).first.evaluate(ground)
     keep(page, "forced-colours")
+    page.set_input_files("#choose", SAMPLES[:2])
+    width = "element => getComputedStyle(element).borderTopWidth"
+    shown, other = (page.locator(f"#cells [aria-current={current}]") for current in ("true", "false"))
+    assert shown.evaluate(width) != other.evaluate(width)
 
 
 def test_no_probability_below_one_is_said_to_be_all(page: Page) -> None:
@@ -618,6 +694,18 @@ def test_the_api_document_can_be_tried_with_a_picture_in_place(page: Page, url: 
     page.get_by_role("button", name="Execute").click()
     label = served(url, SWEATER.read_bytes())["prediction"]["label"]
     expect(page.locator(".live-responses-table .highlight-code").first).to_contain_text(f'"label": "{label}"')
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_api_document_is_as_light_or_dark_as_the_system_and_axe_finds_nothing_of_ours(
+    page: Page, scheme: Literal["light", "dark"]
+) -> None:
+    page.emulate_media(color_scheme=scheme)
+    page.goto("/docs")
+    expect(page.get_by_role("button", name="post /predict", exact=True)).to_be_visible()
+    ground = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    assert (max(map(int, re.findall(r"\d+", ground)[:3])) in range(1, 64)) == (scheme == "dark")
+    assert flaws(page, "color-contrast", "nested-interactive", "heading-order") == []  # Swagger's own
 
 
 def test_a_service_that_asks_for_a_key_asks_once_for_many_pictures(browser: Browser, tmp_path: Path) -> None:
