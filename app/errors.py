@@ -5,6 +5,7 @@ ServiceError                    500 internal
 ├── UnauthorizedError           401 unauthorized            WWW-Authenticate
 ├── CrossSiteError              403 cross_site
 ├── RequestTooSlowError         408 too_slow
+├── BodyTooSlowError            413 body_too_slow
 ├── PayloadTooLargeError        413 payload_too_large
 ├── ImageTooLargeError          413 image_too_large
 ├── UnsupportedMediaTypeError   415 unsupported_media_type
@@ -91,11 +92,23 @@ class CrossSiteError(ServiceError):
 
 
 class RequestTooSlowError(ServiceError):
-    """The header or the body took longer to arrive than is waited for."""
+    """The header took longer to arrive than is waited for."""
 
     status = HTTPStatus.REQUEST_TIMEOUT
     code = "too_slow"
     title = "The request arrived too slowly"
+    example = "Expected the whole header within 10 seconds, received a part of it."
+
+
+class BodyTooSlowError(ServiceError):
+    """The body took longer to arrive than is waited for.
+
+    It is too large for its line. Were it a 408, Chromium would send it again by itself, on each connection it has.
+    """
+
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    code = "body_too_slow"
+    title = "The body arrived too slowly"
     example = (
         "Expected the whole body within 20 seconds, received a part of it. "
         "Send a smaller picture; the model looks at 28 x 28."

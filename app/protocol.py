@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from app.errors import HeaderTooLargeError, MalformedRequestError, OverloadedError, RequestTooSlowError
+from app.errors import (
+    BodyTooSlowError,
+    HeaderTooLargeError,
+    MalformedRequestError,
+    OverloadedError,
+    RequestTooSlowError,
+)
 from app.problems import refusal
 from app.trace import CUT_OFF
 
@@ -254,9 +260,10 @@ class Protocol(HttpToolsProtocol):
         if self._awaited == BODY:
             msg = f"Expected the whole body within {self._settings.receive_seconds:g} seconds, received a part of it. "
             msg += "Send a smaller picture; the model looks at 28 x 28."
+            self._cut_off(BodyTooSlowError(msg))
         else:
             msg = f"Expected the whole header within {self.header_seconds:g} seconds, received a part of it."
-        self._cut_off(RequestTooSlowError(msg))
+            self._cut_off(RequestTooSlowError(msg))
 
     def _cut_off(self, error: ServiceError) -> None:
         """Answer with a problem if the connection waits for an answer to this very request, and close it.

@@ -13,6 +13,7 @@ from fastapi.responses import PlainTextResponse
 from app import __version__, pages
 from app.dependencies import MetricsDependency, PredictorDependency, SettingsDependency, TimeoutHeader, WishesQuery
 from app.errors import (
+    BodyTooSlowError,
     CrossSiteError,
     HeaderTooLargeError,
     ImageTooLargeError,
@@ -54,6 +55,7 @@ _OF_ANY_BODY = (
     MalformedRequestError,
     CrossSiteError,
     RequestTooSlowError,
+    BodyTooSlowError,
     PayloadTooLargeError,
     InvalidRequestError,
     HeaderTooLargeError,

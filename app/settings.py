@@ -60,7 +60,7 @@ class Settings(BaseModel):
     )
     max_connections: Count = Field(default=1000, description="Connections open at a time to a worker.")
     receive_seconds: float = Field(
-        default=20.0, gt=0, description="How long a body may take to arrive, after which the answer is 408."
+        default=20.0, gt=0, description="How long a body may take to arrive, after which the answer is 413."
     )
     request_timeout_seconds: float = Field(
         default=30.0, gt=0, description="Deadline of a request, its arrival included."

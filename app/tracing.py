@@ -93,7 +93,7 @@ def document(app: FastAPI) -> None:
     name = "X-Request-ID"
     of_answers = {
         "description": "The request's id, by which the log tells of it; missing where it was refused before it was "
-        "read whole (400, 408, 431, too many connections).",
+        "read whole (400, 408, 431, a body too slow, too many connections).",
         "schema": {"type": "string"},
     }
     of_requests = {

@@ -4,6 +4,7 @@ from app.client.asynchronous import AsyncFashionClient
 from app.client.blocking import FashionClient
 from app.client.pictures import Picture
 from app.errors import (
+    BodyTooSlowError,
     CrossSiteError,
     HeaderTooLargeError,
     ImageTooLargeError,
@@ -26,6 +27,7 @@ from app.schemas import Conversion
 
 __all__ = [
     "AsyncFashionClient",
+    "BodyTooSlowError",
     "Conversion",
     "CrossSiteError",
     "FashionClient",

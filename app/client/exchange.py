@@ -20,6 +20,7 @@ import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from app.errors import (
+    BodyTooSlowError,
     CrossSiteError,
     HeaderTooLargeError,
     ImageTooLargeError,
@@ -78,6 +79,7 @@ KINDS: dict[str, type[ServiceError]] = {
         UnauthorizedError,
         CrossSiteError,
         RequestTooSlowError,
+        BodyTooSlowError,
         HeaderTooLargeError,
         PayloadTooLargeError,
         ImageTooLargeError,
@@ -247,8 +249,10 @@ def retry_after_seconds(response: httpx.Response) -> float | None:
 
 
 def is_too_slow(response: httpx.Response) -> bool:
-    """Say whether the request arrived too slowly."""
-    return response.status_code == httpx.codes.REQUEST_TIMEOUT
+    """Say whether the request arrived too slowly, by the service or by a proxy before it."""
+    return response.status_code == httpx.codes.REQUEST_TIMEOUT or (
+        response.status_code == BodyTooSlowError.status and BodyTooSlowError.code.encode() in response.content
+    )
 
 
 def wait_after_answer(response: httpx.Response, tries: int, retries: int, *, alone: bool) -> float | None:

@@ -82,7 +82,7 @@ async function ask(picture, mode, signal, waiting) {
       throw error;
     });
     if (signal.aborted) return;
-    if (outcome.status === 408 && together > 1 && state.pictures.length > 1) {
+    if (["too_slow", "body_too_slow"].includes(outcome.code) && together > 1 && state.pictures.length > 1) {
       atATime = 1; // pictures share the line, and on a slow one none of them arrives in time
       waiting.push(picture);
       return;

@@ -92,7 +92,7 @@ function problemOf(response, body) {
     ...(body?.detail ? body : unknown),
     status,
     // A key may be found, a line be faster, a limit be over, and an answer that broke off come whole.
-    mayPass: ok || status >= 500 || [401, 408, 429].includes(status),
+    mayPass: ok || status >= 500 || [401, 408, 429].includes(status) || body?.code === "body_too_slow",
     retryAfterSeconds: seconds > 0 ? seconds : 0,
   });
 }

@@ -285,14 +285,14 @@ def test_a_connection_opened_in_advance_is_closed_without_a_word(service: Servic
 
 
 @pytest.mark.parametrize("share", [0, 1, len(BOOT) - 1])
-def test_a_body_that_does_not_end_in_time_is_408_and_holds_nothing(service: Service, share: int) -> None:
-    assert service.answer(PICTURE[: len(PICTURE) - len(BOOT) + share]) == (408, "too_slow")
+def test_a_body_that_does_not_end_in_time_is_413_and_holds_nothing(service: Service, share: int) -> None:
+    assert service.answer(PICTURE[: len(PICTURE) - len(BOOT) + share]) == (413, "body_too_slow")
     eventually(lambda: service.held_bytes == 0)
 
 
 def test_a_body_is_not_given_the_time_of_a_header() -> None:
     with serving(type("Patient", (Protocol,), {"header_seconds": 3 * SOON_SECONDS})) as service:
-        assert service.answer(PICTURE[:-1]) == (408, "too_slow")
+        assert service.answer(PICTURE[:-1]) == (413, "body_too_slow")
 
 
 def test_a_header_is_not_given_the_time_of_a_body_which_may_take_longer() -> None:
@@ -304,9 +304,9 @@ def test_a_header_is_not_given_the_time_of_a_body_which_may_take_longer() -> Non
             assert last(read_all(connection)) == (200, "Ankle boot")
 
 
-def test_a_chunked_body_that_never_ends_is_408(service: Service) -> None:
+def test_a_chunked_body_that_never_ends_is_413(service: Service) -> None:
     head = b"POST /predict HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
-    assert service.answer(head, b"4\r\nabcd\r\n") == (408, "too_slow")
+    assert service.answer(head, b"4\r\nabcd\r\n") == (413, "body_too_slow")
 
 
 def test_a_second_request_on_a_connection_has_its_own_time(service: Service) -> None:
@@ -761,13 +761,14 @@ def test_what_is_refused_before_there_is_a_request_is_counted_as_well() -> None:
     with serving() as service:
         assert service.answer(b"GET / HTTP/1.1\r\n") == (408, "too_slow")
         assert service.answer(b"nonsense\r\n\r\n") == (400, "malformed_request")
-        assert service.answer(PICTURE[:-1]) == (408, "too_slow")
+        assert service.answer(PICTURE[:-1]) == (413, "body_too_slow")
         with service.connect(PICTURE[:-1]) as leaves:
             eventually(lambda: service.held_bytes > 0)
             leaves.close()
         eventually(lambda: not service.server.server_state.tasks)
         counted = service.app.state.metrics.exposition().decode()
-    assert 'fashion_refusals_total{reason="too_slow"} 2.0' in counted
-    assert 'http_requests_total{code="408",handler="/predict",method="POST"} 1.0' in counted
+    assert 'fashion_refusals_total{reason="too_slow"} 1.0' in counted
+    assert 'fashion_refusals_total{reason="body_too_slow"} 1.0' in counted
+    assert 'http_requests_total{code="413",handler="/predict",method="POST"} 1.0' in counted
     assert 'http_requests_total{code="none",handler="/predict",method="POST"} 1.0' in counted
     assert 'fashion_refusals_total{reason="malformed_request"} 1.0' in counted

@@ -433,6 +433,7 @@ def test_the_api_document_names_every_error_of_predict_with_an_example(client: T
         "malformed_request",
         "cross_site",
         "too_slow",
+        "body_too_slow",
         "header_too_large",
         "payload_too_large",
         "image_too_large",

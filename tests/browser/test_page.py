@@ -8,10 +8,15 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
+import threading
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
 import httpx2
 import numpy as np
@@ -29,7 +34,7 @@ from tests.browser.conftest import PHONE, keep
 from tests.conftest import encoded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from playwright.sync_api import Browser, Dialog, FilePayload, Page, Route
 
@@ -617,6 +622,57 @@ def test_a_tiny_picture_keeps_its_proportions(page: Page, size: tuple[int, int])
         shown = page.locator("#frame img").bounding_box()
         assert shown
         assert shown["width"] / shown["height"] == pytest.approx(width / height, rel=0.02)
+
+
+@contextmanager
+def slow_line(url: str, bytes_a_second: int) -> Iterator[tuple[str, bytearray]]:
+    """Forward to a service, upwards only so fast; return the address, and all that was sent so far."""
+    sent = bytearray()
+    ends: list[socket.socket] = []
+    service = urlsplit(url)
+
+    def forward(source: socket.socket, sink: socket.socket, *, upwards: bool) -> None:
+        with suppress(OSError):
+            while piece := source.recv(bytes_a_second // 20 if upwards else 65536):
+                if upwards:
+                    sent.extend(piece)
+                    time.sleep(len(piece) / bytes_a_second)
+                sink.sendall(piece)
+        with suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = door.accept()
+                far = socket.create_connection((service.hostname, service.port))
+                ends.extend((near, far))
+                for source, sink in ((near, far), (far, near)):
+                    ways = {"upwards": source is near}
+                    threading.Thread(target=forward, args=(source, sink), kwargs=ways, daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        threading.Thread(target=accept, daemon=True).start()
+        yield f"http://127.0.0.1:{door.getsockname()[1]}", sent
+        door.shutdown(socket.SHUT_RDWR)
+        for end in ends:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+
+def test_what_takes_too_long_to_send_is_sent_once_and_told(browser: Browser) -> None:
+    large: FilePayload = {"name": "large.png", "mimeType": "image/png", "buffer": bytes(2**20)}
+    with (
+        service(RECEIVE_SECONDS=1, LOG_LEVEL="warning") as (_, url),
+        slow_line(url, 200_000) as (address, sent),
+        browser.new_context(base_url=address) as context,
+    ):
+        page = context.new_page()
+        open_with(page, large)
+        expect(page.locator(".problem")).to_contain_text("The body arrived too slowly")
+        expect(page.get_by_role("button", name="Try again")).to_be_visible()
+        assert sent.count(b"POST /predict") == 1
 
 
 def test_one_picture_on_a_slow_line_is_sent_once(page: Page) -> None:

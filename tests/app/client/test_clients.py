@@ -24,6 +24,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from app import errors
 from app.client import (
     AsyncFashionClient,
+    BodyTooSlowError,
     Conversion,
     FashionClient,
     ImageTooLargeError,
@@ -101,7 +102,7 @@ class NarrowUplink:
         await asyncio.sleep(0.1)
         self._open.remove(number)
         is_alone = not self.beside[number]
-        response = items(InvalidImageError("-")) if is_alone else refusal(None, RequestTooSlowError("Too slow."))
+        response = items(InvalidImageError("-")) if is_alone else refusal(None, BodyTooSlowError("Too slow."))
         await response(scope, receive, send)
 
 
@@ -357,12 +358,13 @@ def test_it_is_asked_again_after_the_seconds_that_it_names(ask: Ask, answer: Res
     assert 1 <= service.times[1] - service.times[0] < 5
 
 
-def test_what_is_too_slow_is_sent_once_more(ask: Ask, answer: Response) -> None:
-    too_slow = refusal(None, RequestTooSlowError("Too slow."))
+@pytest.mark.parametrize("kind", [BodyTooSlowError, RequestTooSlowError])
+def test_what_is_too_slow_is_sent_once_more(ask: Ask, answer: Response, kind: type[ServiceError]) -> None:
+    too_slow = refusal(None, kind("Too slow."))
     with listening(ScriptedService(too_slow, answer)) as url:
         assert ask(url, lambda client: client.predict(BOOT)).prediction.label == "Ankle boot"
     service = ScriptedService(too_slow)
-    with listening(service) as url, pytest.raises(RequestTooSlowError):
+    with listening(service) as url, pytest.raises(kind):
         ask(url, lambda client: client.predict(BOOT))
     assert len(service.times) == 2
 
