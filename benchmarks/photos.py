@@ -25,7 +25,7 @@ from training.errors import DataError, TrainingError
 from training.evaluate import wilson_interval
 from training.machine import machine
 from training.markdown import table
-from training.photos import CLASSES_OF, MAX_IMAGE_PIXELS, decode_photo, list_photos, split_photos
+from training.photos import CLASSES_OF, MAX_IMAGE_PIXELS, decode_photo, digest_of, list_photos, split_photos
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -132,21 +132,22 @@ def choose(photos: list[Photo], card: ModelCard, which: str | None) -> tuple[lis
     Args:
         photos: All there are.
         card: Its training config says what was held out, if anything was learnt from photographs.
-        which: `held-out`, `all`, or None: held out where the card says what was.
+        which: `held-out`, `all`, or None: held out where they are the collection that the card names.
 
     Raises:
         DataError: What was held out is asked for, and the card says nothing of it.
     """
     config = card.training.config
+    is_own = card.photos is not None and card.photos.digest == digest_of(photos)
     if which == "all":
-        return photos, "all there are"
-    if config.get("photos"):
+        return photos, "all there are, most of which the model learnt from" if is_own else "all there are"
+    if is_own:
         share, seed = config["photos"]["held_out_share"], config["split_seed"]
         return split_photos(photos, share, seed)[1], f"held out from training (share {share:g}, seed {seed})"
     if which == "held-out":
-        msg = f"expected a card that says which photographs were held out, received that of {card.name} {card.version}"
-        raise DataError(msg)
-    return photos, "all there are, since the card names none that were held out"
+        msg = f"expected a card that says which of these photographs were held out, received that of {card.name} "
+        raise DataError(msg + card.version)
+    return photos, "all there are, since the model learnt from another collection or from none"
 
 
 def answer(photo: Photo, classifier: Classifier, mode: Mode = Mode.AUTO) -> Outcome:

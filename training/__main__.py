@@ -32,8 +32,8 @@ def parser() -> argparse.ArgumentParser:
         epilog="What is not given comes from the network's defaults in training/config.py.",
     )
     made.add_argument("--network", choices=sorted(DEFAULTS), default="cnn", help="what to train (default: cnn)")
-    made.add_argument("--epochs", type=int, metavar="N", help="passes over the training split")
-    made.add_argument("--seed", type=int, metavar="N", help="seeds the weights and the augmentation")
+    made.add_argument("--epochs", type=positive, metavar="N", help="passes over the training split")
+    made.add_argument("--seed", type=natural, metavar="N", help="seeds the weights and the augmentation")
     made.add_argument(
         "--precision",
         choices=["float32", "mixed_bfloat16"],
@@ -71,6 +71,18 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+def natural(text: str, least: int = 0) -> int:
+    """Read a number of 0 or more for `argparse`, which says of a `ValueError` what was expected and received."""
+    if (number := int(text)) < least:
+        raise ValueError
+    return number
+
+
+def positive(text: str) -> int:
+    """Read a number of 1 or more likewise."""
+    return natural(text, 1)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job and return the process's exit code."""
     given = parser().parse_args(arguments)
@@ -96,9 +108,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         photos = list_photos(given.photos) if given.photos else []
         fashion_mnist = data.load(data.find_folder(given.data), config.split_seed)
         job.train_and_export(config, fashion_mnist, given.runs, output, photos, teachers)
-    except TrainingError as error:
+    except (TrainingError, OSError) as error:
         print(f"training: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("training: stopped; the same command goes on after the last whole epoch", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -47,7 +47,7 @@ def replacing(folder: Path, exchange: Callable[[Path, Path], None] = exchange) -
         the next export removes it.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{folder.name}-"
+    prefix = f".{folder.name}-staging-"
     for left in folder.parent.glob(f"{prefix}*"):
         if folder.exists():
             shutil.rmtree(left)

@@ -23,7 +23,11 @@ def cached(path: Path, make: Callable[[], Mapping[str, np.ndarray]]) -> dict[str
         path.parent.mkdir(parents=True, exist_ok=True)
         arrays = make()
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial.npz", delete=False) as partial:
-            np.savez(partial, allow_pickle=False, **arrays)
+            try:
+                np.savez(partial, allow_pickle=False, **arrays)
+            except BaseException:  # a full disk is none the emptier for what is left on it
+                Path(partial.name).unlink()
+                raise
         Path(partial.name).replace(path)
     with np.load(path) as kept:
         return {name: kept[name] for name in kept.files}

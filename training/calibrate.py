@@ -114,7 +114,8 @@ def fit_sharpening(logits: NDArray[np.float32], label_smoothing: float, class_id
     if label_smoothing:
         return undone(minimize_scalar(lambda one: loss(undone(one)), bounds=np.log([1e-4, 20]), method="bounded").x)
     bounds = [np.log([0.05, 20]), (0, 5)]  # a bend of less than 0 could put the likely below the unlikely
-    return bent(minimize(lambda both: loss(bent(both)), [0, 0.1], bounds=bounds, method="Nelder-Mead").x)
+    # Not from a coordinate of 0: along it SciPy's first step is so small that the bend slides to its bound and stays.
+    return bent(minimize(lambda both: loss(bent(both)), [1, 0.1], bounds=bounds, method="Nelder-Mead").x)
 
 
 def uncalibrated(network: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -154,6 +154,9 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
+        if self.epochs < 1 or self.seed < 0:
+            msg = f"expected one epoch at least and a seed of 0 or more, received {self.epochs} and {self.seed}"
+            raise ValueError(msg)
         if self.patience and self.averaging:
             msg = f"expected patience or averaging to be 0, received {self.patience} and {self.averaging}: one keeps "
             msg += "the best epoch's weights, the other the average's"

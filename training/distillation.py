@@ -188,7 +188,7 @@ def taught(
     photos = mixture.photos.reshape(-1, *IMAGE_SHAPE)
     blends = blend(split.images, config.blends * len(split), rng)
     of_photos = blend(photos, config.blends * BLENDS_OF_A_PHOTO * len(mixture.photos), rng)
-    asked = fingerprint(config.blends, config.seed, split.images, mixture.photos, *code("distillation.py"))
+    asked = fingerprint(split.images, mixture.photos, blends, of_photos, *code("distillation.py"))
 
     def answers_of(teacher: Teacher) -> dict[str, np.ndarray]:
         logger.info("asking teacher %s", teacher.digest[:7])

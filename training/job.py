@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from app.classifier import SavedModel
 from app.model_card import (
+    CARD_NAME,
     IMAGE_SHAPE,
     GoldenExample,
     ModelCard,
@@ -26,13 +27,21 @@ from training.calibrate import calibrate, uncalibrated
 from training.conformal import measure_sets
 from training.data import LABELS
 from training.distillation import require_same_held_out, taught
+from training.errors import TrainingError
 from training.evaluate import evaluate
 from training.export import save_graph
 from training.familiarity import fit_head, measure_familiarity, with_familiarity
 from training.machine import machine
 from training.mixture import Mixture, prepare
 from training.network import build, mirrored, multiply_accumulates
-from training.photos import Photo, answer_photos, measure_photos, require_classed, split_photos
+from training.photos import (
+    Photo,
+    answer_photos,
+    measure_photos,
+    require_classed,
+    require_readable,
+    split_photos,
+)
 from training.report import write_report
 from training.train import run_folder, train
 
@@ -69,12 +78,14 @@ def train_and_export(  # noqa: PLR0913, PLR0917  one more than five, each a thin
     Returns:
         The card that was written.
     """
+    _require_place(artifact)
     facts = network_facts(build(config), views=1 + config.mirror)
     require_same_held_out(teachers, config, data, photos)
     learnt, held_out, mixture = list[Photo](), list[Photo](), None
     if config.photos:
         learnt, held_out = split_photos(photos, config.photos.held_out_share, config.split_seed)
         require_classed(learnt, held_out)
+        require_readable(photos)
         mixture = prepare(config.photos, config.split_seed, data.train.images, learnt, runs)
     if config.distillation:
         mixture = taught(mixture or Mixture.of_nothing(), teachers, config.distillation, data.train, runs)
@@ -121,6 +132,18 @@ def train_and_export(  # noqa: PLR0913, PLR0917  one more than five, each a thin
         logger.info("photographs: %.2f %% of %d right", 100 * card.photos.accuracy, card.photos.held_out)
     logger.info("wrote %s and %s", artifact, report)
     return card
+
+
+def _require_place(artifact: Path) -> None:
+    """Refuse, before hours of training, to replace what is no artifact.
+
+    Raises:
+        TrainingError: It is something else, or has no name of a model above its version.
+    """
+    is_free = not artifact.exists() or (artifact.is_dir() and not any(artifact.iterdir()))
+    if not artifact.parent.name or not (is_free or (artifact / CARD_NAME).is_file()):
+        msg = f"{artifact}: expected a folder NAME/VERSION that is new, empty or an artifact, found another"
+        raise TrainingError(msg)
 
 
 def network_facts(network: keras.Model, views: int = 1) -> NetworkFacts:

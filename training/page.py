@@ -122,22 +122,24 @@ It was also trained on {photos.learnt_from:,} photographs. Of {photos.held_out} 
 {_interval(photos.accuracy_interval_95, 1)}). They helped to choose the model, so the figure flatters it a little.
 
 {_folders(photos.folders)}
-{_told_apart(photos) if photos.told_apart else ""}"""
+{_told_apart(photos) if photos.told_apart else ""}{_calibration_on_photos(photos)}"""
 
 
 def _told_apart(photos: PhotoMetrics) -> str:
-    calibration = (
-        ""
-        if photos.ece_equal_mass is None
-        else f"""
-Over the photographs for which exactly one label is right the expected calibration error is {photos.ece_equal_mass:.3f}.
-"""
-    )
     return f"""
 Where a folder allows several labels, and by eye one alone fits a photograph, it gets that one as often as this:
 
 {_folders(photos.told_apart)}
-{calibration}"""
+"""
+
+
+def _calibration_on_photos(photos: PhotoMetrics) -> str:
+    error = photos.ece_equal_mass
+    if error is None:
+        return ""
+    return f"""
+Over the photographs for which exactly one label is right the expected calibration error is {error:.3f}.
+"""
 
 
 def _folders(folders: dict[str, FolderMetrics]) -> str:

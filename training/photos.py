@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import logging
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from app.errors import ServiceError
 from app.imaging.conversion import Mode, convert
 from app.imaging.decode import decode
 from app.imaging.segmentation import SEGMENTER
@@ -30,7 +32,12 @@ if TYPE_CHECKING:
 
 MAX_IMAGE_PIXELS = 50_000_000
 
+logger = logging.getLogger(__name__)
+
+ENDINGS = {".jpg", ".jpeg", ".png", ".webp"}
+
 CLASSES_OF: dict[str, tuple[str, ...]] = {
+    "bag": ("Bag",),
     "dress": ("Dress",),
     "hat": (),
     "longsleeve": ("Pullover", "Shirt"),
@@ -45,7 +52,7 @@ CLASSES_OF: dict[str, tuple[str, ...]] = {
 """The labels that are right for the photographs of a folder; none where Fashion-MNIST has no such class.
 
 Source:
-    Folders of https://github.com/alexeygrigorev/clothing-dataset-small.
+    Folders of https://github.com/alexeygrigorev/clothing-dataset-small, which has no bags.
 """
 
 SHOES = "shoes"
@@ -67,7 +74,7 @@ class Photo:
     """A photograph.
 
     Attributes:
-        path: The JPEG file.
+        path: The file.
         folder: The kind of garment, a key of `CLASSES_OF`.
     """
 
@@ -90,16 +97,37 @@ def list_photos(folder: Path) -> list[Photo]:
     """Find the photographs below a folder, in an order that is the same on every machine.
 
     Args:
-        folder: Holds folders named as in `CLASSES_OF`, with files `*.jpg`; anything else is left alone.
+        folder: Holds folders named as in `CLASSES_OF`, with files that end as in `ENDINGS`; anything else is left
+            alone, and the log says which folders.
 
     Raises:
         DataError: There is not one photograph.
     """
-    photos = sorted(Photo(path, kind) for kind in CLASSES_OF for path in (folder / kind).glob("*.jpg"))
+    photos = sorted(
+        Photo(path, kind)
+        for kind in CLASSES_OF
+        for path in (folder / kind).glob("*")
+        if path.suffix.lower() in ENDINGS and not path.name.startswith(".")
+    )
     if not photos:
-        msg = f"{folder}: expected photographs as KIND/*.jpg, where KIND is one of {', '.join(CLASSES_OF)}; found none"
+        kinds, endings = ", ".join(CLASSES_OF), ", ".join(sorted(ENDINGS))
+        msg = f"{folder}: expected photographs ({endings}) in folders named {kinds}; found none"
         raise DataError(msg)
+    counts = Counter(photo.folder for photo in photos)
+    logger.info("photographs: %s", ", ".join(f"{n} {kind}" for kind, n in sorted(counts.items())))
+    if others := sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name not in CLASSES_OF):
+        logger.info("left alone, since no folder is called so: %s", ", ".join(others))
     return photos
+
+
+def require_readable(photos: Iterable[Photo]) -> None:
+    """Refuse, before hours of training, photographs of which one cannot be decoded.
+
+    Raises:
+        DataError: One cannot.
+    """
+    for photo in photos:
+        decode_photo(photo)
 
 
 def digest_of(photos: Iterable[Photo]) -> str:
@@ -170,8 +198,16 @@ def convert_photo(photo: Photo) -> NDArray[np.uint8]:
 
 
 def decode_photo(photo: Photo) -> Image.Image:
-    """Decode a photograph as the service does."""
-    return decode(photo.path.read_bytes(), "image/jpeg", MAX_IMAGE_PIXELS).pixels
+    """Decode a photograph as the service does.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    try:
+        return decode(photo.path.read_bytes(), "", MAX_IMAGE_PIXELS).pixels
+    except (ServiceError, OSError) as error:
+        msg = f"{photo.path}: {error}"
+        raise DataError(msg) from error
 
 
 @dataclass(frozen=True, slots=True)

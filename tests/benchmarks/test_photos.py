@@ -10,7 +10,7 @@ from PIL import Image
 
 from app.imaging.conversion import Mode, convert
 from app.imaging.decode import decode
-from app.model_card import IMAGE_SHAPE
+from app.model_card import IMAGE_SHAPE, PhotoMetrics
 from benchmarks.photos import (
     Outcome,
     Score,
@@ -30,12 +30,12 @@ from benchmarks.photos import (
 from tests.fakes import FirstPixelClassifier, make_card
 from training.data import LABELS
 from training.errors import DataError
-from training.photos import LABEL_OF, Photo, split_photos
+from training.photos import LABEL_OF, Photo, digest_of, split_photos
 
 if TYPE_CHECKING:
-    from app.model_card import ModelCard
+    from collections.abc import Sequence
 
-MANY = [Photo(Path(f"{number}.jpg"), "dress") for number in range(100)]
+    from app.model_card import ModelCard
 
 
 def outcome(folder: str, label: str, *, milliseconds: int = 1, mode: str = "photo", is_found: bool = True) -> Outcome:
@@ -52,10 +52,27 @@ OUTCOMES = [
 ]
 
 
-def card_that_held_out(share: float, seed: int) -> ModelCard:
+def card_that_learnt_from(photos: Sequence[Photo], share: float, seed: int) -> ModelCard:
     card = make_card()
     config = {"split_seed": seed, "photos": {"held_out_share": share}}
-    return card.model_copy(update={"training": card.training.model_copy(update={"config": config})})
+    facts = PhotoMetrics(
+        digest=digest_of(photos),
+        learnt_from=1,
+        held_out=1,
+        accuracy=1.0,
+        accuracy_interval_95=(0.0, 1.0),
+        folders={},
+    )
+    training = card.training.model_copy(update={"config": config})
+    return card.model_copy(update={"training": training, "photos": facts})
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> list[Photo]:
+    photos = [Photo(tmp_path / f"{number}.jpg", "dress") for number in range(100)]
+    for photo in photos:
+        photo.path.write_text(photo.path.name)
+    return photos
 
 
 @pytest.fixture
@@ -158,22 +175,27 @@ def test_the_page_shows_every_figure() -> None:
 
 
 @pytest.mark.parametrize("which", [None, "held-out"])
-def test_what_training_held_out_is_measured_where_the_card_says_what_that_was(which: str | None) -> None:
-    photos, words = choose(MANY, card_that_held_out(0.3, 5), which)
-    assert photos == split_photos(MANY, 0.3, 5)[1]
+def test_what_training_held_out_is_measured_of_the_collection_that_the_card_names(
+    many: list[Photo], which: str | None
+) -> None:
+    photos, words = choose(many, card_that_learnt_from(many, 0.3, 5), which)
+    assert photos == split_photos(many, 0.3, 5)[1]
     assert words == "held out from training (share 0.3, seed 5)"
 
 
-def test_all_are_measured_on_request_or_where_the_card_does_not_say() -> None:
-    assert choose(MANY, card_that_held_out(0.3, 5), "all") == (MANY, "all there are")
-    photos, words = choose(MANY, make_card(), None)
-    assert photos == MANY
-    assert "the card names none" in words
+def test_all_are_measured_on_request_or_of_another_collection(many: list[Photo]) -> None:
+    card = card_that_learnt_from(many, 0.3, 5)
+    assert choose(many, card, "all") == (many, "all there are, most of which the model learnt from")
+    assert choose(many[1:], card, "all") == (many[1:], "all there are")
+    for photos, other in ((many[1:], card), (many, make_card())):
+        chosen, words = choose(photos, other, None)
+        assert chosen == photos
+        assert "another collection or from none" in words
 
 
-def test_what_was_held_out_cannot_be_measured_where_the_card_does_not_say() -> None:
+def test_what_was_held_out_cannot_be_measured_where_the_card_does_not_say(many: list[Photo]) -> None:
     with pytest.raises(DataError, match=r"expected a card that says .* received that of fake 7"):
-        choose(MANY, make_card(), "held-out")
+        choose(many, make_card(), "held-out")
 
 
 def test_the_sheet_s_photographs_are_picked_evenly_and_wrong_ones_come_first() -> None:

@@ -65,10 +65,11 @@ def test_a_failure_leaves_the_old_content_and_nothing_else(tmp_path: Path) -> No
 def test_what_a_killed_job_left_is_removed_by_the_next(tmp_path: Path) -> None:
     folder = tmp_path / "1"
     folder.mkdir()
-    (tmp_path / ".1-killed").mkdir()
+    (tmp_path / ".1-staging-killed").mkdir()
+    (tmp_path / ".1-notes").mkdir()
     with replacing(folder):
         pass
-    assert [path.name for path in tmp_path.iterdir()] == ["1"]
+    assert {path.name for path in tmp_path.iterdir()} == {"1", ".1-notes"}
 
 
 def test_where_folders_cannot_be_swapped_two_renames_do(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import errno
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -33,4 +34,15 @@ def test_what_could_not_be_made_leaves_nothing_behind(tmp_path: Path) -> None:
 
     with pytest.raises(RuntimeError):
         cached(tmp_path / "kept.npz", fail)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_where_the_disk_is_full_nothing_is_left_on_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(file: IO[bytes], **_: object) -> None:
+        file.write(b"half of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OSError, match="No space left"):
+        cached(tmp_path / "kept.npz", lambda: {"one": np.arange(3)})
     assert not [*tmp_path.iterdir()]

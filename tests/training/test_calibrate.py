@@ -41,11 +41,23 @@ def test_the_temperature_that_spoilt_the_logits_is_undone(temperature: float) ->
     assert np.abs(probabilities - softmax(logits, axis=1)).mean() < 0.002
 
 
+def spoilt_by(logits: np.ndarray, temperature: float, bend: float) -> np.ndarray:
+    """Return float32 logits of which the honest ones are those over the temperature, less the bend of their square."""
+    honest = np.log(softmax(logits, axis=1))
+    unbent = (1 - np.sqrt(1 - 4 * bend * temperature**2 * honest)) / (2 * bend * temperature)
+    return np.asarray(np.log(softmax(unbent, axis=1)), np.float32)
+
+
+@pytest.mark.parametrize(("temperature", "bend"), [(2.0, 0.05), (3.0, 0.1), (1.5, 0.02)])
+def test_a_slight_bend_is_found_beside_a_temperature(temperature: float, bend: float) -> None:
+    logits, class_ids = honest_logits(20_000)
+    fitted = fit_sharpening(spoilt_by(logits, temperature, bend), 0, class_ids)
+    assert fitted.bend > bend / 4
+
+
 def test_the_bend_that_softened_targets_leave_is_undone() -> None:
     logits, class_ids = honest_logits(20_000)
-    honest = np.log(softmax(logits, axis=1))
-    unbent = (1 - np.sqrt(1 - 4 * 0.3 * honest)) / (2 * 0.3)  # of which less 0.3 of the square is the honest one
-    spoilt = np.log(softmax(unbent, axis=1)).astype(np.float32)
+    spoilt = spoilt_by(logits, 1.0, 0.3)
     fitted = fit_sharpening(spoilt, 0, class_ids)
     assert fitted.bend > 0.05
     assert np.abs(np.asarray(fitted(spoilt)) - softmax(logits, axis=1)).mean() < 0.005

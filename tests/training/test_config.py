@@ -56,6 +56,12 @@ def test_the_photographs_take_their_share_of_a_batch() -> None:
     assert DEFAULTS["cnn"].run_name.startswith("cnn-")
 
 
+@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"epochs": -3}, {"seed": -1}])
+def test_a_run_of_no_epoch_or_of_no_seed_is_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="expected one epoch at least and a seed of 0 or more"):
+        DEFAULTS["cnn"].override(**wrong)
+
+
 def test_patience_and_averaging_exclude_each_other() -> None:
     with pytest.raises(ValueError, match=r"received 8 and 0\.9"):
         DEFAULTS["mlp"].override(averaging=0.9)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,17 +13,17 @@ from app.main import create_app
 from app.model_card import read_verified
 from app.settings import Settings
 from tests.conftest import encoded
+from training import data as data_module
+from training import job
 from training.__main__ import main
 from training.config import PhotoConfig
 from training.data import LABELS
-from training.errors import DataError
+from training.errors import DataError, TrainingError
 from training.familiarity import fit_head
 from training.job import train_and_export
 from training.photos import convert_photo, list_photos, split_photos
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import keras
     from numpy.typing import NDArray
 
@@ -101,6 +102,50 @@ def test_the_command_refuses_a_folder_without_data_in_one_line(
 ) -> None:
     assert main(["--data", str(tmp_path)]) == 1
     assert capsys.readouterr().err.startswith(f"training: {tmp_path}: expected the four IDX files")
+
+
+@pytest.mark.parametrize("wrong", [["--epochs", "0"], ["--epochs", "-3"], ["--seed", "-1"]])
+def test_the_command_refuses_numbers_that_mean_nothing(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(wrong)
+    assert f"invalid {'natural' if '--seed' in wrong else 'positive'} value: '{wrong[1]}'" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("restored_logging")
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (KeyboardInterrupt(), 130, "the same command goes on"),
+        (OSError(28, "No space left on device", "runs/a"), 1, "No space left on device: 'runs/a'"),
+    ],
+    ids=["Ctrl-C", "full disk"],
+)
+def test_the_command_ends_in_one_line_when_it_is_stopped_or_out_of_space(
+    error: BaseException, code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(job, "train_and_export", fail)
+    monkeypatch.setattr(data_module, "find_folder", lambda _: Path())
+    monkeypatch.setattr(data_module, "load", lambda *_: None)
+    assert main([]) == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("training: ")
+    assert said in line
+
+
+@pytest.mark.parametrize("name", ["thesis", "models/mine"])
+def test_no_folder_is_replaced_that_is_no_artifact(
+    name: str, tmp_path: Path, data: Data, quick: TrainingConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).mkdir(parents=True)
+    (tmp_path / name / "chapter.txt").write_text("years of work")
+    with pytest.raises(TrainingError, match=rf"^{name}: expected a folder NAME/VERSION that is new, empty or"):
+        train_and_export(quick, data, tmp_path / "runs", Path(name))
+    assert (tmp_path / name / "chapter.txt").read_text() == "years of work"
+    assert not (tmp_path / "runs").exists()
 
 
 def test_the_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.imaging.segmentation import SEGMENTER
+from training.__main__ import positive
 from training.errors import TrainingError
 from training.photos import list_photos
 from training.segmenter.config import SegmenterConfig
@@ -29,7 +30,9 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--photos", type=Path, required=True, metavar="FOLDER", help="as for python -m training")
     made.add_argument("--data", type=Path, metavar="FOLDER", help="likewise")
-    made.add_argument("--steps", type=int, default=SegmenterConfig().steps, metavar="N", help="batches of each round")
+    made.add_argument(
+        "--steps", type=positive, default=SegmenterConfig().steps, metavar="N", help="batches of each round"
+    )
     made.add_argument(
         "--output", type=Path, default=SEGMENTER.path, metavar="FILE", help=f"(default: {SEGMENTER.path.name})"
     )
@@ -49,9 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         images = data.load(data.find_folder(given.data), config.split_seed).train.images
         job.train_and_write(config, images, list_photos(given.photos), given.runs, given.output)
-    except TrainingError as error:
+    except (TrainingError, OSError) as error:
         print(f"training: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("training: stopped; the same command goes on after the last whole phase", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -66,8 +66,9 @@ def train_and_write(
 
     Raises:
         DataError: No photograph is learnt from, or none held out.
-        TrainingError: No photograph is clear enough.
+        TrainingError: No photograph is clear enough, of those learnt from or of those held out.
     """
+    output.parent.mkdir(parents=True, exist_ok=True)
     learnt, held_out = split_photos(photos, config.held_out_share, config.split_seed)
     if not learnt or not held_out:
         msg = f"expected photographs to learn from and others to hold out, received {len(learnt)} and {len(held_out)}"
@@ -78,6 +79,9 @@ def train_and_write(
     _round(2, config, images, learnt, run)
     segmenter = Segmenter(run / "round-2.onnx")
     seen = _lessons(held_out, cut_by_colours, config.seed, run / "held-out.npz").unambiguous(config.ambiguity)
+    if not len(seen.colours):
+        msg = f"expected photographs held out on which the cuts by colours agree, received none of {len(held_out)}"
+        raise TrainingError(msg)
     overlaps = _overlaps(segmenter, seen)
     logger.info(
         "%d of %d photographs held out, where the cuts by colours agree: overlap %.3f, median %.3f",
