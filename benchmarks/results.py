@@ -28,6 +28,8 @@ COLUMNS = (
     *("validation", "test", "ECE", "log-likelihood", "Brier", "photographs", "machine"),
 )
 AGAINST = ("multiply_accumulates", "parameters")
+COLOURS, MARKERS = 10, "os^"
+"""So many colours Matplotlib has before it begins again, with another marker then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +111,13 @@ def draw(made: Sequence[Row]) -> Figure:
     """Draw the test accuracy of each row against its cost and its size."""
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     for axes, fact in zip(figure.subplots(1, 2, sharey=True), AGAINST, strict=True):
-        for row in made:
+        for place, row in enumerate(made):
             accuracies = row.metric("test", "accuracy")
             axes.errorbar(
                 row.network(fact),
                 100 * statistics.mean(accuracies),
                 yerr=100 * statistics.stdev(accuracies) if len(accuracies) > 1 else None,
-                fmt="o",
+                fmt=MARKERS[place // COLOURS % len(MARKERS)],
                 label=row.name,
             )
         axes.set(xscale="log", xlabel=f"{fact.replace('_', '-')} of an image" if fact == AGAINST[0] else fact)

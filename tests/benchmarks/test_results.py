@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.results import COLUMNS, main, rows, spread
+from benchmarks.results import COLUMNS, draw, main, rows, spread
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,6 +64,15 @@ def test_the_command_prints_the_table_and_draws_it(
     assert "| mlp | 0 |" in capsys.readouterr().out
     with Image.open(tmp_path / "results.png") as picture:
         assert len(np.unique(np.asarray(picture.convert("L")))) > 10
+
+
+def test_in_the_picture_no_row_looks_like_another(card: dict[str, Any]) -> None:
+    cards = []
+    for epochs in range(1, 25):
+        cards.append(deepcopy(card))
+        cards[-1]["training"]["config"]["epochs"] = epochs
+    lines = [container[0] for container in draw(rows(cards)).axes[0].containers]
+    assert len({(line.get_color(), line.get_marker()) for line in lines}) == len(cards)
 
 
 def test_what_is_no_artifact_is_refused_in_a_line(
