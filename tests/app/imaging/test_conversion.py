@@ -152,6 +152,29 @@ def test_specks_and_captions_on_a_plain_ground_are_no_part_of_the_garment(ground
     assert (beside.image == alone.image).all()
 
 
+@pytest.mark.parametrize("ground", [WHITE, BLACK])
+def test_the_hook_of_a_hanger_on_a_plain_ground_is_no_part_of_the_garment(ground: int) -> None:
+    plain = Image.fromarray(np.where(shirt_mask(), 255 - ground // 2, ground).astype(np.uint8))
+    hung = plain.copy()
+    draw = ImageDraw.Draw(hung)
+    draw.line((120, 40, 120, 60), 128, 5)
+    draw.arc((120, 28, 146, 54), 180, 360, 128, 5)
+    assert convert(hung, Mode.AUTO).box == convert(plain, Mode.AUTO).box == pytest.approx((30, 60, 210, 280), abs=3)
+
+
+def test_the_handle_of_a_bag_and_the_straps_of_a_dress_are_parts_of_them() -> None:
+    bag, dress = (Image.new("L", (300, 400), WHITE) for _ in range(2))
+    draw = ImageDraw.Draw(bag)
+    draw.rectangle((60, 200, 240, 380), 40)
+    draw.arc((110, 100, 190, 300), 180, 360, 40, 5)
+    assert convert(bag, Mode.AUTO).box == pytest.approx((60, 100, 241, 381), abs=3)
+    draw = ImageDraw.Draw(dress)
+    draw.rectangle((90, 130, 210, 380), 40)
+    draw.line((120, 60, 120, 130), 40, 5)
+    draw.line((180, 60, 180, 130), 40, 5)
+    assert convert(dress, Mode.AUTO).box == pytest.approx((90, 60, 211, 381), abs=3)
+
+
 def test_two_shoes_on_a_plain_ground_stay_a_pair_and_so_do_the_pieces_of_a_sandal() -> None:
     values = np.full((300, 400), WHITE, np.uint8)
     values[200:260, 20:160] = values[200:260, 230:370] = 40
