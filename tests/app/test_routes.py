@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageDraw
 
 from app.errors import InvalidImageError, InvalidRequestError, ServiceError, UnsupportedMediaTypeError
 from app.logs import configure_logging
@@ -123,6 +123,23 @@ def test_a_jpeg_reaches_the_model_as_pillow_decodes_it(
 def test_the_query_chooses_the_conversion(client: TestClient) -> None:
     assert client.post("/predict?conversion=photo", content=BOOT).json()["conversion"]["mode"] == "photo"
     assert client.post("/predict?conversion=none", content=BOOT).json()["conversion"]["mode"] == "none"
+
+
+def test_a_garment_on_a_transparent_ground_is_cut_out_by_its_transparency(client: TestClient) -> None:
+    opacity = Image.new("L", (120, 160))
+    ImageDraw.Draw(opacity).polygon([(30, 20), (90, 20), (110, 140), (10, 140)], 255)
+    white_dress = Image.new("RGB", opacity.size, "white")
+    white_dress.putalpha(opacity)
+    conversion = client.post("/predict", content=encoded(white_dress)).json()["conversion"]
+    assert conversion["mode"] == "cut_out"
+    edges = {"left": 10, "top": 20, "right": 111, "bottom": 141}
+    assert conversion["garment"] == {edge: pytest.approx(value, abs=2) for edge, value in edges.items()}
+
+
+def test_a_picture_without_a_garment_says_so_and_is_answered(client: TestClient) -> None:
+    answer = client.post("/predict?conversion=photo", content=encoded(Image.new("RGB", (50, 50), "gray"))).json()
+    assert answer["conversion"]["steps"][0] == "no_garment_found"
+    assert len(answer["probabilities"]) == 10
 
 
 @pytest.mark.parametrize(

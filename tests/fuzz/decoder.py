@@ -38,7 +38,7 @@ def decode_and_convert(data: bytes) -> None:
         decoded = decode(data, RAW_MEDIA_TYPE, MAX_IMAGE_PIXELS)
     except ServiceError:
         return
-    image = convert(decoded.pixels, MODES[len(data) % len(MODES)]).image
+    image = convert(decoded.pixels, MODES[len(data) % len(MODES)], decoded.opacity).image
     if image.shape != (28, 28) or image.dtype != "uint8":
         msg = f"Expected uint8 of 28x28, received {image.dtype} of {image.shape}."
         raise AssertionError(msg)

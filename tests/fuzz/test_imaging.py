@@ -32,7 +32,7 @@ def outcome(data: bytes, media_type: str = "image/png", mode: Mode = Mode.AUTO) 
         decoded = decode(data, media_type, MAX_IMAGE_PIXELS)
     except (InvalidImageError, ImageTooLargeError, UnsupportedMediaTypeError) as error:
         return error.code if re.match(r"Expected .+, received .+\.", error.detail) else error.detail
-    image = convert(decoded.pixels, mode).image
+    image = convert(decoded.pixels, mode, decoded.opacity).image
     assert image.shape == (28, 28)
     assert image.dtype == np.uint8
     return "answered"
