@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import sys
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from app.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 SECURITY_HEADERS = [
     ("X-Content-Type-Options", "nosniff"),
@@ -134,12 +137,24 @@ def listening(config: Config) -> socket.socket:
     Raises:
         SystemExit: The address cannot be had; uvicorn says why, and this line what to do.
     """
+    where = f"{config.host}:{config.port}"
+    uvicorn = logging.getLogger("uvicorn.error")
+    uvicorn.addFilter(_only_warnings)
     try:
-        return config.bind_socket()
+        bound = config.bind_socket()
     except SystemExit:
-        where, choose = f"{config.host}:{config.port}", "FASHION_HOST and FASHION_PORT choose another address"
+        choose = "FASHION_HOST and FASHION_PORT choose another address"
         print(f"fashion-mnist-service: cannot listen on {where}; {choose}", file=sys.stderr)
         raise
+    finally:
+        uvicorn.removeFilter(_only_warnings)
+    logger.info("loading the model, to listen on %s", where)
+    return bound
+
+
+def _only_warnings(record: logging.LogRecord) -> bool:
+    """Keep back that uvicorn is running, seconds before anybody is answered."""
+    return record.levelno >= logging.WARNING
 
 
 if __name__ == "__main__":

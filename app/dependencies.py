@@ -28,8 +28,8 @@ def _settings(request: Request) -> Settings:
     return cast("Settings", request.app.state.settings)
 
 
-class Wishes(BaseModel):
-    """What the query of a prediction may ask for."""
+class Wishes(BaseModel, extra="forbid"):
+    """What the query of a prediction may ask for; what is misspelt would be missed without a word."""
 
     conversion: Mode = Field(
         default=Mode.AUTO,
@@ -46,7 +46,7 @@ def wishes_of(query_string: bytes) -> Wishes:
     """Read a query as FastAPI does, but once for each that is sent again and again.
 
     Raises:
-        RequestValidationError: A value does not fit.
+        RequestValidationError: A value does not fit, or there is no such option.
     """
     try:
         return Wishes.model_validate(dict(parse_qsl(query_string.decode("latin-1"), keep_blank_values=True)))

@@ -18,6 +18,8 @@ logging.getLogger("python_multipart").setLevel(logging.ERROR)
 MULTIPART = "multipart/form-data"
 SHOWN_NAME = 40
 """Letters of a field's name that an answer repeats."""
+IN_QUERY = frozenset({"conversion", "preview"})
+"""Options of `app.dependencies.Wishes`: in a form they would be missed without a word."""
 INVALID = "Invalid multipart data. Let an HTTP library or `curl -F` write it."
 MAX_OTHER_FIELDS = 16
 """Most fields beside the files: whoever sends more means another service."""
@@ -100,8 +102,8 @@ class Form:
         """Return the files in order, at the end.
 
         Raises:
-            InvalidRequestError: There is none, one is in another field or has no filename, or the body has not come to
-                its end.
+            InvalidRequestError: There is none, one is in another field or has no filename, an option of the query is
+                in the form, or the body has not come to its end.
         """
         if not self._ended:
             self._refuse("It ends before its last boundary. Send all of it.")
@@ -116,6 +118,9 @@ class Form:
         if self._elsewhere:
             other = self._elsewhere[0][:SHOWN_NAME]
             msg = f"Expected files in the field `{self._field}` alone, received one in `{other}`."
+            raise InvalidRequestError(msg)
+        if misplaced := next((name for name in self._fields if name in IN_QUERY), None):
+            msg = f"Expected `{misplaced}` in the query, as `?{misplaced}=...`, received it as a field of the form."
             raise InvalidRequestError(msg)
         return self._uploads
 
@@ -144,8 +149,8 @@ class Form:
         else:
             self._files += 1
             if self._files > self._max_files:
-                advice = " Send several to /predict/batch." if self._max_files == 1 else ""
-                self._refuse(f"Too many files. Maximum number of files is {self._max_files}.{advice}")
+                advice = "several to /predict/batch" if self._max_files == 1 else "the others in another request"
+                self._refuse(f"Too many files. Send {advice}.")
 
     def _take_data(self, data: bytes, start: int, end: int) -> None:
         if self._name == self._field and self._filename is not None:
@@ -165,7 +170,8 @@ class Form:
         self._ended = True
 
     def _refuse(self, reason: str) -> NoReturn:
-        msg = f"Expected a {MULTIPART} body of at most {self._max_files} files, received a bad one: {reason}"
+        files = "one file" if self._max_files == 1 else f"at most {self._max_files} files"
+        msg = f"Expected a {MULTIPART} body of {files}, received a bad one: {reason}"
         raise InvalidRequestError(msg)
 
 

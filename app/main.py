@@ -105,7 +105,7 @@ def create_app(settings: Settings, classifier: Classifier, tally: Tally | None =
     app.mount(WEB, pages.FILES)
     app.add_middleware(HeadAsGet)
     app.add_middleware(RequestTracing, metrics=metrics)
-    problems.install(app)
+    problems.install(app, paths)
     app.middleware_stack = _guarded(
         DirectPredict(app.build_middleware_stack(), predictor, settings, metrics), settings, metrics
     )

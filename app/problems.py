@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import reprlib
+from difflib import get_close_matches
+from functools import partial
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -18,13 +20,15 @@ from app.schemas import PROBLEM_URN, Problem
 from app.trace import SHOWN_PATH, TRACE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from fastapi import FastAPI
     from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
 
 MEDIA_TYPE = "application/problem+json"
+SIMILAR = 0.75
+"""Share of letters in common from which on an unknown path may have meant another."""
 NOT_STORED = (b"cache-control", b"no-store")
 """What is said of one picture, or to one client, is nobody else's."""
 
@@ -79,11 +83,11 @@ def internal_problem() -> Problem:
     return problem_of(ServiceError(ServiceError.example))
 
 
-def install(app: FastAPI) -> None:
-    """Give an app the handlers that turn every error into a problem."""
+def install(app: FastAPI, paths: Sequence[str]) -> None:
+    """Give an app the handlers that turn every error into a problem; of its paths a wrong one is told the nearest."""
     app.add_exception_handler(ServiceError, _service_error)  # type: ignore[arg-type]  # Starlette types the base class
     app.add_exception_handler(RequestValidationError, _validation_error)  # type: ignore[arg-type]  # likewise
-    app.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]  # likewise
+    app.add_exception_handler(HTTPException, partial(_http_error, paths))
     app.add_exception_handler(ClientDisconnect, _disconnected)
 
 
@@ -135,8 +139,12 @@ def invalid_request(error: RequestValidationError) -> Response:
     """Return the answer to a request that does not fit the schema."""
     first = error.errors()[0]
     part, *names = map(str, first["loc"])
-    received = reprlib.repr(first.get("input"))
-    msg = f"Expected another `{'.'.join(names)}` in the {part}, received {received}. {first['msg']}."
+    name = ".".join(names)
+    if first["type"] == "extra_forbidden":
+        msg = f"Expected in the {part} what is listed at /docs, received {reprlib.repr(name)}."
+    else:
+        received = reprlib.repr(first.get("input"))
+        msg = f"Expected another `{name}` in the {part}, received {received}. {first['msg']}."
     return refusal(InvalidRequestError(msg))
 
 
@@ -148,15 +156,21 @@ async def _validation_error(_: Request, error: RequestValidationError) -> Respon
     return invalid_request(error)
 
 
-async def _http_error(request: Request, error: HTTPException) -> Response:
+async def _http_error(paths: Sequence[str], request: Request, error: HTTPException) -> Response:
     """Answer for what the router refuses by itself: an unknown path, a method that a path does not have."""
     status = HTTPStatus(error.status_code)
     code = status.phrase.lower().replace(" ", "_")
-    allowed = (error.headers or {}).get("Allow")
+    headers = dict(error.headers or {})
     path = request.url.path[:SHOWN_PATH]
-    expected = f"{allowed} {path}" if allowed else "a call listed at /docs"
+    if headers.get("Allow") == "GET":
+        headers["Allow"] = "GET, HEAD"  # which `app.head` answers
+    if "Allow" in headers:
+        expected = f"{headers['Allow'].replace(', ', ' or ')} {path}"
+    else:
+        similar = get_close_matches(path, paths, 1, SIMILAR)
+        expected = f"a call listed at /docs, such as {' '.join(similar)}" if similar else "a call listed at /docs"
     msg = f"Expected {expected}, received {request.method} {path}."
-    return ProblemResponse(_problem(status, code, status.phrase, msg), error.headers)
+    return ProblemResponse(_problem(status, code, status.phrase, msg), headers)
 
 
 def unheard(scope: Scope) -> Response:

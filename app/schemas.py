@@ -66,7 +66,10 @@ class ConversionFacts(Answer):
         examples=["photo"],
     )
     steps: tuple[str, ...] = Field(
-        description="What was done, in order.",
+        description="What was done, in order. `no_garment_found`: nothing could be cut out, so the whole frame was "
+        "used. The others say how it was decoded (`decoded_at_half`, `decoded_at_quarter`, `decoded_at_eighth`, "
+        "`exif_transpose`, `composited_on_white`) and converted (`frame_removed`, `background_removed`, `trimmed`, "
+        "`greyscale`, `negated`, `stretched`, `fitted`, `resized`).",
         examples=[
             [
                 "decoded_at_eighth",

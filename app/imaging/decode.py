@@ -41,7 +41,8 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 RAW_FORMAT, RAW_MEDIA_TYPE = "RAW", "application/octet-stream"
 RAW_HEIGHT, RAW_WIDTH = IMAGE_SHAPE
 RAW_BYTES = RAW_HEIGHT * RAW_WIDTH
-"""A body of this many bytes without an image's signature, sent as octet-stream, is 28x28 grey pixels, row by row."""
+"""A body of this many bytes, sent as octet-stream, that is neither an image by its signature nor text is 28x28 grey
+pixels, row by row."""
 
 TINY_BYTES = 2048
 """A grey 28x28 PNG has fewer unless it carries more than pixels; nothing in so few bytes can take long."""
@@ -102,12 +103,23 @@ _HINTS = {
     "SVG": "draw it to a PNG first",
     "PDF": "save the page as PNG first",
     "gzip": "send it unpacked, without Content-Encoding",
-    "HTML": "was this the page of a failed download?",
+    "HTML": "perhaps the page of a failed download",
     "data URI": "send the bytes in it: in JavaScript `await (await fetch(uri)).blob()`",
     "base64": "decode it first",
     "address": "nothing is fetched from elsewhere: send the file itself",
+    "NumPy": "send each image as PNG, or its 784 bytes alone",
+    "IDX": "send each image as PNG, or its 784 bytes alone",
 }
-_NOUNS = {"data URI": "a data URI", "base64": "base64", "address": "an address", "HTML": "an HTML page"}
+_NOUNS = {
+    "AVIF": "an AVIF file",
+    "SVG": "an SVG file",
+    "HTML": "an HTML page",
+    "data URI": "a data URI",
+    "base64": "base64",
+    "address": "an address",
+    "NumPy": "a NumPy array",
+    "IDX": "a file of the data set",
+}
 _ADVICE = {
     "application/json": "; send the file itself, not JSON",
     "application/x-www-form-urlencoded": "; with curl send it by `-F file=@FILE` or `--data-binary @FILE`: `-d` drops "
@@ -120,12 +132,15 @@ _STARTS: dict[str, tuple[bytes, ...]] = {
     "HTML": (b"<!doctype html", b"<html"),
     "data URI": (b"data:",),
     "address": (b"http://", b"https://"),
+    "NumPy": (b"\x93numpy",),
+    "IDX": (b"\0\0\x08\x03",),
     "base64": (b"ivborw0kggo", b"/9j/", b"r0lgod", b"uklgr"),
 }
 """In small letters; base64 of the signatures of PNG, JPEG, GIF and WebP."""
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIC_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"}
 _START_BYTES = 4096
+_TEXT = bytes([*b"\t\n\r", *range(ord(" "), ord("~") + 1)])
 # Possessive (`*+`), so that no text makes it try twice what stands before the first element.
 _SVG = re.compile(rb"(?:\s|<\?.*?\?>|<!--.*?-->)*+<(?:svg|!doctype\s+svg)\b", re.DOTALL | re.IGNORECASE)
 
@@ -192,7 +207,7 @@ def decode(data: bytes, media_type: str, max_image_pixels: int) -> Decoded:
         msg = "Expected the bytes of an image, received none. Send the file itself."
         raise InvalidImageError(msg)
     kind = accepted_format(data)
-    if kind is None and len(data) == RAW_BYTES and media_type == RAW_MEDIA_TYPE:
+    if kind is None and len(data) == RAW_BYTES and media_type == RAW_MEDIA_TYPE and not _is_text(data):
         pixels = Image.frombytes("L", (RAW_WIDTH, RAW_HEIGHT), data)
         return Decoded(pixels, RAW_FORMAT, RAW_WIDTH, RAW_HEIGHT, reduction=1, steps=())
     if kind is None:
@@ -394,6 +409,11 @@ def accepted_format(data: bytes) -> str | None:
     return None if kind == "WEBP" and data[_RIFF_KIND] != b"WEBP" else kind
 
 
+def _is_text(data: bytes) -> bool:
+    """Tell whether bytes are lines of text, which a picture of exactly these levels is not."""
+    return b"\n" in data and not data.translate(None, _TEXT)
+
+
 def _explain(data: bytes, media_type: str) -> str:
     if other := _foreign_format(data):
         received = f"{_NOUNS.get(other, f'a {other} file')}; {_HINTS[other]}"
@@ -403,11 +423,11 @@ def _explain(data: bytes, media_type: str) -> str:
 
 
 def _advice(length: int, media_type: str) -> str:
-    if length == RAW_BYTES:
+    if length == RAW_BYTES and media_type != RAW_MEDIA_TYPE:
         return f"; pixels without a format need the Content-Type {RAW_MEDIA_TYPE}"
-    if media_type == RAW_MEDIA_TYPE and length % RAW_BYTES == 0:
+    if media_type == RAW_MEDIA_TYPE and length > RAW_BYTES and length % RAW_BYTES == 0:
         return f"; pixels without a format are {RAW_BYTES} bytes, one for each"
-    return _ADVICE.get(media_type, "")
+    return _ADVICE.get(media_type, "; save it as PNG or JPEG, and send the file itself")
 
 
 def _foreign_format(data: bytes) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -17,7 +18,9 @@ from typing import TYPE_CHECKING
 import httpx2
 import pytest
 
+from app.__main__ import listening
 from app.batching import batch_sizes
+from app.drain import Config
 from app.imaging.segmentation import SEGMENTER, Segmenter
 from app.main import app_from_environment
 from app.model_card import read_verified
@@ -171,6 +174,13 @@ def test_what_cannot_start_says_why_in_one_line(settings: dict[str, object], lin
     assert done.returncode == 3
     assert done.stderr.startswith(f"fashion-mnist-service: {line}")
     assert done.stderr.count("\n") == 1
+
+
+def test_nobody_is_told_that_it_runs_before_it_is_ready(caplog: pytest.LogCaptureFixture) -> None:
+    config = Config("app", host="127.0.0.1", port=0, log_config=None, drain_seconds=0)
+    with caplog.at_level("INFO"), listening(config):
+        logging.getLogger("uvicorn.error").info("heard again")
+    assert caplog.messages == ["loading the model, to listen on 127.0.0.1:0", "heard again"]
 
 
 def test_an_address_that_is_taken_stops_the_start_with_what_to_do() -> None:

@@ -12,7 +12,9 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import ExifTags, Image, ImageDraw
 
+from app.dependencies import Wishes
 from app.errors import InvalidImageError, InvalidRequestError, ServiceError, UnsupportedMediaTypeError
+from app.forms import IN_QUERY
 from app.logs import configure_logging
 from app.main import create_app
 from app.problems import internal_problem
@@ -201,6 +203,8 @@ def test_there_is_no_preview_unless_it_is_asked_for(client: TestClient) -> None:
         ("", {"content": b"hello"}, (415, "unsupported_media_type")),
         ("?conversion=magic", {"content": BOOT}, (422, "invalid_request")),
         ("?preview=perhaps", {"content": BOOT}, (422, "invalid_request")),
+        ("?previw=true", {"content": BOOT}, (422, "invalid_request")),
+        ("", {"files": {"file": BOOT}, "data": {"preview": "true"}}, (422, "invalid_request")),
         ("", {"files": {"image": BOOT}}, (422, "invalid_request")),
         ("", {"data": {"file": "text"}, "files": {"other": BOOT}}, (422, "invalid_request")),
         ("", {"content": b"x", "headers": {"Content-Type": "multipart/form-data"}}, (422, "invalid_request")),
@@ -217,6 +221,8 @@ def test_there_is_no_preview_unless_it_is_asked_for(client: TestClient) -> None:
         "text",
         "conversion",
         "preview",
+        "misspelt",
+        "misplaced",
         "field",
         "no file",
         "no boundary",
@@ -419,8 +425,31 @@ def test_calls_that_do_not_exist_get_a_problem_too(
     assert problem(client.request(method, path)) == expected
 
 
-def test_a_wrong_method_is_told_the_right_one(client: TestClient) -> None:
+def test_a_wrong_method_is_told_the_right_ones(client: TestClient) -> None:
     assert client.get("/predict").json()["detail"] == "Expected POST /predict, received GET /predict."
+    answer = client.delete("/classes")
+    assert answer.headers["allow"] == "GET, HEAD"
+    assert answer.json()["detail"] == "Expected GET or HEAD /classes, received DELETE /classes."
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [("/predict/", "/predict"), ("/Predict/batch", "/predict/batch"), ("/model/", "/model"), ("/class", "/classes")],
+)
+def test_a_path_that_is_nearly_right_is_told_the_right_one(client: TestClient, path: str, meant: str) -> None:
+    assert (
+        client.post(path).json()["detail"] == f"Expected a call listed at /docs, such as {meant}, received POST {path}."
+    )
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
+def test_an_option_that_does_not_exist_is_named(client: TestClient, path: str) -> None:
+    detail = client.post(f"{path}?previw=true", content=BOOT).json()["detail"]
+    assert detail == "Expected in the query what is listed at /docs, received 'previw'."
+
+
+def test_every_option_of_the_query_is_refused_in_a_form() -> None:
+    assert frozenset(Wishes.model_fields) == IN_QUERY
 
 
 def test_several_pictures_in_one_form_are_told_where_they_are_taken(client: TestClient) -> None:

@@ -502,6 +502,12 @@ def test_784_bytes_of_another_type_are_no_image() -> None:
         decoded(bytes(784), media_type="image/png")
 
 
+def test_784_letters_are_no_image_whatever_they_are_called() -> None:
+    text = b"A file of text, in lines.\n" * 40
+    with pytest.raises(UnsupportedMediaTypeError, match="784 bytes of something else; save it"):
+        decoded(text[:784], media_type="application/octet-stream")
+
+
 def test_pixels_of_four_bytes_each_are_told_how_many_are_taken() -> None:
     with pytest.raises(UnsupportedMediaTypeError, match=r"3136 bytes of something else; .* 784 bytes"):
         decoded(np.zeros((28, 28), np.float32).tobytes(), media_type="application/octet-stream")
@@ -591,7 +597,9 @@ def ftyp(*brands: bytes) -> bytes:
     ],
 )
 def test_well_known_formats_that_are_not_accepted_are_named_with_what_to_do(data: bytes, named: str) -> None:
-    with pytest.raises(UnsupportedMediaTypeError, match=rf"^Expected an image as PNG, .* received a {named} file; .+"):
+    with pytest.raises(
+        UnsupportedMediaTypeError, match=rf"^Expected an image as PNG, .* received an? {named} file; .+"
+    ):
         decoded(data)
 
 
@@ -603,8 +611,10 @@ def test_well_known_formats_that_are_not_accepted_are_named_with_what_to_do(data
         (base64.b64encode(encoded(GRADIENT, "JPEG")), "base64; decode"),
         (base64.b64encode(encoded(GRADIENT, "GIF")), "base64; decode"),
         (base64.b64encode(encoded(GRADIENT, "WEBP")), "base64; decode"),
+        (b"\x93NUMPY\x01\x00v\x00{'descr': '|u1'}", "a NumPy array; send each image"),
+        (b"\x00\x00\x08\x03\x00\x00\x27\x10\x00\x00\x00\x1c", "a file of the data set; send each image"),
         (b"HTTPS://shop.example/boot.jpg", "an address; nothing is fetched"),
-        (b"\n<!DOCTYPE html><title>404</title>", "an HTML page; was this"),
+        (b"\n<!DOCTYPE html><title>404</title>", "an HTML page; perhaps"),
     ],
 )
 def test_what_is_sent_in_place_of_a_picture_is_named_with_what_to_do(data: bytes, received: str) -> None:
@@ -627,7 +637,8 @@ def test_what_is_sent_in_place_of_a_picture_is_named_with_what_to_do(data: bytes
 )
 def test_anything_else_is_refused_with_the_list_of_what_is_accepted(data: bytes) -> None:
     with pytest.raises(
-        UnsupportedMediaTypeError, match=r"PNG, JPEG, WEBP, BMP, GIF or TIFF, received .* something else"
+        UnsupportedMediaTypeError,
+        match=r"PNG, JPEG, WEBP, BMP, GIF or TIFF, received .* something else; save it as PNG or JPEG",
     ):
         decoded(data)
 
