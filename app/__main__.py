@@ -113,6 +113,7 @@ def serve(settings: Settings) -> int:
         ws="none",
         headers=SECURITY_HEADERS,
         server_header=False,
+        reset_contextvars=True,  # else a request logs the key of the one before it on its connection
         timeout_keep_alive=settings.keep_alive_seconds,
         drain_seconds=settings.drain_seconds,
         timeout_graceful_shutdown=settings.shutdown_seconds,

@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING
 from app.errors import CrossSiteError
 from app.headers import header
 from app.problems import refusal
-from app.tracing import RequestTracing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Collection
 
     from starlette.types import ASGIApp, Receive, Scope, Send
-
-    from app.metrics import Metrics
 
 
 class CrossSiteGuard:
@@ -26,11 +23,10 @@ class CrossSiteGuard:
         W3C Fetch Metadata, section 2.4.
     """
 
-    def __init__(self, app: ASGIApp, origins: Collection[str], metrics: Metrics) -> None:
-        """Take what to guard, the sites that may call, and what counts the others."""
+    def __init__(self, app: ASGIApp, origins: Collection[str]) -> None:
+        """Take what to guard, and the sites that may call."""
         self._app = app
         self._origins = {origin.encode() for origin in origins}
-        self._refuse = RequestTracing(_refuse, metrics)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one request, or refuse it before its body is read; no coroutine of its own, which would cost more."""
@@ -40,10 +36,8 @@ class CrossSiteGuard:
             and header(scope, b"sec-fetch-site") == "cross-site"
             and (header(scope, b"origin") or "").encode() not in self._origins
         )
-        return (self._refuse if foreign else self._app)(scope, receive, send)
+        return (_refuse if foreign else self._app)(scope, receive, send)
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    msg = "Expected a call of this site or of one in FASHION_CORS_ORIGINS, received one for a page of another. "
-    msg += "Ask whoever runs the service to let that site in."
-    await refusal(CrossSiteError(msg))(scope, receive, send)
+    await refusal(CrossSiteError(CrossSiteError.example))(scope, receive, send)

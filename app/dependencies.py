@@ -16,16 +16,11 @@ from app.predictor import Predictor
 from app.settings import Settings
 
 
-def _predictor(request: Request) -> Predictor:
-    return cast("Predictor", request.app.state.predictor)
+def _of_state(name: str) -> Any:  # noqa: ANN401  as FastAPI's Depends
+    def of(request: Request) -> Any:  # noqa: ANN401  what `create_app` put there
+        return getattr(request.app.state, name)
 
-
-def _metrics(request: Request) -> Metrics:
-    return cast("Metrics", request.app.state.metrics)
-
-
-def _settings(request: Request) -> Settings:
-    return cast("Settings", request.app.state.settings)
+    return Depends(of)
 
 
 class Wishes(BaseModel, extra="forbid"):
@@ -81,9 +76,9 @@ def _in_request(error: ValidationError, *where: str) -> RequestValidationError:
     )
 
 
-PredictorDependency = Annotated[Predictor, Depends(_predictor)]
-MetricsDependency = Annotated[Metrics, Depends(_metrics)]
-SettingsDependency = Annotated[Settings, Depends(_settings)]
+PredictorDependency = Annotated[Predictor, _of_state("predictor")]
+MetricsDependency = Annotated[Metrics, _of_state("metrics")]
+SettingsDependency = Annotated[Settings, _of_state("settings")]
 WishesQuery = Annotated[Wishes, Query()]
 TimeoutHeader = Annotated[
     Seconds | None,

@@ -11,12 +11,10 @@ from app.dependencies import TIMEOUT_HEADER, seconds_of, wishes_of
 from app.headers import header
 from app.problems import invalid_request, unheard
 from app.routes import predict
-from app.tracing import RequestTracing
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from app.metrics import Metrics
     from app.predictor import Predictor
     from app.settings import Settings
 
@@ -27,17 +25,16 @@ class DirectPredict:
     A test asks both ways the same and compares the answers.
     """
 
-    def __init__(self, app: ASGIApp, predictor: Predictor, settings: Settings, metrics: Metrics) -> None:
-        """Take the app that answers everything else, what FastAPI would inject, and what counts requests."""
+    def __init__(self, app: ASGIApp, predictor: Predictor, settings: Settings) -> None:
+        """Take the app that answers everything else, and what FastAPI would inject."""
         self._app = app
         self._predictor = predictor
         self._settings = settings
-        self._traced = RequestTracing(self._predict, metrics)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] == "http" and scope["path"] == "/predict" and scope["method"] == "POST":
-            await self._traced(scope, receive, send)
+            await self._predict(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 

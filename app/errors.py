@@ -23,7 +23,10 @@ UnreachableError                no answer: raised by the client alone
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class StartError(Exception):
@@ -56,6 +59,14 @@ class ServiceError(Exception):
     def detail(self) -> str:
         """What was expected, what was received, and what to do next."""
         return str(self)
+
+
+def kinds(error: type[ServiceError] = ServiceError) -> Iterator[type[ServiceError]]:
+    """Yield the errors that have a code of their own."""
+    if "code" in vars(error):
+        yield error
+    for kind in error.__subclasses__():
+        yield from kinds(kind)
 
 
 class MalformedRequestError(ServiceError):
@@ -201,7 +212,7 @@ class OverloadedError(RetryableError):
 
 
 class NotReadyError(RetryableError):
-    """The model is not loaded yet, or the service is shutting down."""
+    """The service is stopping."""
 
     code = "not_ready"
     title = "Service not ready"

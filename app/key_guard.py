@@ -8,7 +8,6 @@ import structlog
 
 from app.errors import UnauthorizedError
 from app.problems import documented, refusal
-from app.tracing import RequestTracing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from app.keys import Keys
-    from app.metrics import Metrics
 
 OPEN_PATHS = ("/", "/docs", "/model", "/openapi.json")
 OPEN_FOLDERS = ("/health/", "/web/", "/static-offline-docs/")
@@ -32,22 +30,20 @@ _SCHEMES = {
 class KeyGuard:
     """Pure ASGI around the whole service; without keys there is none, and nothing to pay for."""
 
-    def __init__(self, app: ASGIApp, keys: Keys, metrics: Metrics) -> None:
-        """Take what to guard, who may come in, and what counts those who may not."""
+    def __init__(self, app: ASGIApp, keys: Keys) -> None:
+        """Take what to guard, and who may come in."""
         self._app = app
         self._keys = keys
-        self._refuse = RequestTracing(_refuse, metrics)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or refuse it before its body is read."""
-        structlog.contextvars.unbind_contextvars("key")  # one request of a connection may inherit it from another
         if scope["type"] != "http" or _is_open(scope["path"]):
             await self._app(scope, receive, send)
         elif (owner := self._owner(scope)) is not None:
             structlog.contextvars.bind_contextvars(key=owner)
             await self._app(scope, receive, send)
         else:
-            await self._refuse(scope, receive, send)
+            await _refuse(scope, receive, send)
 
     def _owner(self, scope: Scope) -> str | None:
         """Return whose the first known key is: a gateway may have put a token of its own beside it."""
@@ -77,6 +73,4 @@ def _is_open(path: str) -> bool:
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    msg = "Expected a key as `Authorization: Bearer KEY` or `X-API-Key: KEY`, received none that is known. "
-    response = refusal(UnauthorizedError(msg + "Ask whoever runs the service for one."))
-    await response(scope, receive, send)
+    await refusal(UnauthorizedError(UnauthorizedError.example))(scope, receive, send)

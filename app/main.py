@@ -1,4 +1,4 @@
-"""The composition root: the only place that builds things."""
+"""The composition root: the only place that builds the service."""
 
 from __future__ import annotations
 
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from fastapi import FastAPI
-    from starlette.types import ASGIApp
 
     from app.classifier import Classifier
     from app.settings import Settings
@@ -103,37 +102,27 @@ def create_app(settings: Settings, classifier: Classifier, tally: Tally | None =
     app.state.ready = False
     app.include_router(router)
     app.mount(WEB, pages.FILES)
-    app.add_middleware(HeadAsGet)
-    app.add_middleware(RequestTracing, metrics=metrics)
     problems.install(app, paths)
-    app.middleware_stack = _guarded(
-        DirectPredict(app.build_middleware_stack(), predictor, settings, metrics), settings, metrics
-    )
+    # The last one is asked first.
+    app.add_middleware(HeadAsGet)
+    app.add_middleware(DirectPredict, predictor=predictor, settings=settings)
     if settings.api_keys_file:
-        key_guard.document(app)
-    tracing.document(app)
-    return app
-
-
-def _guarded(app: ASGIApp, settings: Settings, metrics: Metrics) -> ASGIApp:
-    """Put around an app what the settings ask for: keys, and before these the leave for pages of other sites to call.
-
-    Raises:
-        StartError: There are no keys where there should be.
-    """
-    if settings.api_keys_file:
-        app = KeyGuard(app, read_keys(settings.api_keys_file), metrics)
+        app.add_middleware(KeyGuard, keys=read_keys(settings.api_keys_file))
     origins = [origin.strip() for origin in settings.cors_origins.split(",")] if settings.cors_origins else []
     if "*" not in origins:
-        app = CrossSiteGuard(app, origins, metrics)
+        app.add_middleware(CrossSiteGuard, origins=origins)
+    app.add_middleware(RequestTracing, metrics=metrics)
     if origins:
-        app = CORSMiddleware(
-            app,
+        app.add_middleware(
+            CORSMiddleware,
             allow_origins=origins,
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type", "X-API-Key", HEADER.decode(), "X-Request-Timeout"],
             expose_headers=["Retry-After", "Server-Timing", HEADER.decode()],
         )
+    if settings.api_keys_file:
+        key_guard.document(app)
+    tracing.document(app)
     return app
 
 

@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from app import __version__
 from app.cores import worker_count
-from app.errors import ServiceError
+from app.errors import kinds
 from app.imaging.decode import FORMATS, RAW_FORMAT
 from app.series import OTHER, Cells, Counter, Histogram
 from app.stages import STAGES
@@ -106,7 +106,7 @@ class Metrics:
             cells,
             "fashion_refusals",
             "Problems answered with, by code, those of single pictures in a batch included.",
-            {"reason": (*_codes(ServiceError), "not_found", "method_not_allowed")},
+            {"reason": (*(kind.code for kind in kinds()), "not_found", "method_not_allowed")},
         )
         self._predictions = Counter(
             cells,
@@ -225,12 +225,6 @@ class Metrics:
             load, row = self._load(), self._row
             row[PENDING], row[OLDEST], row[QUEUED] = load.pending, load.oldest or 0.0, load.queued
             row[HEARTBEAT] = time.monotonic()
-
-
-def _codes(error: type[ServiceError]) -> Iterator[str]:
-    yield error.code
-    for kind in error.__subclasses__():
-        yield from _codes(kind)
 
 
 def _by_worker(name: str, documentation: str, values: Mapping[str, float]) -> Metric:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-MOST_SECONDS = 1.0
-"""Longest that a request is held back."""
+PAUSE_SECONDS = 1.0
+"""How long after a refusal a request is held back; a refusal asks for as much at least."""
 
 MOST_REMEMBERED = 10_000
 
@@ -26,14 +26,14 @@ class Pacing:
         self._clock = clock
         self._back_at: dict[Hashable, float] = {}
 
-    def refuse(self, asker: Hashable, retry_after_seconds: float) -> None:
+    def refuse(self, asker: Hashable) -> None:
         """Note when somebody was told to come back."""
         now = self._clock()
         if len(self._back_at) >= MOST_REMEMBERED:
             self._back_at = {who: at for who, at in self._back_at.items() if at > now}
             if len(self._back_at) >= MOST_REMEMBERED:
                 self._back_at.clear()
-        self._back_at[asker] = now + min(retry_after_seconds, MOST_SECONDS)
+        self._back_at[asker] = now + PAUSE_SECONDS
 
     def seconds_too_soon(self, asker: Hashable) -> float:
         """Return how much too soon somebody is back, once for each refusal; 0 who was not refused or has waited."""

@@ -140,10 +140,10 @@ class Predictor:
         while True:
             try:
                 return self._admission.require_place()
-            except OverloadedError as error:
+            except OverloadedError:
                 if not (wait := self._pacing.seconds_too_soon(asker)):
                     if asker is not None:
-                        self._pacing.refuse(asker, error.retry_after_seconds)
+                        self._pacing.refuse(asker)
                     raise
             await asyncio.sleep(wait)
 

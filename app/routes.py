@@ -90,7 +90,7 @@ _MANY_PICTURES = {
 _SERVER_TIMING = {
     "Server-Timing": {
         "description": "How long each stage took, in milliseconds; `queue` names the size of the batch. Missing where "
-        "the request was refused before it was read whole.",
+        "the request was refused before it came to this call.",
         "schema": {"type": "string"},
         "example": 'receive;dur=0.008, decode;dur=0.040, convert;dur=0.011, queue;dur=9.235;desc="batch of 22", '
         "infer;dur=1.005, serialise;dur=0.015",
@@ -131,8 +131,10 @@ async def predict(
     held = Held(request.app.state.body_budget)
     try:
         with Patience(Deadline.after(settings.request_timeout_seconds, timeout_seconds)) as patience:
-            await predictor.require_place(request.scope.get("client"))
-            stages.end("queue")
+            try:
+                await predictor.require_place(request.scope.get("client"))
+            finally:
+                stages.end("queue")
             upload = await read_upload(request, settings.max_body_bytes, held)
             stages.end("receive")
             patience.listen(request.receive)
@@ -263,9 +265,9 @@ async def live() -> Health:
 
 @router.get("/health/ready", summary="Can it predict", tags=["health"], responses=documented(NotReadyError))
 async def ready(request: Request) -> Health:
-    """Answer 200 once the model is loaded, checked and warm, and until the service begins to stop."""
+    """Answer 200 until the service begins to stop; before the model is loaded, checked and warm nothing answers."""
     if not request.app.state.ready:
-        msg = "Expected a service with a loaded model, received one that starts or stops. Try again later."
+        msg = "Expected a service with a loaded model, received one that stops. Try again later."
         raise NotReadyError(msg, 1)
     return Health(status="ready")
 

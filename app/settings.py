@@ -27,7 +27,7 @@ Count = Annotated[int, Field(ge=1)]
 class Settings(BaseModel):
     """How the service runs; the table in docs/operating.md is made of these descriptions."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on.")

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from app.stages import STAGES
-
 if TYPE_CHECKING:
     from app.stages import Stages
 
@@ -40,21 +38,15 @@ class Trace:
         """Return what belongs into the log line; of many pictures the longest time for each stage."""
         facts: dict[str, Any] = {}
         if self.stages:
-            timed = [dict(stages.timed()) for stages in self.stages]
-            longest = (
-                timed[0]
-                if len(timed) == 1
-                else {
-                    stage: max(seconds[stage] for seconds in timed if stage in seconds)
-                    for stage in STAGES
-                    if any(stage in seconds for seconds in timed)
-                }
-            )
+            longest: dict[str, float] = {}
+            for stages in self.stages:
+                for stage, seconds in stages.timed():
+                    longest[stage] = max(seconds, longest.get(stage, 0.0))
             facts["stages"] = {stage: round(1000 * seconds, 3) for stage, seconds in longest.items()}
             if batch := max(stages.images for stages in self.stages):
                 facts["batch"] = batch
-            if len(timed) > 1:
-                facts["pictures"] = len(timed)
+            if len(self.stages) > 1:
+                facts["pictures"] = len(self.stages)
         if self.problems:
             facts["problem"] = ", ".join(sorted(set(self.problems)))
         return facts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from starlette.requests import ClientDisconnect
@@ -37,13 +38,12 @@ class _Limit(NamedTuple):
         raise PayloadTooLargeError(msg)
 
 
+@dataclass(slots=True)
 class BodyBudget:
-    """Counts the bytes of all bodies that are held, from their arrival until their answer, and refuses too many."""
+    """The bytes of all bodies that are held, from their arrival until their answer, and the most there may be."""
 
-    def __init__(self, limit: int) -> None:
-        """Take the most bytes at a time."""
-        self.limit = limit
-        self.held_bytes = 0
+    limit: int
+    held_bytes: int = 0
 
 
 class Held:

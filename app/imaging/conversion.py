@@ -119,7 +119,7 @@ def convert(
         pixels: Upright, of mode `L` or `RGB`.
         mode: What to do.
         opacity: Of mode `L` and the same size, 0 where the picture was transparent before it was laid on white; None
-            where it was nowhere. Only `auto` looks at it.
+            where it was nowhere. Only `auto` cuts out by it.
         separator: Finds the garment of a photograph, as `separate` does.
 
     Returns:

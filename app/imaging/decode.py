@@ -204,8 +204,7 @@ def decode(data: bytes, media_type: str, max_image_pixels: int) -> Decoded:
         ImageTooLargeError: The header announces more than `max_image_pixels`.
     """
     if not data:
-        msg = "Expected the bytes of an image, received none. Send the file itself."
-        raise InvalidImageError(msg)
+        raise InvalidImageError(InvalidImageError.example)
     kind = accepted_format(data)
     if kind is None and len(data) == RAW_BYTES and media_type == RAW_MEDIA_TYPE and not _is_text(data):
         pixels = Image.frombytes("L", (RAW_WIDTH, RAW_HEIGHT), data)

@@ -129,14 +129,16 @@ def test_the_log_names_nobody_s_key_for_the_next_request_of_the_same_connection(
     keys_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configure_logging(Settings(log_format="json"))
-    asked = b"GET /classes HTTP/1.1\r\nHost: a\r\nX-Request-ID: %s\r\n%s\r\n"
-    with_key, without = asked % (b"first", b"X-API-Key: another\r\n"), asked % (b"second", b"Connection: close\r\n")
-    with serving(api_keys_file=keys_file) as service, service.connect(with_key + without) as connection:
+    asked = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nX-Request-ID: %s\r\n%s\r\n"
+    with_key, without = asked % (b"first", b"X-API-Key: another\r\n"), asked % (b"second", b"")
+    foreign = asked % (b"third", b"Sec-Fetch-Site: cross-site\r\nConnection: close\r\n")
+    with serving(api_keys_file=keys_file) as service, service.connect(with_key + without + foreign) as connection:
         read_all(connection)
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines() if '"request_id"' in line]
     assert [(line["request_id"], line["status"], "key" in line) for line in lines] == [
-        ("first", 200, True),
+        ("first", 422, True),
         ("second", 401, False),
+        ("third", 403, False),
     ]
 
 

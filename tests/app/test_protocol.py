@@ -110,6 +110,7 @@ def serving(
             ws="none",
             log_config=None,
             access_log=False,
+            reset_contextvars=True,
             timeout_keep_alive=keep_alive_seconds,
             timeout_graceful_shutdown=SOON_SECONDS,
         )

@@ -279,6 +279,7 @@ def test_over_the_limit_of_pending_pictures_the_answer_is_503_with_a_time_to_com
         first.join()
     assert problem(refused) == (503, "overloaded")
     assert int(refused.headers["retry-after"]) >= 1
+    assert refused.headers["server-timing"].startswith("queue;dur=")
 
 
 @pytest.mark.usefixtures("restored_logging")
