@@ -188,7 +188,7 @@ class Supervisor(multiprocess.Multiprocess):
                 self._pause_seconds = min(max(FIRST_PAUSE_SECONDS, 2 * self._pause_seconds), LONGEST_PAUSE_SECONDS)
             if self._clock() >= self._due[worker]:
                 del self._due[worker]
-                self.processes[place] = self._hire(self.config, self.sockets)
+                self.processes[place] = multiprocess.Process(self.config, self.sockets)
                 self.processes[place].start()
         if (self._pause_seconds or not self._started) and self._all_are_ready():
             self._started, self._pause_seconds = True, 0.0
