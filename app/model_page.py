@@ -200,12 +200,17 @@ def _sets(fitted: tuple[PredictionSetFacts, ...], in_force: float) -> str:
 
 def _familiarity(facts: FamiliarityFacts) -> str:
     false_alarms = ", ".join(f"{share:.1%} of {escape(name)}" for name, share in facts.flagged.items())
-    rows = [(one.images, f"{one.n:,}", f"{one.flagged:.1%}", f"{one.auroc:.4f}") for one in facts.separations]
-    table = _table("Images of something else", ("images", "n", "called unfamiliar", "AUROC"), rows) if rows else ""
+    head = ("images", "n", "called unfamiliar", "AUROC", "of the highest probability")
+    rows = [
+        (one.images, f"{one.n:,}", f"{one.flagged:.1%}", f"{one.auroc:.4f}", f"{one.auroc_max_softmax:.4f}")
+        for one in facts.separations
+    ]
+    table = _table("Images of something else", head, rows) if rows else ""
     return f"""<section><h2>Whether it notices what it does not know</h2>
       <p>A picture is called unfamiliar when fewer than {facts.threshold:.0%} of the validation images are less typical.
       {f"False alarms: {false_alarms}." if false_alarms else ""} AUROC is the chance that, of a pair, the image of
-      something else is the less familiar.</p>{table}</section>"""
+      something else is the less familiar; beside it the same where the highest probability has to tell.</p>
+      {table}</section>"""
 
 
 def _training(card: ModelCard) -> str:

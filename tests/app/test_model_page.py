@@ -99,7 +99,7 @@ def test_what_is_unfamiliar_is_told_with_its_false_alarms() -> None:
     facts = FamiliarityFacts(threshold=0.05, flagged={"test": 0.0584}, separations=(separation,))
     told = page(familiarity=facts)
     assert "False alarms: 5.8% of test." in text(told)
-    assert "&lt;digits&gt; 1,797 100.0% 0.9994" in text(told)
+    assert "&lt;digits&gt; 1,797 100.0% 0.9994 0.9000" in text(told)
     assert "<digits>" not in told
 
 
