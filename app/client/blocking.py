@@ -62,7 +62,8 @@ class FashionClient:
         """Classify one picture.
 
         Args:
-            picture: A path, bytes, a file opened in binary mode, or an image of Pillow.
+            picture: A path, bytes, a file opened in binary mode, an image of Pillow, or an array: uint8
+                `[height, width]` of greys or `[height, width, 3 or 4]` of RGB or RGBA.
             conversion: How it becomes the 28x28 image that the model sees.
             preview: Whether to answer with that image.
 
@@ -70,6 +71,7 @@ class FashionClient:
             ServiceError: The service refuses it, or did not answer in time; the class says why.
             UnreachableError: There is no such service.
             OSError: The picture cannot be read.
+            TypeError: It is no picture.
         """
         params, headers = exchange.query(conversion, preview=preview), {"Content-Type": exchange.BYTES}
         response = self._send("POST", "/predict", params=params, content=load(picture), headers=headers)
@@ -84,6 +86,7 @@ class FashionClient:
             ServiceError: The service refuses them all.
             UnreachableError: There is no such service.
             OSError: A picture cannot be read.
+            TypeError: One is no picture.
         """
         params = exchange.query(conversion, preview=preview)
         files = exchange.form((name_of(picture), load(picture)) for picture in pictures)
@@ -110,6 +113,7 @@ class FashionClient:
             UnauthorizedError: The service asks for another key.
             ServiceError: It does not say what its limits are; the class says why.
             UnreachableError: There is no such service.
+            TypeError: One is no picture.
         """
         limits = exchange.read(self._send("GET", "/model"), exchange.LIMITS).limits
         run = exchange.Run()

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import io
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeVar, cast
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
-Picture: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | Image"
-"""A path, encoded bytes, a file opened in binary mode, or an image of Pillow."""
+Picture: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | Image | NDArray[np.uint8]"
+"""A path, encoded bytes, a file opened in binary mode, an image of Pillow, or an array: uint8 `[height, width]` of
+greys or `[height, width, 3 or 4]` of RGB or RGBA."""
 
 P = TypeVar("P", bound=Picture)
 
@@ -33,21 +37,21 @@ def load(picture: Picture) -> bytes:
     """Return the encoded bytes of a picture.
 
     Raises:
+        TypeError: It is no picture.
         OSError: The file cannot be read, or the image not be encoded.
     """
     if isinstance(picture, bytes):
         return picture
+    if isinstance(picture, str | os.PathLike):
+        read = Path(picture).read_bytes
+    else:
+        read = picture.read if hasattr(picture, "read") else partial(_encode, _image(picture))
     try:
-        if isinstance(picture, str | os.PathLike):
-            return Path(picture).read_bytes()
-        if hasattr(picture, "read"):
-            return picture.read()
-        return _encode(picture)
+        return read()
     except OSError:
         raise
     except Exception as error:  # Pillow raises almost anything on a damaged image, and what is closed a ValueError
-        msg = "expected a picture that can be read, as a path, bytes, a binary file or an image of Pillow, found "
-        msg += f"one of type {type(picture).__name__}: {error}"
+        msg = f"expected a picture that can be read, found one of type {type(picture).__name__}: {error}"
         raise OSError(msg) from error
 
 
@@ -55,6 +59,29 @@ def name_of(picture: Picture) -> str:
     """Return the last part of a picture's path, or nothing where it has none."""
     path = picture if isinstance(picture, str | os.PathLike) else getattr(picture, "name", "")
     return Path(path).name.encode(errors="replace").decode() if isinstance(path, str | os.PathLike) else ""
+
+
+def _image(picture: Image | NDArray[np.uint8]) -> Image:
+    """Return an image as it is, and an array as one.
+
+    Raises:
+        TypeError: It is neither, or an array of other numbers or of another shape.
+    """
+    if hasattr(picture, "getexif"):
+        return cast("Image", picture)
+    array = getattr(picture, "__array_interface__", {"typestr": "", "shape": ()})
+    match array["typestr"], array["shape"]:
+        case "|u1", (_, _) | (_, _, 3 | 4):
+            from PIL import Image  # noqa: PLC0415  for paths and bytes nobody needs Pillow
+
+            return Image.fromarray(picture)
+    found = " ".join(str(getattr(picture, name, "")) for name in ("dtype", "shape"))
+    msg = (
+        "expected a path, bytes, a binary file, an image of Pillow, or an array of uint8 that is (height, width) or "
+        f"(height, width, 3 or 4), found {f'{type(picture).__name__} {found}'.strip()}. "
+        "Scale an array of other numbers to 0 to 255, and give many pictures to predict_many."
+    )
+    raise TypeError(msg)
 
 
 def _encode(image: Image) -> bytes:

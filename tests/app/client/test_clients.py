@@ -17,6 +17,7 @@ from operator import methodcaller
 from typing import TYPE_CHECKING, get_args
 
 import httpx
+import numpy as np
 import pytest
 from PIL import Image
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -115,7 +116,7 @@ def answer(url: str) -> Response:
 # --- What is sent and what comes back ------------------------------------------------------------------------------
 
 
-def test_a_picture_may_be_a_path_bytes_a_file_or_an_image(ask: Ask, url: str, tmp_path: Path) -> None:
+def test_a_picture_may_be_a_path_bytes_a_file_an_image_or_an_array(ask: Ask, url: str, tmp_path: Path) -> None:
     (tmp_path / "boot.png").write_bytes(BOOT)
     image = Image.fromarray(tagged_image(9))
     pictures = (
@@ -124,6 +125,7 @@ def test_a_picture_may_be_a_path_bytes_a_file_or_an_image(ask: Ask, url: str, tm
         BOOT,
         io.BytesIO(BOOT),
         image,
+        tagged_image(9),
         tagged_image(9).tobytes(),
     )
     for picture in pictures:
@@ -175,6 +177,17 @@ def test_many_pictures_come_back_in_order_each_with_its_own_answer_or_error(ask:
     for number, outcome in enumerate(outcomes):
         assert (outcome.prediction is None) == (number in {7, 70}) == (outcome.error is not None)
         assert outcome.prediction is None or outcome.prediction.prediction.class_id == number % 10
+
+
+def test_many_pictures_may_be_one_array(ask: Ask, url: str) -> None:
+    images = np.stack([tagged_image(number) for number in (9, 3, 8)])
+    outcomes = ask(url, lambda client: client.predict_many(images))
+    assert [outcome.prediction.prediction.class_id for outcome in outcomes] == [9, 3, 8]
+
+
+def test_what_is_no_picture_ends_many_pictures(ask: Ask, url: str) -> None:
+    with pytest.raises(TypeError, match="found NoneType"):
+        ask(url, lambda client: client.predict_many([BOOT, None]))
 
 
 def test_many_pictures_may_come_in_any_order_and_all_come(ask: Ask, url: str) -> None:

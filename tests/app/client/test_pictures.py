@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -152,15 +153,32 @@ def test_a_palette_with_transparency_of_its_own_arrives() -> None:
     ids=["damaged", "closed image", "no pixels", "closed file", "no path"],
 )
 def test_whatever_is_wrong_with_a_picture_is_an_error_of_the_file(picture: Any) -> None:  # noqa: ANN401
-    with pytest.raises(OSError, match=r"expected a picture that can be read, as a path, .+, found one of type "):
+    with pytest.raises(OSError, match=r"expected a picture that can be read, found one of type \w+: ."):
         load(picture)
 
 
+@pytest.mark.parametrize("shape", [(28, 28), (30, 20, 3), (30, 20, 4)], ids=["grey", "RGB", "RGBA"])
+def test_an_array_arrives_pixel_by_pixel(shape: tuple[int, ...]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    pixels[..., 3:] = 255
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(load(pixels)))), pixels)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(load(pixels[::2, ::2])))), pixels[::2, ::2])
+
+
 @pytest.mark.parametrize(
-    "picture", [np.zeros((28, 28), np.uint8), bytearray(b"boot"), None], ids=["array", "bytearray", "None"]
+    ("picture", "found"),
+    [
+        (np.zeros((28, 28), np.float32), "ndarray float32 (28, 28)"),
+        (np.zeros((60, 28, 28), np.uint8), "ndarray uint8 (60, 28, 28)"),
+        (np.zeros(784, np.uint8), "ndarray uint8 (784,)"),
+        (bytearray(b"boot"), "bytearray"),
+        (None, "NoneType"),
+        (7, "int"),
+    ],
+    ids=["floats", "many", "a row", "bytearray", "None", "int"],
 )
-def test_what_is_no_picture_is_told_what_it_is_and_what_would_be_one(picture: Any) -> None:  # noqa: ANN401
-    with pytest.raises(OSError, match=f"bytes, a binary file or .+, found one of type {type(picture).__name__}: "):
+def test_what_is_no_picture_is_told_what_it_is_and_what_would_be_one(picture: Any, found: str) -> None:  # noqa: ANN401
+    with pytest.raises(TypeError, match=rf"bytes, .+ array of uint8 .+, found {re.escape(found)}\. Scale"):
         load(picture)
 
 
