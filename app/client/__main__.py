@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from app.client.blocking import FashionClient
-from app.client.exchange import DEFAULT_URL, KEY_VARIABLE, URL_VARIABLE, service_url, shown
+from app.client.exchange import DEFAULT_URL, KEY_VARIABLE, URL_VARIABLE
 from app.command_line import STANDARD_INPUT, add_arguments, find_pictures, run
 from app.errors import ServiceError, UnreachableError
 from app.tabulate import Listing
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         client = FashionClient(options.url, api_key=options.api_key)
     except httpx.InvalidURL as error:
-        parser.error(f"expected an address as {DEFAULT_URL}, found {shown(service_url(options.url))}: {error}")
+        parser.error(f"--url or {URL_VARIABLE}: {error}")
     except ValueError as error:
         parser.error(f"--api-key or {KEY_VARIABLE}: {error}")
     except UnreachableError as error:

@@ -47,7 +47,7 @@ class FashionClient:
             http: A client of httpx to send with, for credentials or certificates; it is closed with this one.
 
         Raises:
-            httpx.InvalidURL: The address is none.
+            httpx.InvalidURL: The address is none of a service; the message names the one that was probably meant.
             ValueError: The key cannot stand in a header.
             UnreachableError: The environment names a proxy or certificates that cannot be used.
         """

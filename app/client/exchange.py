@@ -127,13 +127,21 @@ LIMITS = TypeAdapter(_OfModel)
 
 
 def service_url(url: str | None) -> str:
-    """Return the address to ask: the one given, that of `FASHION_URL`, or the one that `make serve` listens at."""
-    return (url or os.environ.get(URL_VARIABLE) or DEFAULT_URL).rstrip("/")
+    """Return the address to ask: the one given, that of `FASHION_URL`, or the one that `make serve` listens at.
+
+    Raises:
+        httpx.InvalidURL: It is no address of a service.
+    """
+    address = (url or os.environ.get(URL_VARIABLE) or DEFAULT_URL).rstrip("/")
+    if fault := _fault(shown(address)):
+        msg = f"expected the address of a service as {DEFAULT_URL}, found {shown(address)}: {fault}"
+        raise httpx.InvalidURL(msg)
+    return address
 
 
 def shown(url: str) -> str:
     """Return an address without the name and password that may stand in it, for messages."""
-    return re.sub(r"//[^/?#]*@", "//", url)
+    return re.sub(r"(^|//)[^/?#]*@", r"\1", url)
 
 
 def key_headers(api_key: str | None) -> dict[str, str]:
@@ -159,16 +167,9 @@ def http_client(kind: type[Http], url: str) -> Http:
     """Make a client of httpx to ask an address with.
 
     Raises:
-        httpx.InvalidURL: The address is none.
         UnreachableError: The environment names a proxy or certificates that cannot be used.
     """
-    try:
-        trust = trusts_environment(url)
-    except ValueError as error:  # a name in Punycode that stands for none
-        raise httpx.InvalidURL(str(error)) from error
-    if (port := httpx.URL(url).port or 0) > MOST_PORT:
-        msg = f"expected a port of at most {MOST_PORT}, found {port}"
-        raise httpx.InvalidURL(msg)
+    trust = trusts_environment(url)
     try:
         return kind(trust_env=trust)
     except OSError as error:
@@ -233,8 +234,14 @@ def failure(
             f"Expected {shown(url)} to go on within {timeout_seconds:g} seconds, received nothing."
         )
     reason = str(error).rstrip(".") or type(error).__name__
-    msg = f"Expected the Fashion-MNIST service at {shown(url)}, received no answer: {reason}. "
-    return UnreachableError(msg + "`make serve` starts one; `python -m app predict` needs none.")
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
+        advice = "Name what to trust in SSL_CERT_FILE or, for this machine, in a client of httpx passed as `http`."
+    elif "[SSL" in reason:
+        advice = f"If it speaks plain HTTP, ask http://{shown(url).partition('://')[2]}."
+    else:
+        advice = "Check the address, or start one by `make serve`; `python -m app predict` needs none."
+    msg = f"Expected the Fashion-MNIST service at {shown(url)}, received no answer: {reason}. {advice}"
+    return UnreachableError(msg)
 
 
 def retry_after_seconds(response: httpx.Response) -> float | None:
@@ -284,3 +291,22 @@ def backoff_seconds(tries: int, first_seconds: float = FIRST_WAIT_SECONDS) -> fl
     """Return a wait that doubles with each try, up to a quarter longer so that clients do not return as one."""
     longer = random.uniform(1, 1.25)  # noqa: S311  no secret
     return min(LONGEST_WAIT_SECONDS, first_seconds * 2.0 ** (tries - 1) * longer)
+
+
+def _fault(address: str) -> str | None:
+    """Say why an address is none of a service, and which was probably meant."""
+    try:
+        url = httpx.URL(address)
+        host = url.host
+    except (httpx.InvalidURL, ValueError) as error:  # the latter of a name in Punycode that stands for none
+        return str(error)
+    if url.scheme not in {"http", "https"}:
+        rest = re.sub(r"^(\w+:)?/+", "", address)
+        return f"did you mean http://{rest}?"
+    if not host:
+        return "it names no machine"
+    if (url.port or 0) > MOST_PORT:
+        return f"a port is at most {MOST_PORT}"
+    if url.path.endswith(("/predict", "/predict/batch")):
+        return f"the client adds the path of a call itself; did you mean {address.rpartition('/predict')[0]}?"
+    return None

@@ -447,6 +447,18 @@ def test_at_a_name_that_no_host_can_have_there_is_no_service(ask: Ask, host: str
         ask(f"http://{host}", methodcaller("classes"), retries=0)
 
 
+def test_where_tls_fails_there_may_be_none_or_a_certificate_that_nobody_trusts(ask: Ask) -> None:
+    with listening(ScriptedService(HTMLResponse(""))) as url:
+        address = url.replace("http", "https")
+        with pytest.raises(
+            UnreachableError, match=rf"at {address}, .+ If it speaks plain HTTP, ask {url}\.$"
+        ) as caught:
+            ask(address, methodcaller("classes"), retries=0)
+    assert "make serve" not in str(caught.value)
+    distrust = httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed (_ssl.c:1)")
+    assert "what to trust in SSL_CERT_FILE" in str(exchange.failure(distrust, "https://garments.example", 1))
+
+
 def test_an_answer_that_a_proxy_has_spoilt_is_none(ask: Ask) -> None:
     spoilt = Response(b"no gzip", headers={"Content-Encoding": "gzip"})
     with listening(ScriptedService(spoilt)) as url, pytest.raises(UnreachableError, match=rf"at {url}, received no"):
@@ -533,15 +545,31 @@ def test_certificates_that_cannot_be_read_are_called_so(
 
 
 @pytest.mark.parametrize("kind", [FashionClient, AsyncFashionClient])
-def test_punycode_that_stands_for_no_name_is_no_address(kind: type[FashionClient | AsyncFashionClient]) -> None:
-    with pytest.raises(httpx.InvalidURL, match="Codepoint"):
-        kind("http://xn--a")
+@pytest.mark.parametrize(
+    ("address", "fault"),
+    [
+        ("localhost:8137", "did you mean http://localhost:8137?"),
+        ("127.0.0.1:8137/", "did you mean http://127.0.0.1:8137?"),
+        ("htp://garments.example", "did you mean http://garments.example?"),
+        ("http://:8000", "it names no machine"),
+        ("http://xn--a", "Codepoint U+0080"),
+        ("http://127.0.0.1:65536", "a port is at most 65535"),
+        ("http://localhost:8137/predict", "the path of a call itself; did you mean http://localhost:8137?"),
+        ("http://predict.example/garments/predict/batch?preview=true", "did you mean http://predict.example/garments?"),
+    ],
+)
+def test_what_is_no_address_of_a_service_is_told_which_was_meant(
+    kind: type[FashionClient | AsyncFashionClient], address: str, fault: str
+) -> None:
+    with pytest.raises(httpx.InvalidURL) as caught:
+        kind(address)
+    assert str(caught.value).startswith("expected the address of a service as http://localhost:8000, found ")
+    assert fault in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", [FashionClient, AsyncFashionClient])
-def test_a_port_that_no_machine_has_is_no_address(kind: type[FashionClient | AsyncFashionClient]) -> None:
-    with pytest.raises(httpx.InvalidURL, match="at most 65535, found 65536"):
-        kind("http://127.0.0.1:65536")
+def test_an_address_may_have_a_path_before_those_of_the_calls() -> None:
+    for address in ("http://garments.example/predictions", "HTTPS://predict"):
+        assert FashionClient(address).url == address
 
 
 def test_a_client_of_httpx_may_bring_credentials(url: str) -> None:
@@ -559,8 +587,9 @@ def test_a_password_in_the_address_stands_in_no_message(capsys: pytest.CaptureFi
     transport = httpx.MockTransport(lambda _: httpx.Response(200, text="hello"))
     with pytest.raises(UnreachableError, match=r"from http://127\.0\.0\.1:1/classes, received") as foreign:
         FashionClient(address, http=httpx.Client(transport=transport)).classes()
-    with pytest.raises(SystemExit):
-        main(["picture", "--url", "http://gateway:secret@a:b"])
+    for wrong in ("http://gateway:secret@a:b", "gateway:secret@127.0.0.1", f"{address}/predict"):
+        with pytest.raises(SystemExit):
+            main(["picture", "--url", wrong])
     assert "secret" not in str(caught.value) + str(foreign.value) + "".join(capsys.readouterr())
 
 

@@ -107,8 +107,16 @@ def test_it_ends_with_1_where_the_service_itself_fails(folder: Path, capsys: pyt
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["boot.png", "--xml"], ["boot.png", "--json", "--csv"], ["boot.png", "--url", "http://a:b"], ["EMPTY"]],
-    ids=["no picture", "unknown format", "two formats", "no address", "empty folder"],
+    [
+        [],
+        ["boot.png", "--xml"],
+        ["boot.png", "--json", "--csv"],
+        ["boot.png", "--url", "http://a:b"],
+        ["boot.png", "--url", "localhost:8137"],
+        ["boot.png", "--url", "http://localhost:8137/predict"],
+        ["EMPTY"],
+    ],
+    ids=["no picture", "unknown format", "two formats", "no address", "no scheme", "a call", "empty folder"],
 )
 def test_a_wrong_call_ends_with_2_and_says_how_to_call_it(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
