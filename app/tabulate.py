@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import time
-from typing import TYPE_CHECKING, Self, TextIO
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from app.errors import ServiceError
+from app.schemas import PROBLEM_URN, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +65,7 @@ class Listing:
             self._write_prediction(name, outcome.prediction)
         else:
             self.refused += 1
-            self._write_error(name, *_code_and_detail(outcome.error))
+            self._write_problem(name, _problem(outcome.error))
         self._progress.show(self.answered, self.refused)
 
     def __enter__(self) -> Self:
@@ -94,13 +95,14 @@ class Listing:
             labels = ", ".join(answer.prediction_set)
             print(self._row(name, best.label, f"{best.probability:.1%}", familiar, labels), file=self._out)
 
-    def _write_error(self, name: str, code: str, detail: str) -> None:
+    def _write_problem(self, name: str, problem: dict[str, Any]) -> None:
+        error = f"{problem['code']}: {problem['detail']}"
         if self._kind == "json":
-            print(json.dumps({"filename": name, "problem": {"code": code, "detail": detail}}), file=self._out)
+            print(json.dumps({"filename": name, "problem": problem}), file=self._out)
         elif self._kind == "csv":
-            self._write_csv((name, *[""] * (len(CSV_COLUMNS) - 2), f"{code}: {detail}"))
+            self._write_csv((name, *[""] * (len(CSV_COLUMNS) - 2), error))
         else:
-            print(f"{_printable(name):{self._name_width}}  {code}: {detail}", file=self._out)
+            print(f"{_printable(name):{self._name_width}}  {error}", file=self._out)
 
     def _row(self, name: str, label: str, probability: str, familiar: str, labels: str) -> str:
         return f"{_printable(name):{self._name_width}}  {label:11}  {probability:>11}  {familiar:8}  {labels}"
@@ -138,7 +140,15 @@ def _printable(name: str) -> str:
     return name if name.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
 
 
-def _code_and_detail(error: Exception | None) -> tuple[str, str]:
+def _problem(error: Exception | None) -> dict[str, Any]:
+    """Return what the service answers for an error; a file that cannot be read never reached it, and has no status."""
     if isinstance(error, ServiceError):
-        return error.code, error.detail
-    return "unreadable", getattr(error, "strerror", None) or str(error)
+        kind, status = PROBLEM_URN + error.code, error.status.value
+        return Problem(type=kind, title=error.title, status=status, detail=error.detail, code=error.code).model_dump()
+    detail = getattr(error, "strerror", None) or str(error)
+    return {
+        "type": PROBLEM_URN + "unreadable",
+        "title": "The file cannot be read",
+        "detail": detail,
+        "code": "unreadable",
+    }

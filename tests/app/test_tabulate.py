@@ -8,6 +8,7 @@ import pytest
 
 from app.errors import InvalidImageError
 from app.outcomes import Outcome
+from app.problems import problem_of
 from app.schemas import ClassProbability, ConversionFacts, ImageFacts, ModelName, Prediction
 from app.tabulate import CSV_COLUMNS, MANY, Listing
 
@@ -21,11 +22,12 @@ BOOT = Prediction(
     conversion=ConversionFacts(mode="native", steps=()),
     model=ModelName(name="fake", version="7"),
 )
+DAMAGED = InvalidImageError("Damaged; send it again.")
 STRANGE = BOOT.model_copy(update={"familiar": False})
 OUTCOMES: dict[str, Outcome[None]] = {
     "a boot.png": Outcome(None, BOOT),
     "strange.png": Outcome(None, STRANGE),
-    'bad, "very".png': Outcome(None, error=InvalidImageError("Damaged; send it again.")),
+    'bad, "very".png': Outcome(None, error=DAMAGED),
     "gone.png": Outcome(None, error=FileNotFoundError(2, "No such file or directory")),
 }
 
@@ -76,11 +78,19 @@ def test_csv_has_the_name_as_it_is(name: str) -> None:
     assert [row["filename"] for row in csv.DictReader(out)] == [name]
 
 
-def test_json_is_an_object_a_line_with_all_that_was_answered() -> None:
+def test_json_is_an_object_a_line_with_all_that_a_batch_would_say() -> None:
     first, _, third, fourth = map(json.loads, listed("json").splitlines())
     assert first == {"filename": "a boot.png", "result": BOOT.model_dump(mode="json", exclude_none=True)}
-    assert third["problem"] == {"code": "invalid_image", "detail": "Damaged; send it again."}
-    assert fourth == {"filename": "gone.png", "problem": {"code": "unreadable", "detail": "No such file or directory"}}
+    assert third == {"filename": 'bad, "very".png', "problem": problem_of(DAMAGED).model_dump()}
+    assert fourth == {
+        "filename": "gone.png",
+        "problem": {
+            "type": "urn:problem:fashion-mnist:unreadable",
+            "title": "The file cannot be read",
+            "detail": "No such file or directory",
+            "code": "unreadable",
+        },
+    }
 
 
 def test_csv_can_be_read_back() -> None:
