@@ -62,11 +62,17 @@ class AsyncFashionClient:
         return exchange.read(response, exchange.BATCH).results
 
     async def predict_many(
-        self, pictures: Iterable[P], *, conversion: Conversion = "auto", at_once: int = 4, ordered: bool = True
+        self,
+        pictures: Iterable[P],
+        *,
+        conversion: Conversion = "auto",
+        preview: bool = False,
+        at_once: int = 4,
+        ordered: bool = True,
     ) -> AsyncGenerator[Outcome[P], None]:
         """Classify any number of pictures, as `FashionClient.predict_many`; they are iterated in a thread."""
         limits = exchange.read(await self._send("GET", "/model"), exchange.LIMITS).limits
-        answer = partial(self._answer, run=exchange.Run(), conversion=conversion)
+        answer = partial(self._answer, run=exchange.Run(), params=exchange.query(conversion, preview=preview))
         work = _from_a_thread(batches(pictures, limits, at_once))
         async with aclosing(in_tasks(answer, work, at_once, ordered=ordered)) as answered:
             async for outcomes in answered:
@@ -93,8 +99,8 @@ class AsyncFashionClient:
         """Close all connections."""
         await self.close()
 
-    async def _answer(self, pictures: list[Loaded[P]], run: exchange.Run, conversion: Conversion) -> list[Outcome[P]]:
-        batch, params = Batch(pictures, self._retries), exchange.query(conversion)
+    async def _answer(self, pictures: list[Loaded[P]], run: exchange.Run, params: dict[str, str]) -> list[Outcome[P]]:
+        batch = Batch(pictures, self._retries)
         while files := batch.form():
             await asyncio.sleep(batch.wait_seconds)
             try:

@@ -94,7 +94,13 @@ class FashionClient:
         return exchange.read(response, exchange.BATCH).results
 
     def predict_many(
-        self, pictures: Iterable[P], *, conversion: Conversion = "auto", at_once: int = 4, ordered: bool = True
+        self,
+        pictures: Iterable[P],
+        *,
+        conversion: Conversion = "auto",
+        preview: bool = False,
+        at_once: int = 4,
+        ordered: bool = True,
     ) -> Generator[Outcome[P], None, None]:
         """Classify any number of pictures in requests of up to 32, reading them only as the answers are used.
 
@@ -103,6 +109,7 @@ class FashionClient:
         Args:
             pictures: What `predict` takes.
             conversion: As there.
+            preview: As there.
             at_once: How many requests are under way at a time.
             ordered: Whether outcomes come in the order of the pictures, or as soon as each is there.
 
@@ -117,7 +124,7 @@ class FashionClient:
         """
         limits = exchange.read(self._send("GET", "/model"), exchange.LIMITS).limits
         run = exchange.Run()
-        answer = partial(self._answer, run=run, conversion=conversion)
+        answer = partial(self._answer, run=run, params=exchange.query(conversion, preview=preview))
         work = batches(pictures, limits, at_once)
         for outcomes in in_threads(answer, work, at_once, ordered=ordered, has_ended=run.has_ended):
             yield from outcomes
@@ -142,8 +149,8 @@ class FashionClient:
         """Close all connections."""
         self.close()
 
-    def _answer(self, pictures: list[Loaded[P]], run: exchange.Run, conversion: Conversion) -> list[Outcome[P]]:
-        batch, params = Batch(pictures, self._retries), exchange.query(conversion)
+    def _answer(self, pictures: list[Loaded[P]], run: exchange.Run, params: dict[str, str]) -> list[Outcome[P]]:
+        batch = Batch(pictures, self._retries)
         while files := batch.form():
             run.has_ended.wait(batch.wait_seconds)
             try:

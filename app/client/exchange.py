@@ -180,7 +180,7 @@ def http_client(kind: type[Http], url: str) -> Http:
         raise UnreachableError(msg) from error
 
 
-def query(conversion: Conversion, *, preview: bool = False) -> dict[str, str]:
+def query(conversion: Conversion, *, preview: bool) -> dict[str, str]:
     """Return what is asked for beside the picture."""
     return {"conversion": conversion} | ({"preview": "true"} if preview else {})
 

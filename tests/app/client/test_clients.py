@@ -185,6 +185,14 @@ def test_many_pictures_may_be_one_array(ask: Ask, url: str) -> None:
     assert [outcome.prediction.prediction.class_id for outcome in outcomes] == [9, 3, 8]
 
 
+def test_many_pictures_come_with_what_the_model_saw_if_that_is_asked_for(ask: Ask, url: str) -> None:
+    for preview in (True, False):
+        call = methodcaller("predict_many", [BOOT], conversion="none", preview=preview)
+        (outcome,) = ask(url, call)
+        assert (outcome.prediction.preview is not None) == preview
+        assert outcome.prediction.conversion.mode == "none"
+
+
 def test_what_is_no_picture_ends_many_pictures(ask: Ask, url: str) -> None:
     with pytest.raises(TypeError, match="found NoneType"):
         ask(url, lambda client: client.predict_many([BOOT, None]))
