@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import io
 import re
 import socket
@@ -14,6 +15,7 @@ from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from operator import methodcaller
+from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 import httpx
@@ -54,12 +56,12 @@ from training.data import LABELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from starlette.types import Receive, Scope, Send
 
     from tests.app.client.conftest import Ask
 
+USAGE = Path(__file__).parents[3] / "docs/usage.md"
 BOOT = encoded(tagged_image(9))
 LIMITS = {name: value for name, value in Settings().model_dump().items() if name in Limits.model_fields} | {
     "formats": []
@@ -586,6 +588,24 @@ def test_a_client_of_httpx_may_bring_credentials(url: str) -> None:
     with FashionClient(url, http=httpx.Client(headers={"Authorization": "Bearer it"}, event_hooks=hook)) as client:
         client.predict(BOOT)
     assert seen == ["Bearer it"]
+
+
+@pytest.mark.parametrize("kind", [FashionClient, AsyncFashionClient])
+def test_the_options_are_those_that_the_documentation_lists(kind: type[FashionClient | AsyncFashionClient]) -> None:
+    section = USAGE.read_text().split("## Python client")[1].split("\n## ")[0]
+    rows = dict(re.findall(r"^\| `(\w+)` \| `?([\w.]+)", section, re.MULTILINE))
+    options = inspect.signature(kind).parameters
+    assert list(rows) == list(options)
+    for name in ("timeout_seconds", "retries"):
+        assert rows[name] == str(options[name].default)
+
+
+def test_a_deadline_may_go_with_every_request(url: str) -> None:
+    with (
+        FashionClient(url, http=httpx.Client(headers={"X-Request-Timeout": "0.000001"})) as client,
+        pytest.raises(RequestTimeoutError, match="seconds, which have passed"),
+    ):
+        client.predict(BOOT)
 
 
 def test_a_password_in_the_address_stands_in_no_message(capsys: pytest.CaptureFixture[str]) -> None:
