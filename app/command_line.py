@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, get_args
 
 from app.schemas import Conversion
-from app.tabulate import FORMATS
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -41,7 +40,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="how a picture becomes the 28x28 image that the model sees (default: %(default)s, by what it looks like)",
     )
     formats = parser.add_mutually_exclusive_group()
-    formats.set_defaults(format=FORMATS[0])
+    formats.set_defaults(format="table")
     formats.add_argument("--json", dest="format", action="store_const", const="json", help="an object a line")
     formats.add_argument("--csv", dest="format", action="store_const", const="csv", help="names of columns first")
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from app.outcomes import Outcome
     from app.schemas import Prediction
 
-FORMATS = ("table", "json", "csv")
 CSV_COLUMNS = ("filename", "label", "probability", "prediction_set", "familiar", "familiarity", "error")
 
 WIDEST_NAME = 60
@@ -38,7 +37,7 @@ class Listing:
         """Write nothing yet.
 
         Args:
-            kind: One of `FORMATS`.
+            kind: `table`, `json` or `csv`.
             names: Of all pictures to come.
             out: Where lines go.
             progress: Where progress is shown, if that is a terminal.

@@ -186,7 +186,8 @@ class FashionClient:
                 if wait is None:
                     raise exchange.failure(error, self.url, self._timeout_seconds) from error
             else:
-                run.is_slow |= exchange.is_too_slow(response)
+                if exchange.is_too_slow(response):
+                    run.is_slow = True
                 wait = exchange.wait_after_answer(response, tries, self._retries, alone=alone)
                 if wait is None:
                     return response

@@ -21,22 +21,11 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from app.errors import (
     BodyTooSlowError,
-    CrossSiteError,
-    HeaderTooLargeError,
-    ImageTooLargeError,
-    InvalidImageError,
-    InvalidRequestError,
-    MalformedRequestError,
-    NotReadyError,
-    OverloadedError,
-    PayloadTooLargeError,
     RequestTimeoutError,
-    RequestTooSlowError,
     RetryableError,
     ServiceError,
-    UnauthorizedError,
     UnreachableError,
-    UnsupportedMediaTypeError,
+    kinds,
 )
 from app.schemas import PROBLEM_URN, BatchPrediction, ClassName, Limits, ModelInformation, Prediction, Problem
 
@@ -71,26 +60,7 @@ MOST_PORT = 65535
 BYTES = "application/octet-stream"
 """Of every picture, since its bytes decide its format; 784 of them may be pixels."""
 
-KINDS: dict[str, type[ServiceError]] = {
-    kind.code: kind
-    for kind in (
-        ServiceError,
-        MalformedRequestError,
-        UnauthorizedError,
-        CrossSiteError,
-        RequestTooSlowError,
-        BodyTooSlowError,
-        HeaderTooLargeError,
-        PayloadTooLargeError,
-        ImageTooLargeError,
-        UnsupportedMediaTypeError,
-        InvalidImageError,
-        InvalidRequestError,
-        OverloadedError,
-        NotReadyError,
-        RequestTimeoutError,
-    )
-}
+KINDS = {kind.code: kind for kind in kinds()}
 """The exception for each problem code."""
 
 # The first two come from proxies: too many calls in a time, and no service behind it yet.
