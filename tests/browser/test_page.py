@@ -223,9 +223,9 @@ def test_a_sample_that_loads_slowly_yields_to_what_was_chosen_after_it(page: Pag
     held: list[Route] = []
     page.goto("/")
     page.wait_for_load_state("networkidle")
-    page.route("**/web/samples/cactus.jpg", lambda route: held.append(route))  # noqa: PLW0108  Playwright marks the function
-    with page.expect_request("**/web/samples/cactus.jpg"):
-        page.click("[data-sample='cactus.jpg']")
+    page.route("**/web/samples/cup.jpg", lambda route: held.append(route))  # noqa: PLW0108  Playwright marks the function
+    with page.expect_request("**/web/samples/cup.jpg"):
+        page.click("[data-sample='cup.jpg']")
     page.set_input_files("#choose", NOISE)
     expect_answer(page, served(url, NOISE["buffer"]))
     with page.expect_event("requestfinished"):
