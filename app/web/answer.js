@@ -101,7 +101,7 @@ export function spoken(answer, coverage) {
     return `${answer.title}. ${answer.detail}${answer.retryAfterSeconds ? " It is tried again by itself." : ""}`;
   }
   return answer.familiar
-    ? `${named(answer)}. ${words.sureness(answer.prediction_set, coverage)}`
+    ? `${named(answer)}. ${words.sureness(answer, coverage)}`
     : `${UNFAMILIAR}. ${doubt(answer)}`;
 }
 
@@ -117,7 +117,7 @@ function verdict(answer, coverage) {
   if (answer.familiar) {
     return [
       element("p", { className: "verdict" }, label, " ", element("span", { textContent: words.percent(probability) })),
-      element("p", { className: "sure", textContent: words.sureness(answer.prediction_set, coverage) }),
+      element("p", { className: "sure", textContent: words.sureness(answer, coverage) }),
     ];
   }
   return [
@@ -127,8 +127,7 @@ function verdict(answer, coverage) {
 }
 
 function bars(answer) {
-  const ranked = [...answer.probabilities].sort((one, other) => other.probability - one.probability);
-  const rows = ranked.map(({ label, probability }) => {
+  const rows = words.ranked(answer.probabilities).map(({ label, probability }) => {
     const bar = element("span", { className: "bar", ariaHidden: "true" }, element("span"));
     bar.firstChild.style.width = `${100 * probability}%`;
     const row = element("li", {}, element("span", { className: "label", textContent: label }), bar);

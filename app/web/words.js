@@ -26,6 +26,8 @@ const MODES = {
   none: "Only made small.",
 };
 
+const LEAST_COVERAGE = 0.9; // that a service can be set to
+
 export const steps = (conversion) => conversion.steps.map((step) => STEPS[step] ?? step.replaceAll("_", " "));
 
 export const mode = (conversion) => MODES[conversion.mode] ?? conversion.mode;
@@ -39,12 +41,26 @@ export function listed(labels, word = "or") {
   return labels.length > 1 ? `${labels.slice(0, -1).join(", ")} ${word} ${labels.at(-1)}` : labels[0];
 }
 
-export function sureness(labels, coverage) {
+export function sureness(answer, coverage) {
+  const { prediction, prediction_set: labels } = answer;
   const times = coverage ? `${Number((100 * coverage).toFixed(1))} times in 100` : "Nearly always";
-  return labels.length > 1
-    ? `${listed(labels)}: ${times.toLowerCase()} it is one of these, for pictures like those in Fashion-MNIST.`
-    : `For pictures like those in Fashion-MNIST, the labels it lists include the right one ${times.toLowerCase()}. Here it lists just one.`;
+  if (labels.length > 1) {
+    return `${listed(labels)}: ${times.toLowerCase()} it is one of these, for pictures like those in Fashion-MNIST.`;
+  }
+  // What is promised of all answers together would be too much for this one.
+  if (prediction.probability < (coverage ?? LEAST_COVERAGE)) return unsureness(answer);
+  return `For pictures like those in Fashion-MNIST, the labels it lists include the right one ${times.toLowerCase()}. Here it lists just one.`;
 }
+
+function unsureness({ prediction, probabilities }) {
+  const next = ranked(probabilities).slice(1, 3).filter(({ probability }) => probability >= 0.05);
+  const others = listed(next.map(({ label, probability }) => `${label} (${percent(probability)})`), "and");
+  const doubt = prediction.probability < 0.5 ? "Not sure" : "Not quite sure";
+  const right = `of 100 such answers about ${Math.round(100 * prediction.probability)} are right.`;
+  return `${doubt}: ${right}${others ? ` Next ${next.length > 1 ? "come" : "comes"} ${others}.` : ""}`;
+}
+
+export const ranked = (probabilities) => [...probabilities].sort((one, other) => other.probability - one.probability);
 
 export function familiarity(share) {
   const more = Math.round(100 * share);

@@ -740,6 +740,48 @@ def test_no_probability_below_one_is_said_to_be_all(page: Page) -> None:
     assert said == ["< 0.1%", "99.9%", "> 99.9%", "> 99.9%"]
 
 
+def answered(first: float, second: float, third: float = 0, **facts: Any) -> dict[str, Any]:  # noqa: ANN401  fields of an answer
+    """Make an answer with these three probabilities of Coat, Pullover and Shirt, and none of the others."""
+    labels = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
+    given = {"Coat": first, "Pullover": second, "Shirt": third}
+    entries = [{"label": label, "probability": given.get(label, 0)} for label in labels]
+    return {
+        "prediction": entries[4],
+        "probabilities": entries,
+        "prediction_set": ["Coat"],
+        "familiar": True,
+        "familiarity": 0.5,
+        "conversion": {"mode": "catalogue", "steps": []},
+        "preview": "data:,",
+    } | facts
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (answered(0.98, 0.01), "Fashion-MNIST, the labels it lists include the right one 95 times in 100. Here it"),
+        (answered(0.93, 0.04), "Not quite sure: of 100 such answers about 93 are right."),
+        (answered(0.6, 0.38), "Not quite sure: of 100 such answers about 60 are right. Next comes Pullover (38.0%)."),
+        (
+            answered(0.346, 0.326, 0.325),
+            "Not sure: of 100 such answers about 35 are right. Next come Pullover (32.6%) and Shirt (32.5%).",
+        ),
+        (
+            answered(0.5, 0.49, prediction_set=["Coat", "Pullover"]),
+            "Coat or Pullover: 95 times in 100 it is one of these",
+        ),
+    ],
+    ids=["sure", "hardly less sure", "two are near", "three are near", "a set of two"],
+)
+def test_how_sure_it_is_is_said_of_this_answer(page: Page, answer: dict[str, Any], told: str) -> None:
+    page.route("**/predict?*", lambda route: route.fulfill(json=answer))
+    page.goto("/")
+    expect(page.locator("#limits")).to_contain_text("up to")  # so the coverage is known
+    page.set_input_files("#choose", NOISE)
+    expect(page.locator(".sure")).to_contain_text(told)
+    expect(page.locator("#status")).to_contain_text(told)
+
+
 def test_the_api_document_can_be_tried_with_a_picture_in_place(page: Page, url: str) -> None:
     page.goto("/docs")
     page.get_by_role("button", name="post /predict", exact=True).click()
