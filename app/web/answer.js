@@ -59,14 +59,14 @@ export function drawWaiting() {
   replaceAnswer(element("p", { className: "verdict waiting", textContent: "Looking at it …" }));
 }
 
-export function drawAnswer(answer, coverage) {
+export function drawAnswer(answer, facts) {
   const steps = words.steps(answer.conversion).map((step) => element("li", { textContent: step }));
   $("seen").replaceChildren(
     element("img", { className: "pixels", src: answer.preview, alt: "The 28 by 28 grey pixels that the model saw" }),
     element("p", { className: "mode", textContent: words.mode(answer.conversion) }),
     element("ol", { className: "steps" }, ...steps),
   );
-  replaceAnswer(...verdict(answer, coverage), bars(answer), note(answer));
+  replaceAnswer(...verdict(answer, facts), bars(answer), note(answer, facts));
 }
 
 export function drawProblem(problem, waitSeconds, tryAgain) {
@@ -96,12 +96,12 @@ export function drawModes(picture, mode) {
   }
 }
 
-export function spoken(answer, coverage) {
+export function spoken(answer, facts) {
   if (answer instanceof Problem) {
     return `${answer.title}. ${answer.detail}${answer.retryAfterSeconds ? " It is tried again by itself." : ""}`;
   }
   return answer.familiar
-    ? `${named(answer)}. ${words.sureness(answer, coverage)}`
+    ? `${named(answer)}. ${words.sureness(answer, facts)}`
     : `${UNFAMILIAR}. ${doubt(answer)}`;
 }
 
@@ -112,12 +112,12 @@ const named = ({ prediction: { label, probability } }) => `${label}, ${words.per
 const doubt = ({ familiarity, prediction }) =>
   `${words.familiarity(familiarity)} Do not believe the numbers below; the nearest kind is ${prediction.label}.`;
 
-function verdict(answer, coverage) {
+function verdict(answer, facts) {
   const { label, probability } = answer.prediction;
   if (answer.familiar) {
     return [
       element("p", { className: "verdict" }, label, " ", element("span", { textContent: words.percent(probability) })),
-      element("p", { className: "sure", textContent: words.sureness(answer, coverage) }),
+      element("p", { className: "sure", textContent: words.sureness(answer, facts) }),
     ];
   }
   return [
@@ -138,11 +138,11 @@ function bars(answer) {
   return element("ol", { className: "bars" }, ...rows);
 }
 
-function note({ probabilities }) {
+function note({ conversion, probabilities }, facts) {
   return element(
     "p",
     { className: "note" },
-    "When it says 80%, it is right about 80 times in 100, for pictures like those in Fashion-MNIST. " +
+    `${words.calibration(conversion, facts)} ` +
       `It puts every picture into one of ${probabilities.length} kinds, and treats two garments as one: `,
     element("a", { href: "model", textContent: "see how well it does" }),
     ".",

@@ -10,7 +10,7 @@ import * as words from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 
-const state = { pictures: [], current: null, mode: "auto", coverage: null, drawn: null, round: new AbortController() };
+const state = { pictures: [], current: null, mode: "auto", facts: {}, drawn: null, round: new AbortController() };
 let atATime = 4; // requests; a browser opens six connections to a host
 
 async function take(files, address) {
@@ -49,7 +49,7 @@ async function show(picture) {
 function speak() {
   const outcome = state.current.answers.get(state.mode);
   const name = state.pictures.length > 1 ? `${state.current.name}: ` : "";
-  const text = name + (outcome ? answer.spoken(outcome, state.coverage) : "Looking at it …");
+  const text = name + (outcome ? answer.spoken(outcome, state.facts) : "Looking at it …");
   if ($("status").textContent !== text) $("status").textContent = text; // the same again would be read again
 }
 
@@ -122,14 +122,14 @@ function draw() {
   gallery.draw(pictures, mode, current);
   const outcome = current.answers.get(mode);
   // Answers to other pictures come in meanwhile: what stands there may have the focus, or be read aloud.
-  const drawn = [current, mode, outcome, state.coverage];
+  const drawn = [current, mode, outcome, state.facts];
   if (drawn.every((one, place) => one === state.drawn?.[place])) return;
   state.drawn = drawn;
   answer.drawModes(current, mode);
   answer.drawBox(current, outcome?.conversion?.garment);
   if (!outcome) answer.drawWaiting();
   else if (outcome instanceof Problem) answer.drawProblem(outcome, current.waitSeconds, tryAgain);
-  else answer.drawAnswer(outcome, state.coverage);
+  else answer.drawAnswer(outcome, state.facts);
   code.draw(current, mode);
 }
 
@@ -148,8 +148,9 @@ addEventListener("online", () => {
 intake.listen(take);
 gallery.listen(() => state.pictures, () => state.mode);
 
-information().then(({ card, coverage, limits }) => {
-  state.coverage = coverage;
+information().then((facts) => {
+  state.facts = facts;
+  const { card, limits } = facts;
   const formats = limits.formats.join(", ");
   $("labels").textContent = words.listed(card.labels, "and");
   $("limits").prepend(`${formats}, up to ${words.size(limits.max_body_bytes)} each. `);

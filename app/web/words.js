@@ -41,15 +41,22 @@ export function listed(labels, word = "or") {
   return labels.length > 1 ? `${labels.slice(0, -1).join(", ")} ${word} ${labels.at(-1)}` : labels[0];
 }
 
-export function sureness(answer, coverage) {
-  const { prediction, prediction_set: labels } = answer;
-  const times = coverage ? `${Number((100 * coverage).toFixed(1))} times in 100` : "Nearly always";
-  if (labels.length > 1) {
-    return `${listed(labels)}: ${times.toLowerCase()} it is one of these, for pictures like those in Fashion-MNIST.`;
-  }
+// Photographs have figures of their own, where the model learnt from any.
+function promised(conversion, { card, coverage }) {
+  const sets = card?.prediction_sets.find((one) => one.coverage === coverage);
+  return conversion.mode === "photo" && sets?.photos_coverage
+    ? { coverage: sets.photos_coverage, pictures: "photographs" }
+    : { coverage, pictures: "pictures like those in Fashion-MNIST" };
+}
+
+export function sureness(answer, facts) {
+  const { conversion, prediction, prediction_set: labels } = answer;
+  const { coverage, pictures } = promised(conversion, facts);
+  const times = coverage ? `${Number((100 * coverage).toFixed(coverage > 0.99 ? 1 : 0))} times in 100` : "Nearly always";
+  if (labels.length > 1) return `${listed(labels)}: ${times.toLowerCase()} it is one of these, for ${pictures}.`;
   // What is promised of all answers together would be too much for this one.
   if (prediction.probability < (coverage ?? LEAST_COVERAGE)) return unsureness(answer);
-  return `For pictures like those in Fashion-MNIST, the labels it lists include the right one ${times.toLowerCase()}. Here it lists just one.`;
+  return `For ${pictures}, the labels it lists include the right one ${times.toLowerCase()}. Here it lists just one.`;
 }
 
 function unsureness({ prediction, probabilities }) {
@@ -61,6 +68,15 @@ function unsureness({ prediction, probabilities }) {
 }
 
 export const ranked = (probabilities) => [...probabilities].sort((one, other) => other.probability - one.probability);
+
+export function calibration({ mode }, { card }) {
+  if (mode !== "photo" || !card?.photos) {
+    return "When it says 80%, it is right about 80 times in 100, for pictures like those in Fashion-MNIST.";
+  }
+  const { accuracy, ece_equal_mass: off, held_out: count } = card.photos;
+  const points = off ? `, and its percentages were ${(100 * off).toFixed(1)} points off on average` : "";
+  return `Of ${count} photographs that it was not trained on, ${Math.round(100 * accuracy)} in 100 got a label that fits${points}.`;
+}
 
 export function familiarity(share) {
   const more = Math.round(100 * share);

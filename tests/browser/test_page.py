@@ -96,8 +96,12 @@ def test_a_chosen_picture_is_shown_with_its_garment_what_the_model_saw_and_the_a
     expect(page.locator("img.pixels")).to_have_attribute("src", answer["preview"])
     expect(page.locator(".steps li")).to_have_count(len(answer["conversion"]["steps"]))
     expect(page.locator("#caption")).to_have_text(re.compile(r"^sweater\.jpg · 600 × 760 · \d+ kB$"))
-    coverage = httpx2.get(f"{url}/model").json()["coverage"]
-    expect(page.locator(".sure")).to_contain_text(f"{100 * coverage:g} times in 100")
+    facts = httpx2.get(f"{url}/model").json()
+    (sets,) = (one for one in facts["card"]["prediction_sets"] if one["coverage"] == facts["coverage"])
+    expect(page.locator(".sure")).to_contain_text(
+        f"photographs, the labels it lists include the right one {100 * sets['photos_coverage']:.0f} times in 100"
+    )
+    expect(page.locator(".note")).to_contain_text(f"Of {facts['card']['photos']['held_out']} photographs")
     keep(page, "answer")
     page.set_viewport_size({"width": 1280, "height": 930})
     keep(page, "page", whole=False)  # the README's: docs/page.png
