@@ -150,9 +150,7 @@ gallery.listen(() => state.pictures, () => state.mode);
 
 information().then((facts) => {
   state.facts = facts;
-  const { card, limits } = facts;
-  const formats = limits.formats.join(", ");
-  $("labels").textContent = words.listed(card.labels, "and");
-  $("limits").prepend(`${formats}, up to ${words.size(limits.max_body_bytes)} each. `);
+  const { formats, max_body_bytes: most } = facts.limits;
+  $("limits").prepend(`${formats.join(", ")}, up to ${words.size(most)} each. `);
   if (state.current) draw();
 }, () => {}); // without it the sentences do without their numbers

@@ -96,6 +96,11 @@ def test_html_is_for_those_who_prefer_it_to_json(client: TestClient, accept: str
     assert answer.headers["vary"] == "Accept"
 
 
+def test_the_page_names_the_kinds_that_the_model_knows(client: TestClient) -> None:
+    *most, last = (one["label"] for one in client.get("/classes").json())
+    assert f"catalogue: {', '.join(most)} and {last}." in " ".join(client.get("/").text.split())
+
+
 def test_the_page_has_words_for_every_mode_and_every_step_of_the_conversion_and_no_others(client: TestClient) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (90, 90, 3), np.uint8)
     pictures = {
