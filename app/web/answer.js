@@ -66,7 +66,8 @@ export function drawAnswer(answer, facts) {
     element("p", { className: "mode", textContent: words.mode(answer.conversion) }),
     element("ol", { className: "steps" }, ...steps),
   );
-  replaceAnswer(...verdict(answer, facts), bars(answer), note(answer, facts));
+  if (answer.familiar) replaceAnswer(...verdict(answer, facts), bars(answer), note(answer, facts));
+  else replaceAnswer(...unfamiliar(answer, facts));
 }
 
 export function drawProblem(problem, waitSeconds, tryAgain) {
@@ -102,27 +103,28 @@ export function spoken(answer, facts) {
   }
   return answer.familiar
     ? `${named(answer)}. ${words.sureness(answer, facts)}`
-    : `${UNFAMILIAR}. ${doubt(answer)}`;
+    : [`${UNFAMILIAR}.`, ...words.unfamiliarity(answer, facts)].join(" ");
 }
 
 const UNFAMILIAR = "Unlike anything it knows";
 
 const named = ({ prediction: { label, probability } }) => `${label}, ${words.percent(probability)}`;
 
-const doubt = ({ familiarity, prediction }) =>
-  `${words.familiarity(familiarity)} Do not believe the numbers below; the nearest kind is ${prediction.label}.`;
-
 function verdict(answer, facts) {
   const { label, probability } = answer.prediction;
-  if (answer.familiar) {
-    return [
-      element("p", { className: "verdict" }, label, " ", element("span", { textContent: words.percent(probability) })),
-      element("p", { className: "sure", textContent: words.sureness(answer, facts) }),
-    ];
-  }
+  return [
+    element("p", { className: "verdict" }, label, " ", element("span", { textContent: words.percent(probability) })),
+    element("p", { className: "sure", textContent: words.sureness(answer, facts) }),
+  ];
+}
+
+// Without numbers: what they promise holds for pictures of what it knows.
+function unfamiliar(answer, facts) {
+  const [doubt, ...advice] = words.unfamiliarity(answer, facts);
   return [
     element("p", { className: "verdict", textContent: UNFAMILIAR }),
-    element("p", { className: "sure warning", textContent: doubt(answer) }),
+    element("p", { className: "sure warning", textContent: doubt }),
+    ...advice.map((textContent) => element("p", { className: "advice", textContent })),
   ];
 }
 
@@ -132,7 +134,7 @@ function bars(answer) {
     bar.firstChild.style.width = `${100 * probability}%`;
     const row = element("li", {}, element("span", { className: "label", textContent: label }), bar);
     row.append(element("span", { className: "number", textContent: words.percent(probability) }));
-    row.classList.toggle("named", answer.familiar && answer.prediction_set.includes(label));
+    row.classList.toggle("named", answer.prediction_set.includes(label));
     return row;
   });
   return element("ol", { className: "bars" }, ...rows);

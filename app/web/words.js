@@ -78,11 +78,18 @@ export function calibration({ mode }, { card }) {
   return `Of ${count} photographs that it was not trained on, ${Math.round(100 * accuracy)} in 100 got a label that fits${points}.`;
 }
 
-export function familiarity(share) {
-  const more = Math.round(100 * share);
-  return more < 1
-    ? "Of 100 pictures of the data set, all are more typical than this one."
-    : `Of 100 pictures of the data set, ${100 - more} are more typical than this one.`;
+export function unfamiliarity({ conversion, familiarity, prediction, probabilities }, { card }) {
+  const more = Math.round(100 * familiarity);
+  const { photographs, test } = card?.familiarity.flagged ?? {};
+  const [flagged, pictures] =
+    conversion.mode === "photo" && photographs ? [photographs, "photographs of these"] : [test, "pictures of the data set"];
+  const often = flagged ? `about 1 in ${Math.round(1 / flagged)}` : "a few";
+  return [
+    `Of 100 pictures of the data set, ${more < 1 ? "all" : 100 - more} are more typical than this one. ` +
+      `The nearest kind is ${prediction.label}, but do not rely on it.`,
+    `It knows ${listed(probabilities.map(({ label }) => label), "and")}, and calls ${often} ${pictures} unfamiliar too.`,
+    "If yours shows one, try a picture of that garment alone, on a plain ground.",
+  ];
 }
 
 export function size(bytes) {
