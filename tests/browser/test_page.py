@@ -143,14 +143,21 @@ def test_a_pasted_picture_is_answered(page: Page, url: str) -> None:
 def test_a_dropped_picture_is_answered(page: Page, url: str) -> None:
     page.goto("/")
     carried = page.evaluate_handle(CARRY, ["sweater.jpg", "image/jpeg", list(SWEATER.read_bytes())])
-    page.dispatch_event("main", "dragenter", {"dataTransfer": carried})
-    expect(page.locator("body")).to_have_class("dropping")
-    assert page.evaluate("document.elementFromPoint(innerWidth / 2, innerHeight / 2).className") == "curtain"
-    page.dispatch_event(".curtain", "dragleave", {"dataTransfer": carried})
-    expect(page.locator("body")).to_have_class("")
-    page.dispatch_event("main", "dragenter", {"dataTransfer": carried})
+    body = page.locator("body")
+    for target, end in (
+        ("main", "dragleave"),
+        ("main", "dragend"),
+        (".curtain", "dragleave"),
+        (".curtain", "pointermove"),
+    ):
+        page.dispatch_event("main", "dragover", {"dataTransfer": carried})
+        expect(body).to_have_class("dropping")
+        assert page.evaluate("document.elementFromPoint(innerWidth / 2, innerHeight / 2).className") == "curtain"
+        page.dispatch_event(target, end)
+        expect(body).to_have_class("")
+    page.dispatch_event("main", "dragover", {"dataTransfer": carried})
     page.dispatch_event(".curtain", "drop", {"dataTransfer": carried})
-    expect(page.locator("body")).to_have_class("has-picture")
+    expect(body).to_have_class("has-picture")
     expect_answer(page, served(url, SWEATER.read_bytes()))
 
 
