@@ -17,9 +17,10 @@ async function take(files, address) {
   startRound();
   for (const picture of state.pictures) picture.forget();
   state.pictures = files.map((file) => new Picture(file, address));
-  gallery.open(state.pictures, (picture) => {
+  gallery.open(state.pictures, (picture, byKeyboard) => {
     show(picture);
     reveal("result");
+    if (byKeyboard) $("answer").focus({ preventScroll: true }); // else it stays with what has left the screen
   });
   document.body.classList.add("has-picture");
   $("result").hidden = $("code").hidden = false;
