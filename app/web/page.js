@@ -46,11 +46,11 @@ async function show(picture) {
   answer.drawBox(picture, picture.answers.get(state.mode)?.conversion?.garment);
 }
 
-// What a screen reader hears is what has come to stand there.
-function speak() {
+// What a screen reader hears is what has come to stand there; in one text, for the next would take its place.
+function speak(more = "") {
   const outcome = state.current.answers.get(state.mode);
   const name = state.pictures.length > 1 ? `${state.current.name}: ` : "";
-  const text = name + (outcome ? answer.spoken(outcome, state.facts) : "Looking at it …");
+  const text = `${name}${outcome ? answer.spoken(outcome, state.facts) : "Looking at it …"} ${more}`.trim();
   if ($("status").textContent !== text) $("status").textContent = text; // the same again would be read again
 }
 
@@ -69,7 +69,7 @@ async function askAll() {
     while (waiting.length && !signal.aborted && atATime === together) await ask(waiting.shift(), mode, signal, waiting);
   };
   while (waiting.length && !signal.aborted) await Promise.all(Array.from({ length: atATime }, worker));
-  if (!signal.aborted && state.pictures.length > 1) $("status").textContent = $("gallery-title").textContent;
+  if (!signal.aborted && state.pictures.length > 1) speak($("gallery-title").textContent);
 }
 
 // An answer is, and a refusal of what stays as it is.
