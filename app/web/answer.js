@@ -71,7 +71,8 @@ export function drawAnswer(answer, facts) {
 }
 
 export function drawProblem(problem, waitSeconds, tryAgain) {
-  $("seen").replaceChildren(element("p", { className: "mode", textContent: "Nothing yet." }));
+  const seen = problem.mayPass ? "Nothing yet." : "Nothing.";
+  $("seen").replaceChildren(element("p", { className: "mode", textContent: seen }));
   const told = element("div", { className: "problem" });
   told.append(
     element("p", { className: "verdict", textContent: problem.title }),

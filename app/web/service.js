@@ -1,5 +1,7 @@
 // Asks the service, and turns whatever goes wrong into a problem with a title and a sentence.
 
+import { size } from "./words.js";
+
 export class Problem extends Error {
   constructor({ title, detail, code, status, mayPass, retryAfterSeconds }) {
     super(detail);
@@ -123,8 +125,8 @@ const tooLate = () =>
 
 const tooLarge = (bytes) =>
   new Problem({
-    title: "The body is too large",
-    detail: `Expected at most ${mostBytes} bytes, received ${bytes}. Send a smaller picture; the model looks at 28 x 28.`,
+    title: "The picture is too large",
+    detail: `It has ${size(bytes)}; at most ${size(mostBytes)} are taken. Send a smaller one.`,
     code: "payload_too_large",
     mayPass: false,
   });
