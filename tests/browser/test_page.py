@@ -649,6 +649,28 @@ def test_a_tiny_picture_keeps_its_proportions(page: Page, size: tuple[int, int])
         assert shown["width"] / shown["height"] == pytest.approx(width / height, rel=0.02)
 
 
+def test_a_picture_thinner_than_a_pixel_is_still_seen(page: Page) -> None:
+    open_with(page, {"name": "line.png", "mimeType": "image/png", "buffer": encoded(np.zeros((3000, 2), np.uint8))})
+    shown = page.locator("#frame img").bounding_box()
+    assert shown
+    assert shown["width"] >= 2
+
+
+@pytest.mark.parametrize("path", ["/", "/model"])
+def test_letters_twice_as_large_fit_a_narrow_window(page: Page, path: str) -> None:
+    page.set_viewport_size({"width": 320, "height": 740})
+    page.goto(path)
+    page.evaluate("document.documentElement.style.fontSize = '32px'")
+    if path == "/":
+        page.set_input_files("#choose", SAMPLES[-2:])
+        page.get_by_role("button", name="sweater.jpg").click()
+        bars = page.locator(".bar")
+        expect(bars).to_have_count(10)
+        assert bars.first.evaluate("bar => bar.clientWidth") > 40
+    assert page.evaluate("document.documentElement.scrollWidth") == 320
+    keep(page, f"large-letters-{path.strip('/') or 'page'}")
+
+
 @contextmanager
 def slow_line(url: str, bytes_a_second: int) -> Iterator[tuple[str, bytearray]]:
     """Forward to a service, upwards only so fast; return the address, and all that was sent so far."""
