@@ -767,6 +767,17 @@ def test_a_phone_takes_a_picture_and_brings_what_is_tapped_into_view(browser: Br
         expect(page.locator("#frame img")).to_be_in_viewport()
 
 
+def test_without_scripts_nothing_that_needs_them_is_shown(browser: Browser, url: str) -> None:
+    with browser.new_context(base_url=url, java_script_enabled=False) as context:
+        page = context.new_page()
+        page.goto("/")
+        expect(page.locator("button:visible, input:visible")).to_have_count(0)
+        expect(page.locator(".problem pre")).to_be_visible()
+        keep(page, "no-scripts", whole=False)
+        page.locator(".problem a").click()
+        expect(page.locator(".headlines")).to_be_visible()
+
+
 def test_colours_that_the_system_forces_leave_the_bars_and_the_chosen_mode(page: Page) -> None:
     page.emulate_media(forced_colors="active")
     open_with(page, SWEATER)
