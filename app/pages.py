@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ HEADERS = {
     "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
     "Cache-Control": "no-cache",  # ask whether it has changed: no script of yesterday under the page of today
 }
+MADE = HEADERS | {"Vary": "Accept"}
+"""Of a page made for this request: the same address has JSON for others."""
 
 
 class WebFiles(StaticFiles):
@@ -52,8 +55,41 @@ def static(name: str, scope: Scope) -> Response:
 
 
 def page(html: str) -> HTMLResponse:
-    """Return a page made for this request; `Vary`, since the same address has JSON for others."""
-    return HTMLResponse(html, headers=HEADERS | {"Vary": "Accept"})
+    """Return a page made for this request."""
+    return HTMLResponse(html, headers=MADE)
+
+
+def lost(path: str, detail: str) -> str:
+    """Write what a person reads at an address that has no page.
+
+    Args:
+        path: Of the request. The links lead up from there, since a proxy may serve all of this below a path of its own.
+        detail: What was expected and received.
+    """
+    root = "../" * (path.count("/") - 1) or "./"
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+  <meta charset="utf-8">
+  <meta name="viewport" content="width=device-width, initial-scale=1">
+  <meta name="color-scheme" content="light dark">
+  <title>No page here · Fashion-MNIST</title>
+  <link rel="icon" href="{root}web/icon.svg" type="image/svg+xml">
+  <link rel="stylesheet" href="{root}web/style.css">
+</head>
+<body>
+  <header class="top"><a class="brand" href="{root}">Fashion-MNIST</a></header>
+  <main>
+    <div class="intro">
+      <h1>There is no page here</h1>
+      <p>{escape(detail)}</p>
+      <p>Go to <a href="{root}">the start</a>, the <a href="{root}model">model card</a> or the
+        <a href="{root}docs">API</a>.</p>
+    </div>
+  </main>
+</body>
+</html>
+"""
 
 
 def prefers_html(accept: str) -> bool:

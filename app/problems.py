@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from app.errors import InvalidRequestError, RetryableError, ServiceError, UnauthorizedError
 from app.headers import header
+from app.pages import MADE, lost, prefers_html
 from app.schemas import PROBLEM_URN, Problem
 from app.trace import SHOWN_PATH, TRACE
 
@@ -53,9 +54,10 @@ def problem_of(error: ServiceError) -> Problem:
 class ProblemResponse(Response):
     """A problem as an HTTP response, which notes its code in the trace of the request."""
 
-    def __init__(self, problem: Problem, headers: Mapping[str, str] | None = None) -> None:
-        """Take the problem, and headers to send with it."""
-        super().__init__(problem.model_dump_json(), problem.status, headers, MEDIA_TYPE)
+    def __init__(self, problem: Problem, headers: Mapping[str, str] | None = None, page: str | None = None) -> None:
+        """Take the problem, headers to send with it, and the page that tells it where a person is to read it."""
+        body, media_type = (page, "text/html") if page else (problem.model_dump_json(), MEDIA_TYPE)
+        super().__init__(body, problem.status, headers, media_type)
         self.raw_headers.append(NOT_STORED)
         self._code = problem.code
 
@@ -170,7 +172,10 @@ async def _http_error(paths: Sequence[str], request: Request, error: HTTPExcepti
         similar = get_close_matches(path, paths, 1, SIMILAR)
         expected = f"a call listed at /docs, such as {' '.join(similar)}" if similar else "a call listed at /docs"
     msg = f"Expected {expected}, received {request.method} {path}."
-    return ProblemResponse(_problem(status, code, status.phrase, msg), headers)
+    problem = _problem(status, code, status.phrase, msg)
+    if prefers_html(request.headers.get("accept", "")):
+        return ProblemResponse(problem, headers | MADE, lost(request.url.path, msg))
+    return ProblemResponse(problem, headers)
 
 
 def unheard(scope: Scope) -> Response:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path("app/web/samples")
 IMAGES = Path("tests/fixtures/fashion_mnist_sample.npz")
-BOOT, JACKET, SANDAL = 28, 25, 78
+BOOT, JACKET, SANDAL = 28, 77, 78
 """Places of the three among these test images."""
 
 SIZE = WIDTH, HEIGHT = 600, 760
@@ -35,6 +35,7 @@ NAVY: Colour = (38, 52, 84)
 CREAM: Colour = (243, 234, 216)
 RUST: Colour = (168, 72, 42)
 GREEN: Colour = (52, 94, 70)
+COFFEE: Colour = (70, 40, 24)
 
 
 def samples() -> dict[str, bytes]:
@@ -47,7 +48,7 @@ def samples() -> dict[str, bytes]:
         "sandal.jpg": _encoded(enlarged(sandal, RUST, LINEN), "JPEG"),
         "sweater.jpg": _encoded(sweater(), "JPEG"),
         "bag.jpg": _encoded(bag(), "JPEG"),
-        "cactus.jpg": _encoded(cactus(), "JPEG"),
+        "cup.jpg": _encoded(cup(), "JPEG"),
     }
 
 
@@ -90,7 +91,7 @@ def bag() -> Image.Image:
     """Draw a leather bag as a catalogue shows it, on plain paper and without a shadow."""
     picture = Image.new("RGB", DRAWN, PAPER)
     handle = Image.new("L", DRAWN)
-    ImageDraw.Draw(handle).arc((390, 300, 810, 1000), 180, 360, 255, 36)
+    ImageDraw.Draw(handle).arc((300, 220, 900, 1060), 180, 360, 255, 36)
     picture = _laid(picture, handle, Image.new("RGB", DRAWN, _darker(RUST, 0.8)), shadow=0)
     half = [(0, 0), (270, 0), (300, 24), (352, 500), (330, 540), (0, 548)]
     body = _mask(_smooth(_mirrored(half, (600, 640)), 2))
@@ -101,24 +102,18 @@ def bag() -> Image.Image:
     return _finished(picture)
 
 
-def cactus() -> Image.Image:
-    """Draw what is no garment: a cactus in its pot."""
+def cup() -> Image.Image:
+    """Draw what is no garment: a cup of coffee."""
     light = _shaken(Image.new("RGB", DRAWN, PLASTER), _noise((3, 4), 16, seed=5))
     picture = _shaken(light, _noise(SIZE, 4, seed=5))
-    plant = Image.new("L", DRAWN)
-    stems = ImageDraw.Draw(plant)
-    for box in ((500, 260, 700, 1120), (320, 520, 430, 800), (770, 430, 880, 720)):
-        stems.rounded_rectangle(box, (box[2] - box[0]) // 2, 255)
-    stems.rounded_rectangle((320, 720, 600, 830), 55, 255)
-    stems.rounded_rectangle((600, 640, 880, 750), 55, 255)
-    ribs = Image.new("RGB", DRAWN, GREEN)
-    for x in range(300, 900, 36):
-        ImageDraw.Draw(ribs).line((x, 200, x, 1200), _darker(GREEN, 0.82), 8)
-    picture = _laid(picture, plant, ribs)
-    pot = _mask([(400, 1080), (800, 1080), (750, 1400), (450, 1400)])
-    picture = _laid(picture, pot, Image.new("RGB", DRAWN, (196, 104, 72)))
-    rim = _mask([(376, 1040), (824, 1040), (816, 1120), (384, 1120)])
-    return _finished(_laid(picture, rim, Image.new("RGB", DRAWN, (206, 116, 82)), shadow=0.25))
+    handle = Image.new("L", DRAWN)
+    ImageDraw.Draw(handle).ellipse((710, 620, 1020, 950), outline=255, width=56)
+    picture = _laid(picture, handle, Image.new("RGB", DRAWN, _darker(GREEN, 0.85)))
+    body = _mask(_smooth(_mirrored([(0, 0), (310, 0), (285, 360), (190, 560), (0, 560)], (560, 500)), 2))
+    picture = _laid(picture, body, Image.new("RGB", DRAWN, GREEN))
+    coffee = Image.new("L", DRAWN)
+    ImageDraw.Draw(coffee).ellipse((260, 445, 860, 565), 255)
+    return _finished(_laid(picture, coffee, Image.new("RGB", DRAWN, COFFEE), shadow=0))
 
 
 def _mirrored(half: Sequence[Point], centre: Point) -> list[Point]:

@@ -12,6 +12,7 @@ from app.batching import batch_sizes
 from app.classifier import SavedModelClassifier
 from app.main import create_app
 from app.model_card import read_verified
+from app.pages import WEB
 from app.settings import Settings
 from tests.conftest import encoded
 from training.config import DEFAULTS, DistillationConfig, Distortion, PhotoConfig, TrainingConfig
@@ -115,6 +116,21 @@ def test_it_gives_an_image_the_same_answer_in_a_batch_of_any_size(shipped: Saved
     for size in (1, 2, 7, 32):
         for some, all_of_them in zip(shipped.classify(data.test.images[:size]), together, strict=True):
             assert some == pytest.approx(all_of_them[:size], abs=1e-3)
+
+
+def test_it_names_the_garments_among_the_samples_of_the_page_and_calls_the_cup_unfamiliar(
+    shipped: SavedModelClassifier,
+) -> None:
+    garments = {"bag": "Bag", "boot": "Ankle boot", "jacket": "Coat", "sandal": "Sandal", "sweater": "Pullover"}
+    with TestClient(create_app(Settings(), shipped)) as client:
+        answers = {
+            path.stem: client.post("/predict", files={"file": path.read_bytes()}).json()
+            for path in (WEB / "samples").iterdir()
+        }
+    assert not answers.pop("cup")["familiar"]
+    assert {name: (one["familiar"], one["prediction"]["label"]) for name, one in answers.items()} == {
+        name: (True, label) for name, label in garments.items()
+    }
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "RAW"])

@@ -59,18 +59,20 @@ export function drawWaiting() {
   replaceAnswer(element("p", { className: "verdict waiting", textContent: "Looking at it …" }));
 }
 
-export function drawAnswer(answer, coverage) {
+export function drawAnswer(answer, facts) {
   const steps = words.steps(answer.conversion).map((step) => element("li", { textContent: step }));
   $("seen").replaceChildren(
     element("img", { className: "pixels", src: answer.preview, alt: "The 28 by 28 grey pixels that the model saw" }),
     element("p", { className: "mode", textContent: words.mode(answer.conversion) }),
     element("ol", { className: "steps" }, ...steps),
   );
-  replaceAnswer(...verdict(answer, coverage), bars(answer), note(answer));
+  if (answer.familiar) replaceAnswer(...verdict(answer, facts), bars(answer), note(answer, facts));
+  else replaceAnswer(...unfamiliar(answer, facts));
 }
 
 export function drawProblem(problem, waitSeconds, tryAgain) {
-  $("seen").replaceChildren(element("p", { className: "mode", textContent: "Nothing yet." }));
+  const seen = problem.mayPass ? "Nothing yet." : "Nothing.";
+  $("seen").replaceChildren(element("p", { className: "mode", textContent: seen }));
   const told = element("div", { className: "problem" });
   told.append(
     element("p", { className: "verdict", textContent: problem.title }),
@@ -96,54 +98,54 @@ export function drawModes(picture, mode) {
   }
 }
 
-export function spoken(answer, coverage) {
+export function spoken(answer, facts) {
   if (answer instanceof Problem) {
     return `${answer.title}. ${answer.detail}${answer.retryAfterSeconds ? " It is tried again by itself." : ""}`;
   }
   return answer.familiar
-    ? `${named(answer)}. ${words.sureness(answer.prediction_set, coverage)}`
-    : `${UNFAMILIAR}. ${doubt(answer)}`;
+    ? `${named(answer)}. ${words.sureness(answer, facts)}`
+    : [`${UNFAMILIAR}.`, ...words.unfamiliarity(answer, facts)].join(" ");
 }
 
 const UNFAMILIAR = "Unlike anything it knows";
 
 const named = ({ prediction: { label, probability } }) => `${label}, ${words.percent(probability)}`;
 
-const doubt = ({ familiarity, prediction }) =>
-  `${words.familiarity(familiarity)} Do not believe the numbers below; the nearest kind is ${prediction.label}.`;
-
-function verdict(answer, coverage) {
+function verdict(answer, facts) {
   const { label, probability } = answer.prediction;
-  if (answer.familiar) {
-    return [
-      element("p", { className: "verdict" }, label, " ", element("span", { textContent: words.percent(probability) })),
-      element("p", { className: "sure", textContent: words.sureness(answer.prediction_set, coverage) }),
-    ];
-  }
+  return [
+    element("p", { className: "verdict" }, label, " ", element("span", { textContent: words.percent(probability) })),
+    element("p", { className: "sure", textContent: words.sureness(answer, facts) }),
+  ];
+}
+
+// Without numbers: what they promise holds for pictures of what it knows.
+function unfamiliar(answer, facts) {
+  const [doubt, ...advice] = words.unfamiliarity(answer, facts);
   return [
     element("p", { className: "verdict", textContent: UNFAMILIAR }),
-    element("p", { className: "sure warning", textContent: doubt(answer) }),
+    element("p", { className: "sure warning", textContent: doubt }),
+    ...advice.map((textContent) => element("p", { className: "advice", textContent })),
   ];
 }
 
 function bars(answer) {
-  const ranked = [...answer.probabilities].sort((one, other) => other.probability - one.probability);
-  const rows = ranked.map(({ label, probability }) => {
+  const rows = words.ranked(answer.probabilities).map(({ label, probability }) => {
     const bar = element("span", { className: "bar", ariaHidden: "true" }, element("span"));
     bar.firstChild.style.width = `${100 * probability}%`;
     const row = element("li", {}, element("span", { className: "label", textContent: label }), bar);
     row.append(element("span", { className: "number", textContent: words.percent(probability) }));
-    row.classList.toggle("named", answer.familiar && answer.prediction_set.includes(label));
+    row.classList.toggle("named", answer.prediction_set.includes(label));
     return row;
   });
   return element("ol", { className: "bars" }, ...rows);
 }
 
-function note({ probabilities }) {
+function note({ conversion, probabilities }, facts) {
   return element(
     "p",
     { className: "note" },
-    "When it says 80%, it is right about 80 times in 100, for pictures like those in Fashion-MNIST. " +
+    `${words.calibration(conversion, facts)} ` +
       `It puts every picture into one of ${probabilities.length} kinds, and treats two garments as one: `,
     element("a", { href: "model", textContent: "see how well it does" }),
     ".",

@@ -10,7 +10,7 @@ export function open(pictures, select) {
   $("gallery").hidden = pictures.length < 2;
   const cells = pictures.map((picture) => {
     const button = element("button", { type: "button" });
-    button.addEventListener("click", () => select(picture));
+    button.addEventListener("click", ({ detail }) => select(picture, detail === 0)); // 0 clicks of a mouse
     picture.cell = button;
     return element("li", {}, button);
   });

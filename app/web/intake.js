@@ -32,11 +32,13 @@ export function listen(show) {
 
 function listenForDrops(take) {
   const show = (isOver) => document.body.classList.toggle("dropping", isOver);
-  // The curtain lies over everything then: what is redrawn below it sends no dragleave.
-  document.querySelector(".curtain").addEventListener("dragleave", () => show(false));
-  // A picture of another page comes as its address, which a browser would open in place of this page.
-  document.addEventListener("dragenter", () => show(true));
-  document.addEventListener("dragover", (event) => event.preventDefault());
+  document.addEventListener("dragover", (event) => {
+    event.preventDefault(); // else a picture of another page, which comes as its address, opens in place of this one
+    show(true);
+  });
+  document.addEventListener("dragleave", ({ relatedTarget }) => relatedTarget ?? show(false)); // the window
+  // A drag that ends elsewhere may send nothing at all, but no pointer moves as long as there is one.
+  for (const end of ["dragend", "pointermove"]) document.addEventListener(end, () => show(false));
   document.addEventListener("drop", (event) => {
     event.preventDefault();
     show(false);

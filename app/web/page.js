@@ -10,16 +10,17 @@ import * as words from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 
-const state = { pictures: [], current: null, mode: "auto", coverage: null, drawn: null, round: new AbortController() };
+const state = { pictures: [], current: null, mode: "auto", facts: {}, drawn: null, round: new AbortController() };
 let atATime = 4; // requests; a browser opens six connections to a host
 
 async function take(files, address) {
   startRound();
   for (const picture of state.pictures) picture.forget();
   state.pictures = files.map((file) => new Picture(file, address));
-  gallery.open(state.pictures, (picture) => {
+  gallery.open(state.pictures, (picture, byKeyboard) => {
     show(picture);
     reveal("result");
+    if (byKeyboard) $("answer").focus({ preventScroll: true }); // else it stays with what has left the screen
   });
   document.body.classList.add("has-picture");
   $("result").hidden = $("code").hidden = false;
@@ -45,11 +46,11 @@ async function show(picture) {
   answer.drawBox(picture, picture.answers.get(state.mode)?.conversion?.garment);
 }
 
-// What a screen reader hears is what has come to stand there.
-function speak() {
+// What a screen reader hears is what has come to stand there; in one text, for the next would take its place.
+function speak(more = "") {
   const outcome = state.current.answers.get(state.mode);
   const name = state.pictures.length > 1 ? `${state.current.name}: ` : "";
-  const text = name + (outcome ? answer.spoken(outcome, state.coverage) : "Looking at it …");
+  const text = `${name}${outcome ? answer.spoken(outcome, state.facts) : "Looking at it …"} ${more}`.trim();
   if ($("status").textContent !== text) $("status").textContent = text; // the same again would be read again
 }
 
@@ -68,7 +69,7 @@ async function askAll() {
     while (waiting.length && !signal.aborted && atATime === together) await ask(waiting.shift(), mode, signal, waiting);
   };
   while (waiting.length && !signal.aborted) await Promise.all(Array.from({ length: atATime }, worker));
-  if (!signal.aborted && state.pictures.length > 1) $("status").textContent = $("gallery-title").textContent;
+  if (!signal.aborted && state.pictures.length > 1) speak($("gallery-title").textContent);
 }
 
 // An answer is, and a refusal of what stays as it is.
@@ -122,14 +123,14 @@ function draw() {
   gallery.draw(pictures, mode, current);
   const outcome = current.answers.get(mode);
   // Answers to other pictures come in meanwhile: what stands there may have the focus, or be read aloud.
-  const drawn = [current, mode, outcome, state.coverage];
+  const drawn = [current, mode, outcome, state.facts];
   if (drawn.every((one, place) => one === state.drawn?.[place])) return;
   state.drawn = drawn;
   answer.drawModes(current, mode);
   answer.drawBox(current, outcome?.conversion?.garment);
   if (!outcome) answer.drawWaiting();
   else if (outcome instanceof Problem) answer.drawProblem(outcome, current.waitSeconds, tryAgain);
-  else answer.drawAnswer(outcome, state.coverage);
+  else answer.drawAnswer(outcome, state.facts);
   code.draw(current, mode);
 }
 
@@ -148,10 +149,9 @@ addEventListener("online", () => {
 intake.listen(take);
 gallery.listen(() => state.pictures, () => state.mode);
 
-information().then(({ card, coverage, limits }) => {
-  state.coverage = coverage;
-  const formats = limits.formats.join(", ");
-  $("labels").textContent = words.listed(card.labels, "and");
-  $("limits").prepend(`${formats}, up to ${words.size(limits.max_body_bytes)} each. `);
+information().then((facts) => {
+  state.facts = facts;
+  const { formats, max_body_bytes: most } = facts.limits;
+  $("limits").prepend(`${formats.join(", ")}, up to ${words.size(most)} each. `);
   if (state.current) draw();
 }, () => {}); // without it the sentences do without their numbers

@@ -1,5 +1,7 @@
 // Asks the service, and turns whatever goes wrong into a problem with a title and a sentence.
 
+import { size } from "./words.js";
+
 export class Problem extends Error {
   constructor({ title, detail, code, status, mayPass, retryAfterSeconds }) {
     super(detail);
@@ -35,8 +37,12 @@ let mostBytes = Infinity; // until the service has said
 async function call(path, options = {}) {
   const sent = key;
   const headers = sent ? { ...options.headers, "X-API-Key": sent } : options.headers;
-  const signal = AbortSignal.any([AbortSignal.timeout(LONGEST_MILLISECONDS), ...(options.signal ? [options.signal] : [])]);
-  const response = await fetch(path, { ...options, headers, signal });
+  const signal = firstOf(AbortSignal.timeout(LONGEST_MILLISECONDS), options.signal);
+  const response = await fetch(path, { ...options, headers, signal }).catch(async (error) => {
+    if (options.signal?.aborted) throw error;
+    if (error.name === "TimeoutError") throw tooLate();
+    throw (await isReadable(options.body)) ? unreachable() : unreadable();
+  });
   if (response.status !== 401) return response;
   // Of many pictures at once the first asks for the key, and the others take it from there.
   if (key !== sent) return call(path, options);
@@ -45,6 +51,17 @@ async function call(path, options = {}) {
   if (given) remember(given);
   else if (options.signal) declined.add(options.signal);
   return given ? call(path, options) : response;
+}
+
+// As `AbortSignal.any`, which browsers of 2023 lack.
+function firstOf(...signals) {
+  const either = new AbortController();
+  for (const signal of signals) {
+    const end = () => either.abort(signal.reason);
+    if (signal?.aborted) end();
+    else signal?.addEventListener("abort", end);
+  }
+  return either.signal;
 }
 
 function askForKey(refused) {
@@ -62,14 +79,7 @@ export async function predict(file, mode, signal) {
   if (file.size > mostBytes) throw tooLarge(file.size); // which would be refused once all of it was sent
   const type = file.type || "application/octet-stream";
   const url = `predict?preview=true&conversion=${mode}`;
-  let response;
-  try {
-    response = await call(url, { method: "POST", body: file, headers: { "Content-Type": type }, signal });
-  } catch (error) {
-    if (signal.aborted) throw error;
-    if (error.name === "TimeoutError") throw tooLate();
-    throw (await isReadable(file)) ? unreachable() : unreadable();
-  }
+  const response = await call(url, { method: "POST", body: file, headers: { "Content-Type": type }, signal });
   const answer = await response.json().catch(() => null);
   if (response.ok && answer) return answer;
   throw problemOf(response, answer);
@@ -115,8 +125,8 @@ const tooLate = () =>
 
 const tooLarge = (bytes) =>
   new Problem({
-    title: "The body is too large",
-    detail: `Expected at most ${mostBytes} bytes, received ${bytes}. Send a smaller picture; the model looks at 28 x 28.`,
+    title: "The picture is too large",
+    detail: `It has ${size(bytes)}; at most ${size(mostBytes)} are taken. Send a smaller one.`,
     code: "payload_too_large",
     mayPass: false,
   });
@@ -130,5 +140,5 @@ const unreadable = () =>
   });
 
 async function isReadable(file) {
-  return file.slice(0, 1).arrayBuffer().then(() => true, () => false);
+  return !file || file.slice(0, 1).arrayBuffer().then(() => true, () => false);
 }

@@ -26,6 +26,8 @@ const MODES = {
   none: "Only made small.",
 };
 
+const LEAST_COVERAGE = 0.9; // that a service can be set to
+
 export const steps = (conversion) => conversion.steps.map((step) => STEPS[step] ?? step.replaceAll("_", " "));
 
 export const mode = (conversion) => MODES[conversion.mode] ?? conversion.mode;
@@ -39,18 +41,55 @@ export function listed(labels, word = "or") {
   return labels.length > 1 ? `${labels.slice(0, -1).join(", ")} ${word} ${labels.at(-1)}` : labels[0];
 }
 
-export function sureness(labels, coverage) {
-  const times = coverage ? `${Number((100 * coverage).toFixed(1))} times in 100` : "Nearly always";
-  return labels.length > 1
-    ? `${listed(labels)}: ${times.toLowerCase()} it is one of these, for pictures like those in Fashion-MNIST.`
-    : `For pictures like those in Fashion-MNIST, the labels it lists include the right one ${times.toLowerCase()}. Here it lists just one.`;
+// Photographs have figures of their own, where the model learnt from any.
+function promised(conversion, { card, coverage }) {
+  const sets = card?.prediction_sets.find((one) => one.coverage === coverage);
+  return conversion.mode === "photo" && sets?.photos_coverage
+    ? { coverage: sets.photos_coverage, pictures: "photographs" }
+    : { coverage, pictures: "pictures like those in Fashion-MNIST" };
 }
 
-export function familiarity(share) {
-  const more = Math.round(100 * share);
-  return more < 1
-    ? "Of 100 pictures of the data set, all are more typical than this one."
-    : `Of 100 pictures of the data set, ${100 - more} are more typical than this one.`;
+export function sureness(answer, facts) {
+  const { conversion, prediction, prediction_set: labels } = answer;
+  const { coverage, pictures } = promised(conversion, facts);
+  const times = coverage ? `${Number((100 * coverage).toFixed(coverage > 0.99 ? 1 : 0))} times in 100` : "Nearly always";
+  if (labels.length > 1) return `${listed(labels)}: ${times.toLowerCase()} it is one of these, for ${pictures}.`;
+  // What is promised of all answers together would be too much for this one.
+  if (prediction.probability < (coverage ?? LEAST_COVERAGE)) return unsureness(answer);
+  return `For ${pictures}, the labels it lists include the right one ${times.toLowerCase()}. Here it lists just one.`;
+}
+
+function unsureness({ prediction, probabilities }) {
+  const next = ranked(probabilities).slice(1, 3).filter(({ probability }) => probability >= 0.05);
+  const others = listed(next.map(({ label, probability }) => `${label} (${percent(probability)})`), "and");
+  const doubt = prediction.probability < 0.5 ? "Not sure" : "Not quite sure";
+  const right = `of 100 such answers about ${Math.round(100 * prediction.probability)} are right.`;
+  return `${doubt}: ${right}${others ? ` Next ${next.length > 1 ? "come" : "comes"} ${others}.` : ""}`;
+}
+
+export const ranked = (probabilities) => [...probabilities].sort((one, other) => other.probability - one.probability);
+
+export function calibration({ mode }, { card }) {
+  if (mode !== "photo" || !card?.photos) {
+    return "When it says 80%, it is right about 80 times in 100, for pictures like those in Fashion-MNIST.";
+  }
+  const { accuracy, ece_equal_mass: off, held_out: count } = card.photos;
+  const points = off ? `, and its percentages were ${(100 * off).toFixed(1)} points off on average` : "";
+  return `Of ${count} photographs that it was not trained on, ${Math.round(100 * accuracy)} in 100 got a label that fits${points}.`;
+}
+
+export function unfamiliarity({ conversion, familiarity, prediction, probabilities }, { card }) {
+  const more = Math.round(100 * familiarity);
+  const { photographs, test } = card?.familiarity.flagged ?? {};
+  const [flagged, pictures] =
+    conversion.mode === "photo" && photographs ? [photographs, "photographs of these"] : [test, "pictures of the data set"];
+  const often = flagged ? `about 1 in ${Math.round(1 / flagged)}` : "a few";
+  return [
+    `Of 100 pictures of the data set, ${more < 1 ? "all" : 100 - more} are more typical than this one. ` +
+      `The nearest kind is ${prediction.label}, but do not rely on it.`,
+    `It knows ${listed(probabilities.map(({ label }) => label), "and")}, and calls ${often} ${pictures} unfamiliar too.`,
+    "If yours shows one, try a picture of that garment alone, on a plain ground.",
+  ];
 }
 
 export function size(bytes) {

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import urljoin
 
 import numpy as np
 import pytest
@@ -94,6 +95,27 @@ def test_html_is_for_those_who_prefer_it_to_json(client: TestClient, accept: str
     answer = client.get("/model", headers={"Accept": accept})
     assert answer.headers["content-type"].startswith("text/html" if expected else "application/json")
     assert answer.headers["vary"] == "Accept"
+
+
+@pytest.mark.parametrize(("path", "status"), [("/modle", 404), ("/a/b/c", 404), ("/web/", 404), ("/predict", 405)])
+def test_who_mistypes_an_address_in_a_browser_is_led_back(client: TestClient, path: str, status: int) -> None:
+    page, told = client.get(path, headers={"Accept": BROWSER}), client.get(path)
+    assert (page.status_code, told.status_code) == (status, status)
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert page.headers["content-security-policy"] == client.get("/").headers["content-security-policy"]
+    assert (page.headers["vary"], page.headers.get("allow")) == ("Accept", told.headers.get("allow"))
+    assert told.json()["detail"] in page.text
+    links = [urljoin(path, link) for link in re.findall(r'<a [^>]*href="([^"]+)"', page.text)]
+    assert links == ["/", "/", "/model", "/docs"]
+
+
+def test_an_address_that_is_told_on_a_page_runs_nothing_there(client: TestClient) -> None:
+    assert "<script" not in client.get("/<script src=x>", headers={"Accept": BROWSER}).text
+
+
+def test_the_page_names_the_kinds_that_the_model_knows(client: TestClient) -> None:
+    *most, last = (one["label"] for one in client.get("/classes").json())
+    assert f"catalogue: {', '.join(most)} and {last}." in " ".join(client.get("/").text.split())
 
 
 def test_the_page_has_words_for_every_mode_and_every_step_of_the_conversion_and_no_others(client: TestClient) -> None:
