@@ -19,13 +19,13 @@ from PIL import Image, ImageOps
 from app.classifier import SavedModelClassifier
 from app.errors import StartError
 from app.imaging.conversion import Mode, convert
-from app.imaging.decode import decode
 from benchmarks.contact_sheet import Cell, draw_sheet
 from training.errors import DataError, TrainingError
 from training.evaluate import wilson_interval
 from training.machine import machine
 from training.markdown import table
-from training.photos import CLASSES_OF, MAX_IMAGE_PIXELS, decode_photo, digest_of, list_photos, split_photos
+from training.photos import CLASSES_OF, decode_photo, digest_of, list_photos, split_photos
+from training.upload import decode_upload
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -154,9 +154,9 @@ def answer(photo: Photo, classifier: Classifier, mode: Mode = Mode.AUTO) -> Outc
     """Send a photograph the way of every upload, and time each stage."""
     data = photo.path.read_bytes()
     times = [time.perf_counter()]
-    decoded = decode(data, "image/jpeg", MAX_IMAGE_PIXELS)
+    decoded = decode_upload(data)
     times.append(time.perf_counter())
-    converted = convert(decoded.pixels, mode)
+    converted = convert(decoded.pixels, mode, decoded.opacity)
     times.append(time.perf_counter())
     (probabilities,) = classifier.classify(converted.image[None]).probabilities
     times.append(time.perf_counter())

@@ -15,11 +15,9 @@ import numpy as np
 
 from app.classifier import SavedModelClassifier
 from app.errors import ServiceError, StartError
-from app.imaging.conversion import Mode, convert
-from app.imaging.decode import decode
 from training.evaluate import wilson_interval
 from training.markdown import table
-from training.photos import MAX_IMAGE_PIXELS
+from training.upload import convert_upload, decode_upload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +65,7 @@ def main() -> None:
 
 def answer(path: Path, classifier: Classifier, rng: np.random.Generator) -> Stranger:
     """Classify a picture and crops of it."""
-    decoded = decode(path.read_bytes(), "", MAX_IMAGE_PIXELS)
+    decoded = decode_upload(path.read_bytes())
     whole = decoded.pixels.convert("RGB")
     if decoded.opacity:
         whole.putalpha(decoded.opacity)
@@ -95,8 +93,7 @@ def _uploaded(view: Image.Image) -> NDArray[np.uint8]:
     """Return what the model sees of a view that is sent as a PNG, uint8 `[28, 28]`."""
     buffer = io.BytesIO()
     view.save(buffer, "PNG")
-    decoded = decode(buffer.getvalue(), "", MAX_IMAGE_PIXELS)
-    return convert(decoded.pixels, Mode.AUTO, decoded.opacity).image
+    return convert_upload(buffer.getvalue()).image
 
 
 def page(strangers: Sequence[Stranger], threshold: float) -> str:

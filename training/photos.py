@@ -8,19 +8,18 @@ import logging
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from app.errors import ServiceError
-from app.imaging.conversion import Mode, convert
-from app.imaging.decode import decode
 from app.imaging.segmentation import SEGMENTER
 from app.model_card import IMAGE_SHAPE, FolderMetrics, PhotoMetrics
 from training.data import LABELS
 from training.errors import DataError
 from training.evaluate import in_batches, wilson_interval
 from training.reliability import expected_calibration_error
+from training.upload import convert_upload, decode_upload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
     from app.classifier import Answers
 
-MAX_IMAGE_PIXELS = 50_000_000
+Read = TypeVar("Read")
 
 logger = logging.getLogger(__name__)
 
@@ -193,18 +192,26 @@ def _shared(right: Iterable[tuple[str, ...]]) -> NDArray[np.float32]:
 
 
 def convert_photo(photo: Photo) -> NDArray[np.uint8]:
-    """Convert a photograph as the service does, uint8 `[28, 28]`."""
-    return convert(decode_photo(photo), Mode.AUTO).image
-
-
-def decode_photo(photo: Photo) -> Image.Image:
-    """Decode a photograph as the service does.
+    """Convert a photograph as the service does, uint8 `[28, 28]`.
 
     Raises:
         DataError: It cannot be read.
     """
+    return _read(photo, convert_upload).image
+
+
+def decode_photo(photo: Photo) -> Image.Image:
+    """Decode a photograph as the service does; what is transparent is laid on white.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    return _read(photo, decode_upload).pixels
+
+
+def _read(photo: Photo, read: Callable[[bytes], Read]) -> Read:
     try:
-        return decode(photo.path.read_bytes(), "", MAX_IMAGE_PIXELS).pixels
+        return read(photo.path.read_bytes())
     except (ServiceError, OSError) as error:
         msg = f"{photo.path}: {error}"
         raise DataError(msg) from error
