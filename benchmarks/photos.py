@@ -27,12 +27,12 @@ from training.errors import DataError, TrainingError
 from training.evaluate import wilson_interval
 from training.machine import machine
 from training.markdown import table
-from training.photo_metrics import AnsweredPhotos
+from training.photo_metrics import AnsweredPhotos, constant_answers
 from training.photos import CLASSES_OF, decode_photo, digest_of, list_photos, split_photos
 from training.upload import decode_upload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from training.photos import Photo
 
 STAGES = ("decode", "convert", "classify")
+SCORE_COLUMNS = ("n", "right", "share", "95% interval")
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,18 +214,13 @@ def page(outcomes: Sequence[Outcome]) -> str:
     ]
     if right:
         right.append(_score_row("**overall**", FolderMetrics(n=len(scored.known), right=int(scored.right.sum()))))
-    apart = [_score_row(folder, score) for folder, score in scored.told_apart.items()]
     answers = [_answers_row(folder, counts) for folder, counts in confusion(outcomes).items()]
     times = [(stage, f"{median:.2f}", f"{slow:.2f}") for stage, (median, slow) in milliseconds(outcomes).items()]
     modes = [(f"`{mode}`", n, empty) for mode, (n, empty) in conversions(outcomes).items()]
     return "\n\n".join(
         (
-            table(("folder: right labels", "n", "right", "share", "95% interval"), right),
-            *(
-                [table(("folder: the one label that fits, by eye", "n", "right", "share", "95% interval"), apart)]
-                if apart
-                else []
-            ),
+            table(("folder: right labels", *SCORE_COLUMNS), right),
+            *_of_one_label(scored),
             table(("folder, answered as (bold: right)", *LABELS), answers),
             table(("milliseconds a photograph", "median", "95th percentile"), times),
             table(("conversion", "photographs", "no garment found"), modes),
@@ -247,6 +243,16 @@ def cell(outcome: Outcome) -> Cell:
         kind=outcome.photo.folder,
         is_right=outcome.is_right,
     )
+
+
+def _of_one_label(scored: AnsweredPhotos) -> Iterator[str]:
+    """Yield what can be said of photographs that one label alone fits, if there are any."""
+    if apart := scored.told_apart:
+        yield table(("label by eye", *SCORE_COLUMNS), (_score_row(label, score) for label, score in apart.items()))
+        yield f"Always the same label would be right as often as this: {constant_answers(apart)}."
+    if (error := scored.calibration_error) is not None:
+        n = sum(len(photo.labels) == 1 for photo in scored.known)
+        yield f"Expected calibration error over the {n} that one label alone fits, 15 bins of equal mass: {error:.3f}."
 
 
 def _score_row(name: str, score: FolderMetrics) -> tuple[object, ...]:

@@ -17,7 +17,7 @@ from training.photos import CLASSES_OF, allowed_of, convert_photo, digest_of, ta
 from training.reliability import expected_calibration_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -66,9 +66,9 @@ class AnsweredPhotos:
 
     @property
     def told_apart(self) -> dict[str, FolderMetrics]:
-        """For folders of several labels, how many photographs were given one by eye, and how many get it."""
+        """For each label given by eye where a folder has several: to how many, and how many of these get it."""
         apart = [photo.is_told_apart for photo in self.known]
-        return _counts((photo.folder for photo in itertools.compress(self.known, apart)), self._exact[apart])
+        return _counts((photo.labels[0] for photo in itertools.compress(self.known, apart)), self._exact[apart])
 
     @property
     def calibration_error(self) -> float | None:
@@ -115,6 +115,21 @@ def measure_photos(answered: AnsweredPhotos, learnt: Sequence[Photo]) -> PhotoMe
         told_apart=answered.told_apart,
         ece_equal_mass=answered.calibration_error,
     )
+
+
+def constant_answers(told_apart: Mapping[str, FolderMetrics]) -> str:
+    """Name the most frequent label of each folder of several with how often it alone would be right.
+
+    Args:
+        told_apart: By label; of a card that counts by folder nothing can be said.
+    """
+    said = []
+    for labels in CLASSES_OF.values():
+        n = {label: told_apart[label].n for label in labels if label in told_apart}
+        if len(labels) > 1 and n:
+            label = max(n, key=n.__getitem__)
+            said.append(f"{label} {n[label]} of {sum(n.values())}")
+    return ", ".join(said)
 
 
 def _counts(names: Iterable[str], right: Iterable[np.bool_]) -> dict[str, FolderMetrics]:

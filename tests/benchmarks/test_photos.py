@@ -141,9 +141,16 @@ def test_what_was_told_apart_by_eye_is_counted_by_the_one_label_that_fits(monkey
     assert "by eye" not in page(OUTCOMES)
     monkeypatch.setitem(labels_by_eye(), ("longsleeve", "a.jpg"), "Pullover")
     lines = page(OUTCOMES).splitlines()
-    start = lines.index("| folder: the one label that fits, by eye | n | right | share | 95% interval |")
-    assert lines[start + 2].startswith("| longsleeve | 3 | 1 | 33.3% | ")
+    start = lines.index("| label by eye | n | right | share | 95% interval |")
+    assert lines[start + 2].startswith("| Pullover | 3 | 1 | 33.3% | ")
+    assert "Always the same label would be right as often as this: Pullover 3 of 3." in lines
     assert "| longsleeve: Pullover, Shirt | 3 | 2 | 66.7% | 20.8% to 93.9% |" in lines
+
+
+def test_probabilities_are_compared_with_how_often_the_one_label_that_fits_is_named() -> None:
+    line = "Expected calibration error over the 1 that one label alone fits, 15 bins of equal mass: 0.090."
+    assert line in page(OUTCOMES).splitlines()
+    assert "calibration" not in page(OUTCOMES[1:3])
 
 
 def test_photographs_that_no_label_fits_have_no_scores() -> None:

@@ -8,7 +8,7 @@ import pytest
 from app.classifier import Answers
 from app.model_card import FolderMetrics
 from training.data import LABELS
-from training.photo_metrics import AnsweredPhotos, answer_photos, measure_photos
+from training.photo_metrics import AnsweredPhotos, answer_photos, constant_answers, measure_photos
 from training.photos import Photo, labels_by_eye, list_photos, split_photos
 
 
@@ -22,8 +22,15 @@ def test_what_was_told_apart_and_what_has_one_label_anyway_are_measured_by_that_
     shirt = np.eye(10, dtype=np.float32)[[LABELS.index("Shirt")] * len(photos)]
     answered = AnsweredPhotos.of(photos, Answers(shirt, np.ones(len(photos), np.float32)))
     assert answered.right.tolist() == [False, True, True, True]
-    assert answered.told_apart == {"longsleeve": FolderMetrics(n=2, right=1)}
+    assert answered.told_apart == {"Pullover": FolderMetrics(n=1, right=0), "Shirt": FolderMetrics(n=1, right=1)}
     assert answered.calibration_error == pytest.approx(2 / 3)  # sure of three, right about one
+
+
+def test_a_constant_answer_is_right_on_the_most_frequent_label_of_each_folder() -> None:
+    counts = {"Ankle boot": 3, "Pullover": 74, "Sandal": 8, "Shirt": 3, "Sneaker": 15}
+    told_apart = {label: FolderMetrics(n=n, right=0) for label, n in counts.items()}
+    assert constant_answers(told_apart) == "Pullover 74 of 77, Sneaker 15 of 26"
+    assert constant_answers({"longsleeve": FolderMetrics(n=77, right=62)}) == ""
 
 
 def test_what_is_measured_is_the_share_of_right_labels_on_photographs_that_have_any(photo_folder: Path) -> None:
