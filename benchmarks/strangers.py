@@ -56,15 +56,17 @@ def main() -> None:
     given = command.parse_args()
     try:
         classifier = SavedModelClassifier(given.model, threads=1)
-        rng = np.random.default_rng(given.seed)
-        strangers = [answer(picture, classifier, rng) for picture in sorted(given.pictures)]
+        strangers = [answer(picture, classifier, given.seed) for picture in sorted(given.pictures)]
     except (StartError, ServiceError, OSError) as error:
         command.error(str(error))
-    print(page(strangers, classifier.card.familiarity.threshold))
+    card = classifier.card
+    print(f"{card.name} {card.version} on {len(strangers)} pictures, seed {given.seed}\n")
+    print(page(strangers, card.familiarity.threshold))
 
 
-def answer(path: Path, classifier: Classifier, rng: np.random.Generator) -> Stranger:
-    """Classify a picture and crops of it."""
+def answer(path: Path, classifier: Classifier, seed: int) -> Stranger:
+    """Classify a picture and crops of it, which the seed and its name decide, whatever other pictures there are."""
+    rng = np.random.default_rng([seed, *path.name.encode()])
     decoded = decode_upload(path.read_bytes())
     whole = decoded.pixels.convert("RGB")
     if decoded.opacity:
