@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from app.imaging.conversion import Mode, convert
-from app.imaging.decode import decode
 from app.imaging.native import read_native
 from training.machine import machine
 from training.markdown import table
-from training.photos import MAX_IMAGE_PIXELS
+from training.upload import convert_upload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +52,7 @@ def measure(encoded: dict[str, bytes], rounds: int) -> dict[str, tuple[float, fl
 def _seconds(data: bytes) -> float:
     started = time.perf_counter()
     if read_native(data) is None:
-        convert(decode(data, "", MAX_IMAGE_PIXELS).pixels, Mode.AUTO)
+        convert_upload(data)
     return time.perf_counter() - started
 
 

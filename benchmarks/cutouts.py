@@ -17,13 +17,12 @@ from PIL import Image
 
 from app.classifier import SavedModelClassifier
 from app.errors import StartError
-from app.imaging.conversion import Mode, convert
-from app.imaging.decode import decode
 from app.imaging.segmentation import separate
 from benchmarks.photos import choose
 from training.errors import TrainingError
 from training.markdown import table
-from training.photos import CLASSES_OF, MAX_IMAGE_PIXELS, allowed_of, decode_photo, list_photos
+from training.photos import CLASSES_OF, allowed_of, decode_photo, list_photos
+from training.upload import convert_upload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,8 +98,7 @@ def right(photos: Sequence[Photo], pictures: Sequence[Image.Image], classifier: 
 def _converted(picture: Image.Image) -> NDArray[np.uint8]:
     file = io.BytesIO()
     picture.save(file, "PNG")
-    decoded = decode(file.getvalue(), "image/png", MAX_IMAGE_PIXELS)
-    return convert(decoded.pixels, Mode.AUTO, decoded.opacity).image
+    return convert_upload(file.getvalue()).image
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ pictures, and sent the way of every upload: decoded, converted, classified.
 from __future__ import annotations
 
 import argparse
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,14 +15,18 @@ import numpy as np
 
 from app.classifier import SavedModelClassifier
 from app.errors import StartError
-from app.imaging.conversion import Mode, convert
-from app.imaging.decode import decode
 from training.data import find_folder, load
 from training.disguise import GARMENTS, GROUNDS, disguise
 from training.errors import TrainingError
+from training.evaluate import in_batches
 from training.markdown import lines
+from training.upload import convert_upload
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
     from app.classifier import Classifier
     from training.data import Split
 
@@ -43,24 +48,31 @@ def main() -> None:
         parser.error(str(error))
     split = getattr(data, given.split).take(slice(given.images))
     print(f"{given.split} split, n = {len(split)}, seed {given.seed}\n")
-    rows = (
-        (ground, garment, *(f"{share:.1%}" for share in measure(classifier, split, ground, garment, given.seed)))
-        for ground in GROUNDS
-        for garment in GARMENTS
-    )
-    for line in lines(("ground", "garment", "as the native image", "right", "native right"), rows, left=2):
+    shares = ((*kind, *(f"{share:.1%}" for share in found)) for kind, found in measure(classifier, split, given.seed))
+    for line in lines(("ground", "garment", "as the native image", "right", "native right"), shares, left=2):
         print(line, flush=True)
 
 
-def measure(classifier: Classifier, split: Split, ground: str, garment: str, seed: int) -> tuple[float, float, float]:
-    """Return the shares of disguised images answered as their native one, of them right, and of native ones right."""
-    rng = np.random.default_rng(seed)
-    pictures = (disguise(image, ground, garment, rng) for image in split.images)
-    converted = [convert(decode(picture, "image/jpeg", 10**8).pixels, Mode.AUTO).image for picture in pictures]
-    answers = classifier.classify(np.stack(converted)).probabilities.argmax(axis=1)
-    native = classifier.classify(split.images).probabilities.argmax(axis=1)
-    right, native_right = answers == split.class_ids, native == split.class_ids
-    return float((answers == native).mean()), float(right.mean()), float(native_right.mean())
+def measure(
+    classifier: Classifier, split: Split, seed: int
+) -> Iterator[tuple[tuple[str, str], tuple[float, float, float]]]:
+    """Yield, for each ground and garment, how a split's images are answered when they are disguised so.
+
+    Yields:
+        The shares of disguised images answered as their native one, of them right, and of native ones right.
+    """
+    native = _named(classifier, split.images)
+    native_right = float((native == split.class_ids).mean())
+    for ground, garment in itertools.product(GROUNDS, GARMENTS):
+        rng = np.random.default_rng(seed)
+        pictures = (disguise(image, ground, garment, rng) for image in split.images)
+        named = _named(classifier, np.stack([convert_upload(picture).image for picture in pictures]))
+        shares = float((named == native).mean()), float((named == split.class_ids).mean()), native_right
+        yield (ground, garment), shares
+
+
+def _named(classifier: Classifier, images: NDArray[np.uint8]) -> NDArray[np.intp]:
+    return np.asarray(in_batches(classifier.classify, images).probabilities.argmax(axis=1))
 
 
 if __name__ == "__main__":

@@ -7,28 +7,32 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import operator
 import time
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from app.classifier import SavedModelClassifier
+from app.classifier import Answers, SavedModelClassifier
 from app.errors import StartError
 from app.imaging.conversion import Mode, convert
-from app.imaging.decode import decode
+from app.model_card import FolderMetrics
 from benchmarks.contact_sheet import Cell, draw_sheet
+from training.data import LABELS
 from training.errors import DataError, TrainingError
 from training.evaluate import wilson_interval
 from training.machine import machine
 from training.markdown import table
-from training.photos import CLASSES_OF, MAX_IMAGE_PIXELS, decode_photo, digest_of, list_photos, split_photos
+from training.photo_metrics import AnsweredPhotos, constant_answers
+from training.photos import CLASSES_OF, decode_photo, digest_of, list_photos, split_photos
+from training.upload import decode_upload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -37,7 +41,7 @@ if TYPE_CHECKING:
     from training.photos import Photo
 
 STAGES = ("decode", "convert", "classify")
-OVERALL = "overall"
+SCORE_COLUMNS = ("n", "right", "share", "95% interval")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +53,7 @@ class Outcome:
         image: What the model saw, uint8 `[28, 28]`.
         mode: How it was converted.
         is_found: Whether there was a garment to convert.
-        label: The most probable class.
-        probability: How probable.
+        answer: What the model says, float32 `[10]` and a number.
         seconds: What each of `STAGES` took.
     """
 
@@ -58,33 +61,19 @@ class Outcome:
     image: NDArray[np.uint8]
     mode: str
     is_found: bool
-    label: str
-    probability: float
+    answer: Answers
     seconds: tuple[float, ...]
+
+    @property
+    def label(self) -> str:
+        """The most probable class."""
+        return LABELS[self.answer.probabilities.argmax()]
 
     @property
     def is_right(self) -> bool | None:
         """Whether the label is among those of the folder; None where Fashion-MNIST has no right one."""
         labels = CLASSES_OF[self.photo.folder]
         return self.label in labels if labels else None
-
-    @property
-    def is_exact(self) -> bool | None:
-        """Whether it is the one label that fits; None where none or several do."""
-        return self.label in self.photo.labels if len(self.photo.labels) == 1 else None
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """How many of `n` photographs are answered right."""
-
-    right: int
-    n: int
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Wilson's 95% interval of the share."""
-        return wilson_interval(self.right, self.n)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -118,7 +107,7 @@ def main() -> None:
     card = classifier.card
     outcomes = [answer(photo, classifier, given.conversion) for photo in photos]
     title = f"{card.name} {card.version} on {len(photos):,} photographs"
-    print(f"# {title}\n\nPhotographs: {choice}. One thread on {machine()}.\n\n{page(outcomes, card.labels)}")
+    print(f"# {title}\n\nPhotographs: {choice}. One thread on {machine()}.\n\n{page(outcomes)}")
     if given.full_size:
         print(f"\n{compare(outcomes, [label_at_full_size(photo, classifier, given.conversion) for photo in photos])}")
     if given.sheet:
@@ -154,19 +143,18 @@ def answer(photo: Photo, classifier: Classifier, mode: Mode = Mode.AUTO) -> Outc
     """Send a photograph the way of every upload, and time each stage."""
     data = photo.path.read_bytes()
     times = [time.perf_counter()]
-    decoded = decode(data, "image/jpeg", MAX_IMAGE_PIXELS)
+    decoded = decode_upload(data)
     times.append(time.perf_counter())
-    converted = convert(decoded.pixels, mode)
+    converted = convert(decoded.pixels, mode, decoded.opacity)
     times.append(time.perf_counter())
-    (probabilities,) = classifier.classify(converted.image[None]).probabilities
+    answers = classifier.classify(converted.image[None])
     times.append(time.perf_counter())
     return Outcome(
         photo=photo,
         image=converted.image,
         mode=converted.mode,
         is_found="no_garment_found" not in converted.steps,
-        label=classifier.card.labels[probabilities.argmax()],
-        probability=float(probabilities.max()),
+        answer=Answers(*(part[0] for part in answers)),
         seconds=tuple(after - before for before, after in itertools.pairwise(times)),
     )
 
@@ -175,34 +163,25 @@ def label_at_full_size(photo: Photo, classifier: Classifier, mode: Mode = Mode.A
     """Return the most probable class of a photograph all of whose pixels are decoded."""
     with Image.open(photo.path) as picture:
         converted = convert(ImageOps.exif_transpose(picture).convert("RGB"), mode)
-    return classifier.card.labels[int(classifier.classify(converted.image[None]).probabilities.argmax())]
+    return LABELS[int(classifier.classify(converted.image[None]).probabilities.argmax())]
 
 
 def compare(outcomes: Sequence[Outcome], labels: Sequence[str]) -> str:
     """Say how other answers to the same photographs differ, in a sentence."""
-    same = sum(outcome.label == label for outcome, label in zip(outcomes, labels, strict=True))
-    others = [replace(outcome, label=label) for outcome, label in zip(outcomes, labels, strict=True)]
-    before, after = scores(outcomes)[OVERALL], scores(others)[OVERALL]
+    before = [outcome.label for outcome in outcomes]
+    same = sum(one == other for one, other in zip(before, labels, strict=True))
+    allowed = [CLASSES_OF[outcome.photo.folder] for outcome in outcomes]
+    was_right, right = (sum(map(operator.contains, allowed, named)) for named in (before, labels))
     return (
         f"Decoded at full size {same} of {len(labels)} have the same first label, "
-        f"and {after.right} of {after.n} are right instead of {before.right}."
+        f"and {right} of {sum(map(bool, allowed))} are right instead of {was_right}."
     )
 
 
-def scores(outcomes: Iterable[Outcome]) -> dict[str, Score]:
-    """Count the right answers of each folder that has any, then of all these folders as `overall`."""
-    answered = [outcome for outcome in outcomes if outcome.is_right is not None]
-    n = Counter(name for outcome in answered for name in (outcome.photo.folder, OVERALL))
-    right = Counter(name for outcome in answered if outcome.is_right for name in (outcome.photo.folder, OVERALL))
-    return {name: Score(right[name], n[name]) for name in (*CLASSES_OF, OVERALL) if n[name]}
-
-
-def told_apart(outcomes: Iterable[Outcome]) -> dict[str, Score]:
-    """Count, for folders of several labels, the photographs that were given one by eye, and got it."""
-    apart = [outcome for outcome in outcomes if outcome.photo.is_told_apart]
-    n = Counter(outcome.photo.folder for outcome in apart)
-    right = Counter(outcome.photo.folder for outcome in apart if outcome.is_exact)
-    return {folder: Score(right[folder], n[folder]) for folder in sorted(n)}
+def answered(outcomes: Sequence[Outcome]) -> AnsweredPhotos:
+    """Put together what is scored."""
+    answers = Answers(*map(np.array, zip(*(outcome.answer for outcome in outcomes), strict=True)))
+    return AnsweredPhotos.of([outcome.photo for outcome in outcomes], answers)
 
 
 def confusion(outcomes: Iterable[Outcome]) -> dict[str, Counter[str]]:
@@ -227,22 +206,22 @@ def conversions(outcomes: Sequence[Outcome]) -> dict[str, tuple[int, int]]:
     return {mode: (n, empty[mode]) for mode, n in modes.most_common()}
 
 
-def page(outcomes: Sequence[Outcome], labels: Sequence[str]) -> str:
+def page(outcomes: Sequence[Outcome]) -> str:
     """Return all tables as Markdown."""
-    right = [_score_row(name, score) for name, score in scores(outcomes).items()]
-    apart = [_score_row(name, score) for name, score in told_apart(outcomes).items()]
-    answers = [_answers_row(folder, counts, labels) for folder, counts in confusion(outcomes).items()]
+    scored = answered(outcomes)
+    right = [
+        _score_row(f"{folder}: {', '.join(CLASSES_OF[folder])}", score) for folder, score in scored.folders.items()
+    ]
+    if right:
+        right.append(_score_row("**overall**", FolderMetrics(n=len(scored.known), right=int(scored.right.sum()))))
+    answers = [_answers_row(folder, counts) for folder, counts in confusion(outcomes).items()]
     times = [(stage, f"{median:.2f}", f"{slow:.2f}") for stage, (median, slow) in milliseconds(outcomes).items()]
     modes = [(f"`{mode}`", n, empty) for mode, (n, empty) in conversions(outcomes).items()]
     return "\n\n".join(
         (
-            table(("folder: right labels", "n", "right", "share", "95% interval"), right),
-            *(
-                [table(("folder: the one label that fits, by eye", "n", "right", "share", "95% interval"), apart)]
-                if apart
-                else []
-            ),
-            table(("folder, answered as (bold: right)", *labels), answers),
+            table(("folder: right labels", *SCORE_COLUMNS), right),
+            *_of_one_label(scored),
+            table(("folder, answered as (bold: right)", *LABELS), answers),
             table(("milliseconds a photograph", "median", "95th percentile"), times),
             table(("conversion", "photographs", "no garment found"), modes),
         )
@@ -260,21 +239,30 @@ def cell(outcome: Outcome) -> Cell:
     return Cell(
         photograph=decode_photo(outcome.photo),
         seen=outcome.image,
-        answer=f"{outcome.label} {outcome.probability:.0%}",
+        answer=f"{outcome.label} {outcome.answer.probabilities.max():.0%}",
         kind=outcome.photo.folder,
         is_right=outcome.is_right,
     )
 
 
-def _score_row(name: str, score: Score) -> tuple[object, ...]:
-    first = f"**{name}**" if name == OVERALL else f"{name}: {', '.join(CLASSES_OF[name])}"
-    low, high = score.interval
-    return first, score.n, score.right, f"{score.right / score.n:.1%}", f"{low:.1%} to {high:.1%}"
+def _of_one_label(scored: AnsweredPhotos) -> Iterator[str]:
+    """Yield what can be said of photographs that one label alone fits, if there are any."""
+    if apart := scored.told_apart:
+        yield table(("label by eye", *SCORE_COLUMNS), (_score_row(label, score) for label, score in apart.items()))
+        yield f"Always the same label would be right as often as this: {constant_answers(apart)}."
+    if (error := scored.calibration_error) is not None:
+        n = sum(len(photo.labels) == 1 for photo in scored.known)
+        yield f"Expected calibration error over the {n} that one label alone fits, 15 bins of equal mass: {error:.3f}."
 
 
-def _answers_row(folder: str, counts: Counter[str], labels: Iterable[str]) -> tuple[str, ...]:
+def _score_row(name: str, score: FolderMetrics) -> tuple[object, ...]:
+    low, high = wilson_interval(score.right, score.n)
+    return name, score.n, score.right, f"{score.right / score.n:.1%}", f"{low:.1%} to {high:.1%}"
+
+
+def _answers_row(folder: str, counts: Counter[str]) -> tuple[str, ...]:
     right = CLASSES_OF[folder]
-    return folder, *(f"**{counts[label]}**" if label in right else str(counts[label]) for label in labels)
+    return folder, *(f"**{counts[label]}**" if label in right else str(counts[label]) for label in LABELS)
 
 
 if __name__ == "__main__":

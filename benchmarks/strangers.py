@@ -15,11 +15,9 @@ import numpy as np
 
 from app.classifier import SavedModelClassifier
 from app.errors import ServiceError, StartError
-from app.imaging.conversion import Mode, convert
-from app.imaging.decode import decode
 from training.evaluate import wilson_interval
 from training.markdown import table
-from training.photos import MAX_IMAGE_PIXELS
+from training.upload import convert_upload, decode_upload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,16 +56,18 @@ def main() -> None:
     given = command.parse_args()
     try:
         classifier = SavedModelClassifier(given.model, threads=1)
-        rng = np.random.default_rng(given.seed)
-        strangers = [answer(picture, classifier, rng) for picture in sorted(given.pictures)]
+        strangers = [answer(picture, classifier, given.seed) for picture in sorted(given.pictures)]
     except (StartError, ServiceError, OSError) as error:
         command.error(str(error))
-    print(page(strangers, classifier.card.familiarity.threshold))
+    card = classifier.card
+    print(f"{card.name} {card.version} on {len(strangers)} pictures, seed {given.seed}\n")
+    print(page(strangers, card.familiarity.threshold))
 
 
-def answer(path: Path, classifier: Classifier, rng: np.random.Generator) -> Stranger:
-    """Classify a picture and crops of it."""
-    decoded = decode(path.read_bytes(), "", MAX_IMAGE_PIXELS)
+def answer(path: Path, classifier: Classifier, seed: int) -> Stranger:
+    """Classify a picture and crops of it, which the seed and its name decide, whatever other pictures there are."""
+    rng = np.random.default_rng([seed, *path.name.encode()])
+    decoded = decode_upload(path.read_bytes())
     whole = decoded.pixels.convert("RGB")
     if decoded.opacity:
         whole.putalpha(decoded.opacity)
@@ -95,8 +95,7 @@ def _uploaded(view: Image.Image) -> NDArray[np.uint8]:
     """Return what the model sees of a view that is sent as a PNG, uint8 `[28, 28]`."""
     buffer = io.BytesIO()
     view.save(buffer, "PNG")
-    decoded = decode(buffer.getvalue(), "", MAX_IMAGE_PIXELS)
-    return convert(decoded.pixels, Mode.AUTO, decoded.opacity).image
+    return convert_upload(buffer.getvalue()).image
 
 
 def page(strangers: Sequence[Stranger], threshold: float) -> str:

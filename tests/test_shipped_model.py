@@ -67,8 +67,8 @@ def test_its_card_claims_that_it_tells_shoes_and_long_sleeves_apart() -> None:
     photos = read_verified(SHIPPED).photos
     assert photos
     shares = {folder: one.right / one.n for folder, one in photos.told_apart.items()}
-    assert shares["longsleeve"] > 0.75  # a coin would find half
-    assert shares["shoes"] > 0.7  # and a die a third
+    assert shares["longsleeve"] > 0.75  # no proof that it tells any apart: always Pullover is right on 74 of 77, 96%
+    assert shares["shoes"] > 0.7  # always Sneaker on 15 of 26, 58%
     assert photos.ece_equal_mass is not None
     assert photos.ece_equal_mass < 0.05
 

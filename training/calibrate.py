@@ -12,7 +12,7 @@ from scipy.special import softmax
 
 from training.conformal import COVERAGES, fit_threshold
 from training.data import LABELS
-from training.evaluate import negative_log_likelihood
+from training.reliability import negative_log_likelihood
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

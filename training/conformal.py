@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from training.evaluate import Evaluation
-    from training.photos import AnsweredPhotos
+    from training.photo_metrics import AnsweredPhotos
 
 COVERAGES = (0.9, 0.95, 0.99)
 """How often a prediction set can be asked to hold the true label."""

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from sklearn.metrics import confusion_matrix
 
 from app.classifier import Answers
 from app.model_card import ClassMetrics, ReliabilityBin, SplitMetrics
 from training.data import LABELS
-from training.reliability import brier_score, expected_calibration_error, reliability
+from training.reliability import brier_score, expected_calibration_error, negative_log_likelihood, reliability
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,9 +45,7 @@ class Evaluation:
     @property
     def confusion(self) -> NDArray[np.intp]:
         """How often true class `row` was predicted as class `column`, `[10, 10]`."""
-        counts = np.zeros((len(LABELS), len(LABELS)), np.intp)
-        np.add.at(counts, (self.split.class_ids, self.predicted), 1)
-        return counts
+        return np.asarray(confusion_matrix(self.split.class_ids, self.predicted, labels=range(len(LABELS))))
 
     @property
     def metrics(self) -> SplitMetrics:
@@ -98,17 +97,6 @@ def wilson_interval(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
     return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
-
-
-def negative_log_likelihood(probabilities: NDArray[np.floating], class_ids: NDArray[np.uint8]) -> float:
-    """Return the mean of minus the log of the true class's probability, in nats.
-
-    Args:
-        probabilities: `[n, 10]`; zeros count as the smallest positive float32.
-        class_ids: `[n]`.
-    """
-    true = probabilities[np.arange(len(class_ids)), class_ids].astype(np.float64)
-    return float(-np.log(np.maximum(true, np.finfo(np.float32).tiny)).mean())
 
 
 def _per_class(confusion: NDArray[np.intp]) -> tuple[ClassMetrics, ...]:

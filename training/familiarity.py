@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from app.classifier import Answers
     from training.evaluate import Evaluation
-    from training.photos import AnsweredPhotos
+    from training.photo_metrics import AnsweredPhotos
 
 FALSE_ALARMS = 0.05
 """Share of the validation images that are called unfamiliar; so the least familiarity of what is not."""

@@ -34,14 +34,8 @@ from training.familiarity import fit_head, measure_familiarity, with_familiarity
 from training.machine import machine
 from training.mixture import Mixture, prepare
 from training.network import build, mirrored, multiply_accumulates
-from training.photos import (
-    Photo,
-    answer_photos,
-    measure_photos,
-    require_classed,
-    require_readable,
-    split_photos,
-)
+from training.photo_metrics import answer_photos, measure_photos
+from training.photos import Photo, require_classed, require_readable, split_photos
 from training.report import write_report
 from training.train import run_folder, train
 

@@ -11,7 +11,6 @@ import numpy as np
 from PIL import Image
 
 from app.imaging.conversion import Mode, convert
-from app.imaging.decode import decode
 from app.imaging.segmentation import SEGMENTER, separate
 from app.model_card import IMAGE_SHAPE
 from training.cache import cached
@@ -22,7 +21,8 @@ from training.distortion import distort
 from training.fingerprint import CONVERSION, code, fingerprint
 from training.misjudging import separate_badly
 from training.parallel import on_all_cores
-from training.photos import CLASSES_OF, MAX_IMAGE_PIXELS, SHOES, allowed_of, decode_photo, digest_of, targets_of
+from training.photos import CLASSES_OF, SHOES, allowed_of, convert_photo, decode_photo, digest_of, targets_of
+from training.upload import convert_upload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,7 +40,7 @@ MOST_PIECES = 6
 CODE = (
     *CONVERSION,
     SEGMENTER.path,
-    *code("mixture.py", "photos.py", "disguise.py", "distortion.py", "misjudging.py", "collage.py"),
+    *code("mixture.py", "photos.py", "upload.py", "disguise.py", "distortion.py", "misjudging.py", "collage.py"),
 )
 """What the images look like depends on this besides."""
 
@@ -161,7 +161,7 @@ def _disguised(numbered: tuple[int, NDArray[np.uint8]], seed: int) -> NDArray[np
     number, image = numbered
     rng = np.random.default_rng([seed, number])
     picture = disguise(image, str(rng.choice(list(GROUNDS))), str(rng.choice(list(GARMENTS))), rng)
-    return convert(decode(picture, "image/jpeg", MAX_IMAGE_PIXELS).pixels, Mode.AUTO).image
+    return convert_upload(picture).image
 
 
 def _collage(number: int, photos: Sequence[Photo], seed: int) -> NDArray[np.uint8]:
@@ -174,11 +174,10 @@ def _collage(number: int, photos: Sequence[Photo], seed: int) -> NDArray[np.uint
 def _variants(photo: Photo, config: PhotoConfig, seed: int) -> NDArray[np.uint8]:
     """Convert a photograph as it is and distorted, uint8 `[1 + variants, 28, 28]`."""
     rng = np.random.default_rng([seed, *photo.path.name.encode()])
-    pixels = decode_photo(photo)
-    colours = np.asarray(pixels.convert("RGB"))
+    colours = np.asarray(decode_photo(photo).convert("RGB"))
     paired_share = config.paired_share if photo.folder == SHOES else 0.0
     distorted = (_variant(colours, paired_share, config, rng) for _ in range(config.variants))
-    return np.stack([convert(pixels, Mode.AUTO).image, *distorted])
+    return np.stack([convert_photo(photo), *distorted])
 
 
 def _variant(

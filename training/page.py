@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from training.markdown import table
+from training.photo_metrics import constant_answers
 from training.unfamiliar import NEW_KINDS
 
 if TYPE_CHECKING:
@@ -126,8 +127,13 @@ It was also trained on {photos.learnt_from:,} photographs. Of {photos.held_out} 
 
 
 def _told_apart(photos: PhotoMetrics) -> str:
+    constant = constant_answers(photos.told_apart)
+    compared = (
+        f"is right as often as this: {constant}" if constant else "may be right more often; the card has no count"
+    )
     return f"""
-Where a folder allows several labels, and by eye one alone fits a photograph, it gets that one as often as this:
+Where a folder allows several labels, and by eye one alone fits a photograph, it gets that one as often as below. An
+answer that is always the same {compared}.
 
 {_folders(photos.told_apart)}
 """

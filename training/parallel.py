@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tqdm import tqdm
 
-from training.machine import cores
+from app.cores import available_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,5 +26,5 @@ def on_all_cores(work: Callable[[Item], Result], items: Sequence[Item], name: st
         name: What they are.
     """
     # Spawned, not forked: TensorFlow's threads do not survive a fork.
-    with ProcessPoolExecutor(cores(), get_context("spawn")) as pool:
+    with ProcessPoolExecutor(available_cores(), get_context("spawn")) as pool:
         return list(tqdm(pool.map(work, items, chunksize=32), total=len(items), unit=f" {name}"))

@@ -1,26 +1,22 @@
-"""Photographs of clothing, kept in a folder for each kind: listed, divided, converted, measured."""
+"""Photographs of clothing, kept in a folder for each kind."""
 
 from __future__ import annotations
 
 import csv
+import functools
 import hashlib
 import logging
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from app.errors import ServiceError
-from app.imaging.conversion import Mode, convert
-from app.imaging.decode import decode
-from app.imaging.segmentation import SEGMENTER
-from app.model_card import IMAGE_SHAPE, FolderMetrics, PhotoMetrics
 from training.data import LABELS
 from training.errors import DataError
-from training.evaluate import in_batches, wilson_interval
-from training.reliability import expected_calibration_error
+from training.upload import convert_upload, decode_upload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -28,9 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-    from app.classifier import Answers
-
-MAX_IMAGE_PIXELS = 50_000_000
+Read = TypeVar("Read")
 
 logger = logging.getLogger(__name__)
 
@@ -58,15 +52,18 @@ Source:
 SHOES = "shoes"
 """The folder of what comes in pairs."""
 
-with Path(__file__).with_name("photo_labels.csv").open(newline="") as file:
-    LABEL_OF = {(row["folder"], row["file"]): row["label"] for row in csv.DictReader(file)}
-"""The one label of photographs in folders of several, by folder and file name.
 
-Given by eye, where the photograph leaves no doubt. A Pullover is pulled over the head, and closed down its front; a
-Shirt is a blouse, or has buttons down its front; a Sandal is open, with or without a heel; an Ankle boot reaches to the
-ankle or higher; a Sneaker is a sports shoe that does not. Cardigans, jackets, pumps, loafers, slippers and laced shoes
-of leather, for which Fashion-MNIST has no class, have none.
-"""
+@functools.cache
+def labels_by_eye() -> dict[tuple[str, str], str]:
+    """Return the one label of photographs in folders of several, by folder and file name.
+
+    It was given where the photograph leaves no doubt. A Pullover is pulled over the head, and closed down its front; a
+    Shirt is a blouse, or has buttons down its front; a Sandal is open, with or without a heel; an Ankle boot reaches to
+    the ankle or higher; a Sneaker is a sports shoe that does not. Cardigans, jackets, pumps, loafers, slippers and
+    laced shoes of leather, for which Fashion-MNIST has no class, have none.
+    """
+    with Path(__file__).with_name("photo_labels.csv").open(newline="") as file:
+        return {(row["folder"], row["file"]): row["label"] for row in csv.DictReader(file)}
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -84,7 +81,7 @@ class Photo:
     @property
     def labels(self) -> tuple[str, ...]:
         """The labels that are right for this one, fewer than for its folder where it was told apart."""
-        label = LABEL_OF.get((self.folder, self.path.name))
+        label = labels_by_eye().get((self.folder, self.path.name))
         return (label,) if label else CLASSES_OF[self.folder]
 
     @property
@@ -193,103 +190,26 @@ def _shared(right: Iterable[tuple[str, ...]]) -> NDArray[np.float32]:
 
 
 def convert_photo(photo: Photo) -> NDArray[np.uint8]:
-    """Convert a photograph as the service does, uint8 `[28, 28]`."""
-    return convert(decode_photo(photo), Mode.AUTO).image
-
-
-def decode_photo(photo: Photo) -> Image.Image:
-    """Decode a photograph as the service does.
+    """Convert a photograph as the service does, uint8 `[28, 28]`.
 
     Raises:
         DataError: It cannot be read.
     """
+    return _read(photo, convert_upload).image
+
+
+def decode_photo(photo: Photo) -> Image.Image:
+    """Decode a photograph as the service does; what is transparent is laid on white.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    return _read(photo, decode_upload).pixels
+
+
+def _read(photo: Photo, read: Callable[[bytes], Read]) -> Read:
     try:
-        return decode(photo.path.read_bytes(), "", MAX_IMAGE_PIXELS).pixels
+        return read(photo.path.read_bytes())
     except (ServiceError, OSError) as error:
         msg = f"{photo.path}: {error}"
         raise DataError(msg) from error
-
-
-@dataclass(frozen=True, slots=True)
-class AnsweredPhotos:
-    """Photographs with a model's answers, apart by whether Fashion-MNIST has a class for them.
-
-    Attributes:
-        known: Those of folders with a right label.
-        of_known: What the model says about each.
-        unknown: The others.
-        of_unknown: Likewise.
-    """
-
-    known: tuple[Photo, ...]
-    of_known: Answers
-    unknown: tuple[Photo, ...]
-    of_unknown: Answers
-
-    @property
-    def right(self) -> NDArray[np.bool_]:
-        """Whether the most probable label of each known photograph is one of its folder's, `[n]`."""
-        return self.covered(self.of_known.probabilities == self.of_known.probabilities.max(axis=1, keepdims=True))
-
-    def covered(self, sets: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return whether each known photograph's set of labels, bool `[n, 10]`, holds one of its folder's, `[n]`."""
-        return np.asarray((sets & (allowed_of(self.known) > 0)).any(axis=1))
-
-    @property
-    def with_one_label(self) -> tuple[list[Photo], NDArray[np.float32], NDArray[np.bool_]]:
-        """Known photographs of which one label alone is right, their probabilities `[n, 10]`, who is right `[n]`."""
-        chosen = [number for number, photo in enumerate(self.known) if len(photo.labels) == 1]
-        photos, probabilities = [self.known[number] for number in chosen], self.of_known.probabilities[chosen]
-        right = np.array(
-            [LABELS[row.argmax()] in photo.labels for row, photo in zip(probabilities, photos, strict=True)]
-        )
-        return photos, probabilities, right
-
-
-def answer_photos(classify: Callable[[NDArray[np.uint8]], Answers], photos: Sequence[Photo]) -> AnsweredPhotos:
-    """Let a model answer for photographs, converted as the service does.
-
-    Args:
-        classify: Takes uint8 `[n, 28, 28]`.
-        photos: Some at least with a right label.
-    """
-    sides: tuple[list[Photo], list[Photo]] = ([], [])
-    for photo in photos:
-        sides[not CLASSES_OF[photo.folder]].append(photo)
-    answers = (
-        in_batches(classify, np.array([convert_photo(photo) for photo in side], np.uint8).reshape(-1, *IMAGE_SHAPE))
-        for side in sides
-    )
-    return AnsweredPhotos(tuple(sides[0]), next(answers), tuple(sides[1]), next(answers))
-
-
-def measure_photos(answered: AnsweredPhotos, learnt: Sequence[Photo]) -> PhotoMetrics:
-    """Count the right answers on photographs that were held out.
-
-    Args:
-        answered: What to measure on.
-        learnt: What was learnt from.
-    """
-    folders = _by_folder(answered.known, answered.right)
-    n, right = (sum(getattr(one, count) for one in folders.values()) for count in ("n", "right"))
-    sure, probabilities, is_right = answered.with_one_label
-    apart = [number for number, photo in enumerate(sure) if photo.is_told_apart]
-    return PhotoMetrics(
-        digest=digest_of([*learnt, *answered.known, *answered.unknown]),
-        segmenter=SEGMENTER.digest,
-        learnt_from=sum(bool(CLASSES_OF[photo.folder]) for photo in learnt),
-        held_out=n,
-        accuracy=right / n,
-        accuracy_interval_95=wilson_interval(right, n),
-        folders=folders,
-        told_apart=_by_folder([sure[number] for number in apart], is_right[apart]),
-        ece_equal_mass=expected_calibration_error(probabilities, is_right, "mass") if sure else None,
-    )
-
-
-def _by_folder(photos: Iterable[Photo], right: NDArray[np.bool_]) -> dict[str, FolderMetrics]:
-    n, hits = Counter[str](), Counter[str]()
-    for photo, is_right in zip(photos, right, strict=True):
-        n[photo.folder] += 1
-        hits[photo.folder] += int(is_right)
-    return {folder: FolderMetrics(n=n[folder], right=hits[folder]) for folder in sorted(n)}

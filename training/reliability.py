@@ -58,3 +58,14 @@ def brier_score(probabilities: NDArray[np.float32], class_ids: NDArray[np.uint8]
     """
     truth = np.eye(probabilities.shape[1])[class_ids]
     return float(((probabilities - truth) ** 2).sum(axis=1).mean())
+
+
+def negative_log_likelihood(probabilities: NDArray[np.floating], class_ids: NDArray[np.uint8]) -> float:
+    """Return the mean of minus the log of the true class's probability, in nats.
+
+    Args:
+        probabilities: `[n, 10]`; zeros count as the smallest positive float32.
+        class_ids: `[n]`.
+    """
+    true = probabilities[np.arange(len(class_ids)), class_ids].astype(np.float64)
+    return float(-np.log(np.maximum(true, np.finfo(np.float32).tiny)).mean())

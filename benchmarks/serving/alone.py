@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from app.classifier import SavedModelClassifier
-from app.imaging.conversion import Mode, convert
-from app.imaging.decode import decode
 from app.imaging.native import read_native
+from training.upload import convert_upload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BATCH = 32
-MAX_IMAGE_PIXELS = 50_000_000
 
 _barrier: Barrier
 
@@ -75,7 +73,7 @@ def _model(artifact: Path) -> SavedModelClassifier:
 
 def _image(picture: bytes) -> NDArray[np.uint8]:
     native = read_native(picture)
-    return convert(decode(picture, "", MAX_IMAGE_PIXELS).pixels, Mode.AUTO).image if native is None else native
+    return convert_upload(picture).image if native is None else native
 
 
 def _probabilities(artifact: Path, pictures: Sequence[bytes]) -> NDArray[np.float32]:

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from app.classifier import Answers
 from app.imaging.conversion import Mode, convert
 from app.imaging.decode import decode
-from app.model_card import IMAGE_SHAPE, PhotoMetrics
+from app.model_card import IMAGE_SHAPE, FolderMetrics, PhotoMetrics
 from benchmarks.photos import (
     Outcome,
-    Score,
     answer,
+    answered,
     cell,
     choose,
     compare,
@@ -24,13 +25,11 @@ from benchmarks.photos import (
     milliseconds,
     page,
     pick,
-    scores,
-    told_apart,
 )
 from tests.fakes import FirstPixelClassifier, make_card
 from training.data import LABELS
 from training.errors import DataError
-from training.photos import LABEL_OF, Photo, digest_of, split_photos
+from training.photos import Photo, digest_of, labels_by_eye, split_photos
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,8 +38,9 @@ if TYPE_CHECKING:
 
 
 def outcome(folder: str, label: str, *, milliseconds: int = 1, mode: str = "photo", is_found: bool = True) -> Outcome:
+    said = Answers(np.where(np.array(LABELS) == label, np.float32(0.91), np.float32(0.01)), np.ones(1, np.float32)[0])
     seconds = (milliseconds / 1000, 2 * milliseconds / 1000, 3 * milliseconds / 1000)
-    return Outcome(Photo(Path("a.jpg"), folder), np.zeros(IMAGE_SHAPE, np.uint8), mode, is_found, label, 0.9, seconds)
+    return Outcome(Photo(Path("a.jpg"), folder), np.zeros(IMAGE_SHAPE, np.uint8), mode, is_found, said, seconds)
 
 
 OUTCOMES = [
@@ -86,21 +86,21 @@ def photo(tmp_path: Path) -> Photo:
 
 def test_a_photograph_goes_the_way_of_every_upload(photo: Photo) -> None:
     classifier = FirstPixelClassifier()
-    answered = answer(photo, classifier)
+    sent = answer(photo, classifier)
     expected = convert(decode(photo.path.read_bytes(), "image/jpeg", 10**8).pixels, Mode.AUTO)
-    assert np.array_equal(answered.image, expected.image)
+    assert np.array_equal(sent.image, expected.image)
     assert np.array_equal(classifier.seen, [expected.image[None]])
-    assert (answered.mode, answered.is_found) == (expected.mode, True)
-    assert answered.label == LABELS[expected.image[0, 0] % len(LABELS)]
-    assert answered.probability == pytest.approx(0.91)
-    assert len(answered.seconds) == 3
-    assert all(0 < seconds < 10 for seconds in answered.seconds)
+    assert (sent.mode, sent.is_found) == (expected.mode, True)
+    assert sent.label == LABELS[expected.image[0, 0] % len(LABELS)]
+    assert sent.answer.probabilities.max() == pytest.approx(0.91)
+    assert len(sent.seconds) == 3
+    assert all(0 < seconds < 10 for seconds in sent.seconds)
 
 
 def test_a_photograph_can_be_converted_otherwise_to_compare(photo: Photo) -> None:
-    answered = answer(photo, FirstPixelClassifier(), Mode.NONE)
-    assert answered.mode == "none"
-    assert answered.image[0, 0] > 200  # the ground is still there
+    sent = answer(photo, FirstPixelClassifier(), Mode.NONE)
+    assert sent.mode == "none"
+    assert sent.image[0, 0] > 200  # the ground is still there
 
 
 def test_a_photograph_of_nothing_but_ground_has_no_garment(tmp_path: Path) -> None:
@@ -130,19 +130,33 @@ def test_other_answers_are_compared_by_what_stays_and_what_is_right() -> None:
     )
 
 
-def test_scores_count_each_folder_that_has_right_answers_and_then_all_of_them() -> None:
-    assert scores(OUTCOMES) == {"dress": Score(1, 1), "longsleeve": Score(2, 3), "overall": Score(3, 4)}
+def test_photographs_are_scored_as_in_training() -> None:
+    scored = answered(OUTCOMES)
+    assert [photo.folder for photo in scored.unknown] == ["hat"]
+    assert scored.folders == {"dress": FolderMetrics(n=1, right=1), "longsleeve": FolderMetrics(n=3, right=2)}
+    assert [LABELS[row.argmax()] for row in scored.of_unknown.probabilities] == ["Bag"]
 
 
 def test_what_was_told_apart_by_eye_is_counted_by_the_one_label_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert told_apart(OUTCOMES) == {}
-    assert not any("by eye" in line for line in page(OUTCOMES, LABELS).splitlines())
-    monkeypatch.setitem(LABEL_OF, ("longsleeve", "a.jpg"), "Pullover")
-    assert told_apart(OUTCOMES) == {"longsleeve": Score(1, 3)}
-    assert scores(OUTCOMES)["longsleeve"] == Score(2, 3)
-    assert any(
-        line.startswith("| folder: the one label that fits, by eye") for line in page(OUTCOMES, LABELS).splitlines()
-    )
+    assert "by eye" not in page(OUTCOMES)
+    monkeypatch.setitem(labels_by_eye(), ("longsleeve", "a.jpg"), "Pullover")
+    lines = page(OUTCOMES).splitlines()
+    start = lines.index("| label by eye | n | right | share | 95% interval |")
+    assert lines[start + 2].startswith("| Pullover | 3 | 1 | 33.3% | ")
+    assert "Always the same label would be right as often as this: Pullover 3 of 3." in lines
+    assert "| longsleeve: Pullover, Shirt | 3 | 2 | 66.7% | 20.8% to 93.9% |" in lines
+
+
+def test_probabilities_are_compared_with_how_often_the_one_label_that_fits_is_named() -> None:
+    line = "Expected calibration error over the 1 that one label alone fits, 15 bins of equal mass: 0.090."
+    assert line in page(OUTCOMES).splitlines()
+    assert "calibration" not in page(OUTCOMES[1:3])
+
+
+def test_photographs_that_no_label_fits_have_no_scores() -> None:
+    lines = page(OUTCOMES[1:2]).splitlines()
+    assert not any("overall" in line for line in lines)
+    assert "| hat | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 1 | 0 |" in lines
 
 
 def test_confusion_counts_every_folder() -> None:
@@ -165,7 +179,7 @@ def test_conversions_count_the_modes_and_what_was_not_found() -> None:
 
 
 def test_the_page_shows_every_figure() -> None:
-    lines = page(OUTCOMES, LABELS).splitlines()
+    lines = page(OUTCOMES).splitlines()
     assert "| longsleeve: Pullover, Shirt | 3 | 2 | 66.7% | 20.8% to 93.9% |" in lines
     assert "| **overall** | 4 | 3 | 75.0% | 30.1% to 95.4% |" in lines
     assert "| longsleeve | 0 | 0 | **1** | 0 | 1 | 0 | **1** | 0 | 0 | 0 |" in lines

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def test_a_picture_is_answered_whole_and_in_crops(tmp_path: Path) -> None:
     Image.new("RGB", (80, 60), "white").save(tmp_path / "wall.png")
     classifier = FirstPixelClassifier()
-    stranger = answer(tmp_path / "wall.png", classifier, np.random.default_rng(0))
+    stranger = answer(tmp_path / "wall.png", classifier, seed=0)
     assert stranger.name == "wall.png"
     assert len(stranger.familiarity) == len(classifier.seen[0]) == 1 + CROPS
 
@@ -26,9 +26,22 @@ def test_what_is_drawn_on_a_transparent_ground_is_told_from_it_as_the_service_do
     drawing.paste("white", (20, 10, 60, 50))  # laid on white, nothing of it would be left
     drawing.save(tmp_path / "drawing.png")
     classifier = FirstPixelClassifier()
-    answer(tmp_path / "drawing.png", classifier, np.random.default_rng(0))
+    answer(tmp_path / "drawing.png", classifier, seed=0)
     (seen,) = classifier.seen
     assert seen[0].any()
+
+
+def test_crops_depend_on_the_seed_and_the_name_whatever_other_pictures_there_are(tmp_path: Path) -> None:
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8))
+    for name in ("cat.png", "dog.png"):
+        noise.save(tmp_path / name)
+    classifier = FirstPixelClassifier()
+    for name, seed in (("cat.png", 0), ("dog.png", 0), ("cat.png", 0), ("cat.png", 1)):
+        answer(tmp_path / name, classifier, seed)
+    cat, dog, again, otherwise = classifier.seen
+    assert np.array_equal(cat, again)
+    assert not np.array_equal(cat, dog)
+    assert not np.array_equal(cat, otherwise)
 
 
 def test_a_crop_is_a_part_of_the_picture() -> None:
@@ -51,6 +64,15 @@ def test_the_page_counts_what_is_called_unfamiliar_and_names_what_is_not() -> No
     assert lines[3] == f"| {CROPS} crops of each | {2 * CROPS} | {CROPS} | 50.0% |  |"
     assert lines[-1] == "temple.jpg: T-shirt/top 70%, familiarity 0.050"
     assert "Not called" not in page(strangers[:1], 0.05)
+
+
+def test_the_command_says_what_it_measured_with_which_model_and_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], artifact: Path
+) -> None:
+    Image.new("RGB", (80, 60), "white").save(tmp_path / "wall.png")
+    monkeypatch.setattr("sys.argv", ["strangers", str(tmp_path / "wall.png"), "--model", str(artifact), "--seed", "3"])
+    main()
+    assert capsys.readouterr().out.splitlines()[0] == "sample 1 on 1 pictures, seed 3"
 
 
 def test_what_is_no_picture_ends_in_one_line(

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import PIL
 
-from training import mixture, photos
+from training import mixture, photos, upload
 from training.fingerprint import CONVERSION, fingerprint
 
 
@@ -28,6 +28,6 @@ def test_anything_that_differs_is_seen(tmp_path: Path) -> None:
 
 
 def test_converted_images_depend_on_what_converts_them_and_on_the_libraries() -> None:
-    assert {Path(str(module.__file__)) for module in (mixture, photos)} <= {*mixture.CODE}
+    assert {Path(str(module.__file__)) for module in (mixture, photos, upload)} <= {*mixture.CODE}
     assert {*CONVERSION} <= {*mixture.CODE}
     assert {f"cv2 {cv2.__version__}", f"numpy {np.__version__}", f"PIL {PIL.__version__}"} <= {*CONVERSION}

@@ -9,22 +9,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.classifier import Answers
 from app.imaging.conversion import Mode, convert
-from app.model_card import FolderMetrics, PhotoMetrics
 from training.data import LABELS
 from training.errors import DataError
 from training.photos import (
     CLASSES_OF,
-    LABEL_OF,
-    AnsweredPhotos,
     Photo,
     allowed_of,
-    answer_photos,
     convert_photo,
     digest_of,
+    labels_by_eye,
     list_photos,
-    measure_photos,
     require_classed,
     require_readable,
     split_photos,
@@ -132,7 +127,7 @@ def test_the_right_labels_of_a_photograph_share_its_target_alike() -> None:
 
 def test_where_one_label_of_several_was_given_by_eye_it_alone_is_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
     boot, unknown = Photo(Path("a.jpg"), "shoes"), Photo(Path("b.jpg"), "shoes")
-    monkeypatch.setitem(LABEL_OF, ("shoes", "a.jpg"), "Ankle boot")
+    monkeypatch.setitem(labels_by_eye(), ("shoes", "a.jpg"), "Ankle boot")
     assert (boot.labels, unknown.labels) == (("Ankle boot",), CLASSES_OF["shoes"])
     assert (boot.is_told_apart, unknown.is_told_apart) == (True, False)
     learnt, allowed = targets_of([boot, unknown]), allowed_of([boot, unknown])
@@ -142,33 +137,10 @@ def test_where_one_label_of_several_was_given_by_eye_it_alone_is_learnt(monkeypa
 
 
 def test_what_was_given_by_eye_is_one_of_several_labels_of_the_folder() -> None:
-    assert len(LABEL_OF) > 100
-    for (folder, _), label in LABEL_OF.items():
+    assert len(labels_by_eye()) > 100
+    for (folder, _), label in labels_by_eye().items():
         assert label in CLASSES_OF[folder]
         assert len(CLASSES_OF[folder]) > 1
-
-
-def test_what_was_told_apart_and_what_has_one_label_anyway_are_measured_by_that_label(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    names = (("pants", "a.jpg"), ("longsleeve", "b.jpg"), ("longsleeve", "c.jpg"), ("longsleeve", "d.jpg"))
-    photos = tuple(Photo(Path(name), folder) for folder, name in names)
-    monkeypatch.setitem(LABEL_OF, ("longsleeve", "b.jpg"), "Pullover")
-    monkeypatch.setitem(LABEL_OF, ("longsleeve", "c.jpg"), "Shirt")
-    shirt = np.eye(10, dtype=np.float32)[[LABELS.index("Shirt")] * len(photos)]
-    answered = AnsweredPhotos(
-        photos, Answers(shirt, np.ones(len(photos), np.float32)), (), Answers(shirt[:0], shirt[:0, 0])
-    )
-    metrics = measure_photos_without_digest(monkeypatch, answered)
-    assert metrics.accuracy == 3 / 4
-    assert metrics.told_apart == {"longsleeve": FolderMetrics(n=2, right=1)}
-    assert metrics.ece_equal_mass == pytest.approx(2 / 3)  # sure of three, right about one
-
-
-def measure_photos_without_digest(monkeypatch: pytest.MonkeyPatch, answered: AnsweredPhotos) -> PhotoMetrics:
-    """There are no files."""
-    monkeypatch.setattr("training.photos.digest_of", lambda _: "0" * 64)
-    return measure_photos(answered, [])
 
 
 def test_a_photograph_becomes_what_the_service_would_make_of_it(photo_folder: Path) -> None:
@@ -176,35 +148,3 @@ def test_a_photograph_becomes_what_the_service_would_make_of_it(photo_folder: Pa
     assert image.shape == (28, 28)
     assert np.array_equal(image, convert(Image.open(photo_folder / "pants" / "0.jpg"), Mode.AUTO).image)
     assert (image[:, 0] == 0).all()  # trousers are narrow
-
-
-def test_what_is_measured_is_the_share_of_right_labels_on_photographs_that_have_any(photo_folder: Path) -> None:
-    learnt, held_out = split_photos(list_photos(photo_folder), 0.4, seed=0)
-    shirts, trousers, hats = (
-        [photo for photo in held_out if photo.folder == kind] for kind in ("t-shirt", "pants", "hat")
-    )
-    answered = answer_photos(always_a_shirt, held_out)
-    assert answered.known == (*trousers, *shirts)
-    assert answered.unknown == (*hats,)
-    assert len(answered.of_unknown.familiarity) == len(hats) > 0
-    metrics = measure_photos(answered, learnt)
-    assert (metrics.held_out, metrics.learnt_from) == (len(answered.known), 20 - len(answered.known))
-    assert metrics.accuracy == len(shirts) / len(answered.known)
-    assert {name: (one.n, one.right) for name, one in metrics.folders.items()} == {
-        "pants": (len(trousers), 0),
-        "t-shirt": (len(shirts), len(shirts)),
-    }
-    assert metrics.digest == measure_photos(answer_photos(always_a_shirt, learnt), held_out).digest
-    assert metrics.digest != measure_photos(answered, learnt[1:]).digest
-
-
-def test_a_set_covers_a_photograph_when_one_of_its_labels_is_right(photo_folder: Path) -> None:
-    answered = answer_photos(always_a_shirt, list_photos(photo_folder))
-    trousers = np.array([photo.folder == "pants" for photo in answered.known])
-    assert np.array_equal(answered.right, ~trousers)
-    assert np.array_equal(answered.covered(np.eye(10, dtype=bool)[np.ones(20, int)]), trousers)
-    assert answered.covered(np.ones((20, 10), bool)).all()
-
-
-def always_a_shirt(images: np.ndarray) -> Answers:
-    return Answers(np.tile(np.eye(10, dtype=np.float32)[0], (len(images), 1)), np.ones(len(images), np.float32))

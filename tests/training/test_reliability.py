@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.reliability import BINS, brier_score, expected_calibration_error, reliability
+from training.reliability import BINS, brier_score, expected_calibration_error, negative_log_likelihood, reliability
 
 EQUAL = ["mass", "width"]
 
@@ -36,3 +36,8 @@ def test_bins_of_equal_mass_hold_as_many_images_and_bins_of_equal_width_span_as_
 
 def test_the_brier_score_of_a_sure_mistake_is_two() -> None:
     assert brier_score(np.eye(10, dtype=np.float32)[[0, 1]], np.array([0, 0], np.uint8)) == 1
+
+
+def test_the_log_of_a_zero_is_bounded() -> None:
+    impossible = np.eye(10, dtype=np.float32)[[1]]
+    assert negative_log_likelihood(impossible, np.array([0], np.uint8)) == pytest.approx(87.3, abs=0.1)

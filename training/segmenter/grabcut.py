@@ -20,12 +20,8 @@ NEAR_GROUND = 0.2
 """What is nearer to a colour of the frame than this share of Otsu's threshold starts as ground. One cut from there is
 as good as two that start from the whole inside."""
 
-COLOURS = 5
-"""Components of each mixture, as OpenCV expects them."""
-
-COLOUR_SAMPLES, COLOUR_ROUNDS = 400, 4
-"""Pixels and rounds of k-means that a mixture starts from. OpenCV's own start, all pixels and ten rounds, takes as long
-as the cut and leads to the same one."""
+COLOURS, COLOUR_SAMPLES, COLOUR_ROUNDS = 5, 400, 4
+"""Into how many groups the colours of the frame are put, from how many pixels, in how many rounds of k-means."""
 
 LEAST_SHARE, SURE_SHARE = 0.02, 0.3
 """A garment covers at least the first share of the picture; under the second another cut is tried."""
@@ -69,8 +65,7 @@ def _first_guesses(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArra
     inside = slice(depth, height - depth), slice(depth, width - depth)
     all_inside = np.full((height, width), cv2.GC_BGD, np.uint8)
     all_inside[inside] = cv2.GC_PR_FGD
-    _, _, middles = _cluster(pixels[all_inside == cv2.GC_BGD])
-    apart = pixels[inside].astype(np.float32)[..., None, :] - middles
+    apart = pixels[inside].astype(np.float32)[..., None, :] - _middles(pixels[all_inside == cv2.GC_BGD])
     distance = np.sqrt((apart**2).sum(axis=-1).min(axis=-1)).clip(0, 255).astype(np.uint8)
     threshold, _ = cv2.threshold(distance, 0, 255, cv2.THRESH_OTSU)
     unlike_frame = all_inside.copy()
@@ -80,32 +75,18 @@ def _first_guesses(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArra
 
 def _cut(pixels: NDArray[np.uint8], guess: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Learn the colours of both sides of a guess and return the garment of the best cut between them."""
-    guessed = guess == cv2.GC_PR_FGD
-    if np.count_nonzero(guessed) < COLOURS:
-        return np.zeros_like(guessed)
-    mixtures = _mixture(pixels[~guessed]), _mixture(pixels[guessed])
-    marks, _, _ = cv2.grabCut(pixels, guess, (0, 0, 0, 0), *mixtures, 1, cv2.GC_EVAL)
+    if not (guess == cv2.GC_PR_FGD).any():
+        return np.zeros(guess.shape, bool)
+    cv2.setRNGSeed(0)  # of this thread: the mixtures start from k-means, whose first middles are drawn
+    ground, garment = np.zeros((1, 65)), np.zeros((1, 65))  # where OpenCV writes its mixtures
+    marks, _, _ = cv2.grabCut(pixels, guess, (0, 0, 0, 0), ground, garment, 1, cv2.GC_INIT_WITH_MASK)
     return tidy(np.equal(marks, cv2.GC_PR_FGD))
 
 
-def _mixture(colours: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Describe colours, uint8 `[n, 3]`, as OpenCV does: weights, means, covariances in one row, float64 `[1, 65]`."""
-    samples, nearest, means = _cluster(colours)
-    belongs = nearest == np.arange(COLOURS)
-    counts = np.maximum(belongs.sum(axis=0), 1)
-    apart = samples - means[nearest[:, 0]]
-    products = (apart[:, :, None] * apart[:, None, :]).reshape(len(samples), 9)
-    covariances = belongs.T.astype(np.float32) @ products / counts[:, None]
-    covariances += np.eye(3).ravel()  # a plain colour has no spread of its own
-    return np.concatenate([belongs.mean(axis=0), means.ravel(), covariances.ravel()])[None].astype(np.float64)
-
-
-def _cluster(
-    colours: NDArray[np.uint8],
-) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.float32]]:
-    """Group colours, uint8 `[n, 3]`; return samples `[m, 3]`, the group of each `[m, 1]`, their means `[5, 3]`."""
+def _middles(colours: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Group colours, uint8 `[n, 3]`; return the mean of each group, float32 `[5, 3]`."""
     samples = colours[:: max(1, len(colours) // COLOUR_SAMPLES)].astype(np.float32)
-    cv2.setRNGSeed(0)  # of this thread: the first middles are drawn
+    cv2.setRNGSeed(0)  # likewise
     rounds = (cv2.TERM_CRITERIA_MAX_ITER, COLOUR_ROUNDS, 0)
-    _, nearest, middles = cv2.kmeans(samples, COLOURS, None, rounds, 1, cv2.KMEANS_PP_CENTERS)  # type: ignore[call-overload]  # OpenCV's stub forgets that it may be None
-    return samples, nearest, middles
+    _, _, middles = cv2.kmeans(samples, COLOURS, None, rounds, 1, cv2.KMEANS_PP_CENTERS)  # type: ignore[call-overload]  # OpenCV's stub forgets that it may be None
+    return np.asarray(middles, np.float32)

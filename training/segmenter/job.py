@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 CODE = (
     *CONVERSION,
     *sorted(Path(__file__).parent.glob("*.py")),
-    *code("config.py", "distortion.py", "photos.py", "train.py"),
+    *code("config.py", "distortion.py", "photos.py", "upload.py", "train.py"),
     f"keras {keras.__version__}",
     f"tensorflow {tf.__version__}",
 )

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.imaging.conversion import Mode, convert
+from app.imaging.decode import decode
+from benchmarks.photos import answer
+from tests.fakes import FirstPixelClassifier
+from training.config import PhotoConfig
+from training.mixture import prepare
+from training.photos import Photo, convert_photo
+from training.upload import convert_upload
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from training.data import Data
+
+
+@pytest.fixture
+def cut_out() -> bytes:
+    """Return a PNG of white trousers on a transparent ground; laid on white, nothing of them would be left."""
+    drawing, file = Image.new("RGBA", (90, 120)), io.BytesIO()
+    drawing.paste("white", (30, 10, 42, 110))
+    drawing.paste("white", (48, 10, 60, 110))
+    drawing.paste("white", (30, 10, 60, 40))
+    drawing.save(file, "PNG")
+    return file.getvalue()
+
+
+def test_a_cut_out_is_told_from_its_ground_by_what_is_transparent(cut_out: bytes) -> None:
+    decoded = decode(cut_out, "image/png", 10**6)
+    served = convert(decoded.pixels, Mode.AUTO, decoded.opacity)
+    converted = convert_upload(cut_out)
+    assert (converted.mode, converted.steps) == (served.mode, served.steps)
+    assert np.array_equal(converted.image, served.image)
+    assert converted.image.any()
+
+
+def test_a_cut_out_is_learnt_from_and_measured_as_it_is_served(cut_out: bytes, data: Data, tmp_path: Path) -> None:
+    photo = Photo(tmp_path / "a.png", "pants")
+    photo.path.write_bytes(cut_out)
+    served = convert_upload(cut_out).image
+    learnt = prepare(PhotoConfig(variants=0, collages=1), 0, data.train.images[:1], [photo], tmp_path).photos
+    assert np.array_equal(learnt, served[None, None])
+    assert np.array_equal(convert_photo(photo), served)
+    assert np.array_equal(answer(photo, FirstPixelClassifier()).image, served)

@@ -1,0 +1,140 @@
+"""Measures a model on photographs that were held out."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from app.classifier import Answers
+from app.imaging.segmentation import SEGMENTER
+from app.model_card import IMAGE_SHAPE, FolderMetrics, PhotoMetrics
+from training.evaluate import in_batches, wilson_interval
+from training.photos import CLASSES_OF, allowed_of, convert_photo, digest_of, targets_of
+from training.reliability import expected_calibration_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from training.photos import Photo
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredPhotos:
+    """Photographs with a model's answers, apart by whether Fashion-MNIST has a class for them.
+
+    Attributes:
+        known: Those of folders with a right label.
+        of_known: What the model says about each.
+        unknown: The others.
+        of_unknown: Likewise.
+    """
+
+    known: tuple[Photo, ...]
+    of_known: Answers
+    unknown: tuple[Photo, ...]
+    of_unknown: Answers
+
+    @classmethod
+    def of(cls, photos: Sequence[Photo], answers: Answers) -> Self:
+        """Tell photographs, with an answer to each, apart."""
+        known = np.array([bool(CLASSES_OF[photo.folder]) for photo in photos], bool)
+        sides = (
+            (tuple(itertools.compress(photos, side)), Answers(*(part[side] for part in answers)))
+            for side in (known, ~known)
+        )
+        return cls(*next(sides), *next(sides))
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Whether the most probable label of each known photograph is one of its folder's, `[n]`."""
+        return self.covered(self.of_known.probabilities == self.of_known.probabilities.max(axis=1, keepdims=True))
+
+    def covered(self, sets: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return whether each known photograph's set of labels, bool `[n, 10]`, holds one of its folder's, `[n]`."""
+        return np.asarray((sets & (allowed_of(self.known) > 0)).any(axis=1))
+
+    @property
+    def folders(self) -> dict[str, FolderMetrics]:
+        """How many known photographs each folder has, and of how many the answer is one of the folder's labels."""
+        return _counts((photo.folder for photo in self.known), self.right)
+
+    @property
+    def told_apart(self) -> dict[str, FolderMetrics]:
+        """For each label given by eye where a folder has several: to how many, and how many of these get it."""
+        apart = [photo.is_told_apart for photo in self.known]
+        return _counts((photo.labels[0] for photo in itertools.compress(self.known, apart)), self._exact[apart])
+
+    @property
+    def calibration_error(self) -> float | None:
+        """The error, in bins of equal mass, over photographs of which one label alone is right; None without any."""
+        sure = np.array([len(photo.labels) == 1 for photo in self.known], bool)
+        if not sure.any():
+            return None
+        return expected_calibration_error(self.of_known.probabilities[sure], self._exact[sure], "mass")
+
+    @property
+    def _exact(self) -> NDArray[np.bool_]:
+        """Whether the most probable label of each known photograph is right for this one, `[n]`."""
+        named = self.of_known.probabilities.argmax(axis=1)
+        return np.asarray(targets_of(self.known)[np.arange(len(named)), named] > 0)
+
+
+def answer_photos(classify: Callable[[NDArray[np.uint8]], Answers], photos: Sequence[Photo]) -> AnsweredPhotos:
+    """Let a model answer for photographs, converted as the service does.
+
+    Args:
+        classify: Takes uint8 `[n, 28, 28]`.
+        photos: Some at least with a right label.
+    """
+    images = np.array([convert_photo(photo) for photo in photos], np.uint8).reshape(-1, *IMAGE_SHAPE)
+    return AnsweredPhotos.of(photos, in_batches(classify, images))
+
+
+def measure_photos(answered: AnsweredPhotos, learnt: Sequence[Photo]) -> PhotoMetrics:
+    """Return what the card says about photographs that were held out.
+
+    Args:
+        answered: What to measure on.
+        learnt: What was learnt from.
+    """
+    n, right = len(answered.known), int(answered.right.sum())
+    return PhotoMetrics(
+        digest=digest_of([*learnt, *answered.known, *answered.unknown]),
+        segmenter=SEGMENTER.digest,
+        learnt_from=sum(bool(CLASSES_OF[photo.folder]) for photo in learnt),
+        held_out=n,
+        accuracy=right / n,
+        accuracy_interval_95=wilson_interval(right, n),
+        folders=answered.folders,
+        told_apart=answered.told_apart,
+        ece_equal_mass=answered.calibration_error,
+    )
+
+
+def constant_answers(told_apart: Mapping[str, FolderMetrics]) -> str:
+    """Name the most frequent label of each folder of several with how often it alone would be right.
+
+    Args:
+        told_apart: By label; of a card that counts by folder nothing can be said.
+    """
+    said = []
+    for labels in CLASSES_OF.values():
+        n = {label: told_apart[label].n for label in labels if label in told_apart}
+        if len(labels) > 1 and n:
+            label = max(n, key=n.__getitem__)
+            said.append(f"{label} {n[label]} of {sum(n.values())}")
+    return ", ".join(said)
+
+
+def _counts(names: Iterable[str], right: Iterable[np.bool_]) -> dict[str, FolderMetrics]:
+    n, hits = Counter[str](), Counter[str]()
+    for name, is_right in zip(names, right, strict=True):
+        n[name] += 1
+        hits[name] += int(is_right)
+    return {name: FolderMetrics(n=n[name], right=hits[name]) for name in sorted(n)}
