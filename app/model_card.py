@@ -53,7 +53,8 @@ class PhotoMetrics(CardPart):
     folders: dict[str, FolderMetrics]
     """The same for each kind of garment."""
     told_apart: dict[str, FolderMetrics] = {}
-    """For kinds of several classes, those photographs that were given one by eye, and got it. Empty in older cards."""
+    """For each class given by eye to photographs of kinds of several: how many were given it, and how many got it. By
+    kind in older cards, empty in still older ones."""
     ece_equal_mass: Share | None = None
     """Expected calibration error in 15 bins that hold equally many, over the photographs of which one class alone is
     right; null in older cards."""

@@ -114,8 +114,8 @@ def _accuracy(card: ModelCard) -> str:
             for folder, one in photos.folders.items()
         ]
         rows += [
-            (f"… the one label that fits: {folder}", f"{one.n:,}", f"{one.right / one.n:.1%}", "")
-            for folder, one in photos.told_apart.items()
+            (f"… that show, by eye, one label alone: {label}", f"{one.n:,}", f"{one.right / one.n:.1%}", "")
+            for label, one in photos.told_apart.items()
         ]
     return f"""<section><h2>How often it is right</h2>
       <p>The interval holds the true share 95 times in 100; it covers the choice of images, not that of the training's

@@ -60,7 +60,7 @@ def test_photographs_are_told_by_their_kinds() -> None:
         told
     )
     assert "… of these: hats &amp; caps 40 75.0%" in text(told)
-    assert "… the one label that fits: hats &amp; caps 8 75.0%" in text(told)
+    assert "… that show, by eye, one label alone: hats &amp; caps 8 75.0%" in text(told)
     assert "and 1,234 photographs" in text(told)
 
 

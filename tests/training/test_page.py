@@ -9,17 +9,20 @@ from training.page import page
 SHIPPED = read_verified(Path(Settings().model_dir))
 
 
-def test_photographs_told_apart_are_shown_by_label_beside_a_constant_answer() -> None:
+def told_apart(**counts: FolderMetrics) -> str:
     assert SHIPPED.photos
-    counts = {"Pullover": FolderMetrics(n=74, right=60), "Shirt": FolderMetrics(n=3, right=2)}
     photos = SHIPPED.photos.model_copy(update={"told_apart": counts})
-    text = page(SHIPPED.model_copy(update={"photos": photos}))
+    return page(SHIPPED.model_copy(update={"photos": photos}))
+
+
+def test_photographs_told_apart_are_shown_by_label_beside_a_constant_answer() -> None:
+    text = told_apart(Pullover=FolderMetrics(n=74, right=60), Shirt=FolderMetrics(n=3, right=2))
     assert "always the same is right as often as this: Pullover 74 of 77.\n" in text
     assert "| Pullover | 74 | 60 | 81.1% |" in text
     assert "| Shirt | 3 | 2 | 66.7% |" in text
 
 
 def test_a_card_that_counts_them_by_folder_is_shown_by_folder() -> None:
-    text = page(SHIPPED)
+    text = told_apart(longsleeve=FolderMetrics(n=77, right=62))
     assert "| longsleeve | 77 | 62 | 80.5% |" in text
     assert "always the same may be right more often; the card has no count.\n" in text
