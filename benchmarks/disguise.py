@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from training.data import find_folder, load
 from training.disguise import GARMENTS, GROUNDS, disguise
 from training.errors import TrainingError
 from training.evaluate import in_batches
-from training.markdown import lines
+from training.markdown import table
 from training.upload import convert_upload
 
 if TYPE_CHECKING:
@@ -31,8 +32,12 @@ if TYPE_CHECKING:
     from training.data import Split
 
 
+LEAST_KEPT = 0.98
+"""Share of the disguised images that are promised to be answered as the native ones."""
+
+
 def main() -> None:
-    """Print the table."""
+    """Print the table; the exit code is 1 where a promise is not kept."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.disguise", description=__doc__)
     parser.add_argument("--split", choices=["validation", "test"], default="validation")
     parser.add_argument(
@@ -48,9 +53,14 @@ def main() -> None:
         parser.error(str(error))
     split = getattr(data, given.split).take(slice(given.images))
     print(f"{given.split} split, n = {len(split)}, seed {given.seed}\n")
-    shares = ((*kind, *(f"{share:.1%}" for share in found)) for kind, found in measure(classifier, split, given.seed))
-    for line in lines(("ground", "garment", "as the native image", "right", "native right"), shares, left=2):
-        print(line, flush=True)
+    measured = dict(measure(classifier, split, given.seed))
+    head = ("ground", "garment", "as the native image", "at least", "right", "native right")
+    rows = [
+        (*kind, f"{same:.1%}", f"{LEAST_KEPT:.0%}", f"{right:.1%}", f"{native:.1%}")
+        for kind, (same, right, native) in measured.items()
+    ]
+    print(table(head, rows, left=2))
+    sys.exit(min(same for same, _, _ in measured.values()) < LEAST_KEPT)
 
 
 def measure(

@@ -229,9 +229,16 @@ def page(outcomes: Sequence[Outcome]) -> str:
 
 
 def pick(outcomes: Sequence[Outcome], most: int) -> list[Outcome]:
-    """Choose outcomes at even distances, and put wrong ones first and those without a right answer last."""
+    """Choose outcomes at even distances: wrong ones first, which are up to half, the others in proportion."""
+    wrong = [one for one in outcomes if one.is_right is False]
+    others = sorted((one for one in outcomes if one.is_right is not False), key=lambda one: one.is_right is None)
+    first = _spread(wrong, most // 2)
+    return first + _spread(others, most - len(first))
+
+
+def _spread(outcomes: Sequence[Outcome], most: int) -> list[Outcome]:
     places = np.linspace(0, len(outcomes) - 1, min(most, len(outcomes))).round().astype(int)
-    return sorted((outcomes[place] for place in places), key=lambda one: (False, True, None).index(one.is_right))
+    return [outcomes[place] for place in places]
 
 
 def cell(outcome: Outcome) -> Cell:

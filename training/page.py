@@ -59,7 +59,9 @@ split; training/README.md says how often it was evaluated, and what that changed
 {_photos(card.photos) if card.photos else ""}
 ## How it fails
 
-Worst is {worst.label}: {1 - worst.recall:.0%} of them get another label.
+Worst is {worst.label}: {1 - worst.recall:.0%} of them get another label.{_worst_folder(card.photos)}
+A garment that is not upright gets another label, and so do many 28x28 images that are made lighter, paler or noisy
+([how many](../../../training/README.md#damaged-images)).
 
 {_classes(card.metrics["test"])}
 
@@ -151,6 +153,13 @@ Over the photographs for which exactly one label is right the expected calibrati
 def _folders(folders: dict[str, FolderMetrics]) -> str:
     rows = ((name, one.n, one.right, f"{one.right / one.n:.1%}") for name, one in folders.items())
     return table(("photographs of", "n", "right", "share"), rows)
+
+
+def _worst_folder(photos: PhotoMetrics | None) -> str:
+    if not photos:
+        return ""
+    name, counts = min(photos.folders.items(), key=lambda folder: folder[1].right / folder[1].n)
+    return f" Of photographs it is {name}: {1 - counts.right / counts.n:.0%}."
 
 
 def _classes(split: SplitMetrics) -> str:

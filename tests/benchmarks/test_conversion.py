@@ -3,7 +3,7 @@ from __future__ import annotations
 from PIL import Image
 
 from app.imaging.decode import decode
-from benchmarks.conversion import SIZES, measure, pictures
+from benchmarks.conversion import MOST_MILLISECONDS, SIZES, measure, missed, pictures
 
 
 def test_a_photograph_is_timed_in_every_size_and_format() -> None:
@@ -21,3 +21,9 @@ def test_the_median_is_under_the_95th_percentile() -> None:
     times = measure(encoded, rounds=5)
     assert times.keys() == encoded.keys()
     assert all(0 < median <= slow for median, slow in times.values())
+
+
+def test_a_promise_is_missed_by_the_median_alone() -> None:
+    kept = {name: (most, 10 * most) for name, most in MOST_MILLISECONDS.items()}
+    assert missed(kept) == []
+    assert missed(kept | {"400x533 JPEG": (8.01, 8.02)}) == ["400x533 JPEG"]

@@ -212,9 +212,10 @@ def test_what_was_held_out_cannot_be_measured_where_the_card_does_not_say(many: 
         choose(many, make_card(), "held-out")
 
 
-def test_the_sheet_s_photographs_are_picked_evenly_and_wrong_ones_come_first() -> None:
+def test_the_sheet_s_photographs_are_picked_evenly_and_up_to_half_are_wrong_ones_which_come_first() -> None:
     assert [one.is_right for one in pick(OUTCOMES, 60)] == [False, True, True, True, None]
-    assert [one.label for one in pick(OUTCOMES, 3)] == ["Coat", "Dress", "Shirt"]
+    assert [one.label for one in pick(OUTCOMES, 3)] == ["Coat", "Dress", "Bag"]
+    assert [one.is_right for one in pick(8 * OUTCOMES, 10)][:6] == [False] * 5 + [True]
 
 
 def test_a_cell_shows_the_photograph_beside_what_the_model_saw_and_said(photo: Photo) -> None:

@@ -26,3 +26,7 @@ def test_a_card_that_counts_them_by_folder_is_shown_by_folder() -> None:
     text = told_apart(longsleeve=FolderMetrics(n=77, right=62))
     assert "| longsleeve | 77 | 62 | 80.5% |" in text
     assert "always the same may be right more often; the card has no count.\n" in text
+
+
+def test_the_worst_folder_of_photographs_is_named_with_its_errors() -> None:
+    assert "Of photographs it is outwear: 29%." in page(SHIPPED)
