@@ -125,7 +125,7 @@ def test_a_result_does_not_wait_for_a_slow_source(*, ordered: bool) -> None:
             yield number
 
     first_of_all = next(in_threads(str, slow(), 30, ordered=ordered))
-    assert first_of_all == "0"
+    assert first_of_all == "0" or not ordered  # where one is late both may be there
     assert len(taken) < 50  # a busy machine may be late with it
 
     async def slow_too() -> AsyncIterator[int]:
@@ -143,7 +143,7 @@ def test_a_result_does_not_wait_for_a_slow_source(*, ordered: bool) -> None:
 
     taken.clear()
     first_of_all, taken_before = asyncio.run(first())
-    assert first_of_all == "0"
+    assert first_of_all == "0" or not ordered  # where one is late both may be there
     assert taken_before < 50
 
 
