@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+PIECE = 32
+"""Items that a process is given at a time; no more than these are not worth one."""
+
 
 def on_all_cores(work: Callable[[Item], Result], items: Sequence[Item], name: str) -> list[Result]:
     """Return the results in the order of the items, showing how far it is.
@@ -25,6 +28,8 @@ def on_all_cores(work: Callable[[Item], Result], items: Sequence[Item], name: st
         items: What to do it to.
         name: What they are.
     """
+    if len(items) <= PIECE:
+        return [work(item) for item in items]
     # Spawned, not forked: TensorFlow's threads do not survive a fork.
     with ProcessPoolExecutor(available_cores(), get_context("spawn")) as pool:
-        return list(tqdm(pool.map(work, items, chunksize=32), total=len(items), unit=f" {name}"))
+        return list(tqdm(pool.map(work, items, chunksize=PIECE), total=len(items), unit=f" {name}"))

@@ -207,7 +207,7 @@ def test_normalisation_keeps_the_mean_statistics_of_the_batches_it_is_settled_on
 
 
 def test_a_network_with_normalisation_is_settled_on_augmented_batches_once(data: Data, tmp_path: Path) -> None:
-    config = DEFAULTS["tiny"].override(batch_size=100, epochs=1)
+    config = DEFAULTS["tiny"].override(batch_size=10, epochs=1)
     network, _ = train(config, data, tmp_path)
     settled = training.network.build(config)
     settled.set_weights(network.get_weights())

@@ -208,7 +208,7 @@ def test_many_pictures_may_come_in_any_order_and_all_come(ask: Ask, url: str) ->
 
 
 def test_no_more_requests_are_open_than_asked_for(ask: Ask) -> None:
-    service = ScriptedService(ONE_A_BATCH, items(InvalidImageError("Damaged.")), delay_seconds=0.05)
+    service = ScriptedService(ONE_A_BATCH, items(InvalidImageError("Damaged.")), delay_seconds=0.3)
     with listening(service) as url:
         outcomes = ask(url, lambda client: client.predict_many([BOOT] * 12, at_once=3))
     assert [type(outcome.error) for outcome in outcomes] == [InvalidImageError] * 12

@@ -331,7 +331,9 @@ def test_a_disguised_image_of_the_data_set_is_nearly_itself_again(data: Data, gr
         assert converted.mode == "catalogue"
         assert "frame_removed" not in converted.steps
         errors.append(np.abs(converted.image.astype(int) - image).mean())
-    assert np.median(errors) < 10  # of 255 grey levels; a shift by one pixel makes about 20
+    assert (
+        np.median(errors) < 6
+    )  # 7 where it is averaged instead of subsampled  # of 255 grey levels; a shift by one pixel makes about 20
 
 
 @pytest.mark.parametrize("mode", list(Mode))
