@@ -50,6 +50,7 @@ from app.main import create_app
 from app.problems import ProblemResponse, problem_of
 from app.schemas import Limits
 from app.settings import Settings, read_settings
+from tests.app.client.conftest import ask_blocking, ask_on_a_loop
 from tests.conftest import encoded, listening
 from tests.fakes import FirstPixelClassifier, ScriptedService, tagged_image
 from training.data import LABELS
@@ -621,17 +622,21 @@ def test_a_password_in_the_address_stands_in_no_message(capsys: pytest.CaptureFi
     assert "secret" not in str(caught.value) + str(foreign.value) + "".join(capsys.readouterr())
 
 
-def test_a_key_is_not_carried_to_where_a_redirect_points() -> None:
-    asked: list[str] = []
+@pytest.mark.parametrize("kind", [httpx.Client, httpx.AsyncClient])
+def test_a_key_is_sent_and_not_carried_to_where_a_redirect_points(
+    kind: type[httpx.Client | httpx.AsyncClient],
+) -> None:
+    asked: list[tuple[str, str | None]] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
-        asked.append(request.url.host)
+        asked.append((request.url.host, request.headers.get("X-API-Key")))
         return httpx.Response(307, headers={"Location": "http://elsewhere/classes"})
 
-    http = httpx.Client(transport=httpx.MockTransport(answer), follow_redirects=True)
+    http = kind(transport=httpx.MockTransport(answer), follow_redirects=True)
+    ask = ask_blocking if kind is httpx.Client else ask_on_a_loop
     with pytest.raises(UnreachableError, match="307"):
-        FashionClient("http://127.0.0.1", api_key="key", http=http).classes()
-    assert asked == ["127.0.0.1"]
+        ask("http://127.0.0.1", lambda client: client.classes(), api_key="key", http=http)
+    assert asked == [("127.0.0.1", "key")]
 
 
 @pytest.mark.parametrize("address", ["http://gateway:secret@127.0.0.1", "http://127.0.0.1"])
