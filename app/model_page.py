@@ -6,6 +6,8 @@ import math
 from html import escape
 from typing import TYPE_CHECKING
 
+from app.pages import head
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -34,16 +36,7 @@ def model_page(information: ModelInformation) -> str:
     """
     card = information.card
     test = card.metrics["test"]
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-  <meta charset="utf-8">
-  <meta name="viewport" content="width=device-width, initial-scale=1">
-  <meta name="color-scheme" content="light dark">
-  <title>Model card · Fashion-MNIST</title>
-  <link rel="icon" href="web/icon.svg" type="image/svg+xml">
-  <link rel="stylesheet" href="web/style.css">
-</head>
+    return f"""{head("Model card")}
 <body class="card">
   <header class="top">
     <a class="brand" href="./">Fashion-MNIST</a>

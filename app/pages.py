@@ -59,6 +59,25 @@ def page(html: str) -> HTMLResponse:
     return HTMLResponse(html, headers=MADE)
 
 
+def head(title: str, root: str = "") -> str:
+    """Write what stands before the body of a page made for a request.
+
+    Args:
+        title: Of the page.
+        root: Leads up to the service's root.
+    """
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+  <meta charset="utf-8">
+  <meta name="viewport" content="width=device-width, initial-scale=1">
+  <meta name="color-scheme" content="light dark">
+  <title>{title} · Fashion-MNIST</title>
+  <link rel="icon" href="{root}web/icon.svg" type="image/svg+xml">
+  <link rel="stylesheet" href="{root}web/style.css">
+</head>"""
+
+
 def lost(path: str, detail: str) -> str:
     """Write what a person reads at an address that has no page.
 
@@ -67,16 +86,7 @@ def lost(path: str, detail: str) -> str:
         detail: What was expected and received.
     """
     root = "../" * (path.count("/") - 1) or "./"
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-  <meta charset="utf-8">
-  <meta name="viewport" content="width=device-width, initial-scale=1">
-  <meta name="color-scheme" content="light dark">
-  <title>No page here · Fashion-MNIST</title>
-  <link rel="icon" href="{root}web/icon.svg" type="image/svg+xml">
-  <link rel="stylesheet" href="{root}web/style.css">
-</head>
+    return f"""{head("No page here", root)}
 <body>
   <header class="top"><a class="brand" href="{root}">Fashion-MNIST</a></header>
   <main>

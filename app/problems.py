@@ -17,7 +17,7 @@ from starlette.responses import Response
 from app.errors import InvalidRequestError, RetryableError, ServiceError, UnauthorizedError
 from app.headers import header
 from app.pages import MADE, lost, prefers_html
-from app.schemas import PROBLEM_URN, Problem
+from app.schemas import PROBLEM_URN, Problem, problem_of
 from app.trace import SHOWN_PATH, TRACE
 
 if TYPE_CHECKING:
@@ -44,11 +44,6 @@ class JsonAnswer(Response):
             (b"content-type", b"application/json"),
             NOT_STORED,
         ]
-
-
-def problem_of(error: ServiceError) -> Problem:
-    """Return what a client is told about an error."""
-    return _problem(error.status, error.code, error.title, error.detail)
 
 
 class ProblemResponse(Response):

@@ -33,7 +33,7 @@ from app.imaging.decode import FORMATS, RAW_MEDIA_TYPE
 from app.metrics import MEDIA_TYPE as METRICS_MEDIA_TYPE
 from app.model_page import model_page
 from app.patience import NEVER, Deadline, Patience
-from app.problems import NOT_STORED, OTHERWISE, JsonAnswer, documented, internal_problem, problem_of, refusal
+from app.problems import NOT_STORED, OTHERWISE, JsonAnswer, documented, internal_problem, refusal
 from app.schemas import (
     BatchItem,
     BatchPrediction,
@@ -42,6 +42,7 @@ from app.schemas import (
     Limits,
     ModelInformation,
     Prediction,
+    problem_of,
 )
 from app.stages import Stages
 from app.trace import TRACE, Trace

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from app.model_card import ModelCard  # noqa: TC001  pydantic reads it when the class is made
+
+if TYPE_CHECKING:
+    from app.errors import ServiceError
 
 Probability = Annotated[float, Field(ge=0, le=1, examples=[0.9981])]
 
@@ -140,6 +143,17 @@ class Problem(Answer):
     status: int = Field(description="The HTTP status.")
     detail: str = Field(description="What was expected, what was received, what to do next.")
     code: str = Field(description="The kind of problem for machines.")
+
+
+def problem_of(error: ServiceError) -> Problem:
+    """Return what a client is told about an error."""
+    return Problem(
+        type=PROBLEM_URN + error.code,
+        title=error.title,
+        status=error.status.value,
+        detail=error.detail,
+        code=error.code,
+    )
 
 
 class BatchItem(Answer):

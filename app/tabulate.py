@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from app.errors import ServiceError
-from app.schemas import PROBLEM_URN, Problem
+from app.schemas import PROBLEM_URN, problem_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,8 +142,7 @@ def _printable(name: str) -> str:
 def _problem(error: Exception | None) -> dict[str, Any]:
     """Return what the service answers for an error; a file that cannot be read never reached it, and has no status."""
     if isinstance(error, ServiceError):
-        kind, status = PROBLEM_URN + error.code, error.status.value
-        return Problem(type=kind, title=error.title, status=status, detail=error.detail, code=error.code).model_dump()
+        return problem_of(error).model_dump()
     detail = getattr(error, "strerror", None) or str(error)
     return {
         "type": PROBLEM_URN + "unreadable",

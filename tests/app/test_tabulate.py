@@ -8,8 +8,7 @@ import pytest
 
 from app.errors import InvalidImageError
 from app.outcomes import Outcome
-from app.problems import problem_of
-from app.schemas import ClassProbability, ConversionFacts, ImageFacts, ModelName, Prediction
+from app.schemas import ClassProbability, ConversionFacts, ImageFacts, ModelName, Prediction, problem_of
 from app.tabulate import CSV_COLUMNS, MANY, Listing
 
 BOOT = Prediction(

@@ -6,8 +6,7 @@ import pytest
 
 from app.client.batch import BATCH_BYTES, BATCH_FILES, Batch, Loaded, batches
 from app.errors import InvalidImageError, OverloadedError, ServiceError
-from app.problems import problem_of
-from app.schemas import BatchItem, Limits
+from app.schemas import BatchItem, Limits, problem_of
 from app.settings import Settings
 
 if TYPE_CHECKING:
