@@ -88,7 +88,7 @@ export function unfamiliarity({ conversion, familiarity, prediction, probabiliti
     `Of 100 pictures of the data set, ${more < 1 ? "all" : 100 - more} are more typical than this one. ` +
       `The nearest kind is ${prediction.label}, but do not rely on it.`,
     `It knows ${listed(probabilities.map(({ label }) => label), "and")}, and calls ${often} ${pictures} unfamiliar too.`,
-    "If yours shows one, try a picture of that garment alone, on a plain ground.",
+    "If yours shows one, try a picture of that garment alone, upright and on a plain ground.",
   ];
 }
 
