@@ -86,15 +86,9 @@ class ReliabilityBin(CardPart):
     accuracy: Share
 
 
-class SplitMetrics(CardPart):
-    """What was measured on one split with the exported graph."""
+class CalibrationMetrics(CardPart):
+    """Whether probabilities mean what they say."""
 
-    n: int
-    """Number of images."""
-    accuracy: Share
-    """Share of images whose most probable class is the true one."""
-    accuracy_interval_95: tuple[Share, Share]
-    """Wilson score interval of that share."""
     negative_log_likelihood: float
     """Mean over the images, in nats."""
     brier_score: float
@@ -104,12 +98,34 @@ class SplitMetrics(CardPart):
     probability from the share of right answers."""
     ece_equal_width: Share
     """The same over 15 bins of equal width."""
+
+
+class SplitMetrics(CalibrationMetrics):
+    """What was measured on one split with the exported graph."""
+
+    n: int
+    """Number of images."""
+    accuracy: Share
+    """Share of images whose most probable class is the true one."""
+    accuracy_interval_95: tuple[Share, Share]
+    """Wilson score interval of that share."""
     classes: tuple[ClassMetrics, ...]
     """Precision and recall, in label order."""
     confusion: tuple[tuple[int, ...], ...] | None = None
     """How many images of each true class (row) got each label (column); null in older cards."""
     reliability: tuple[ReliabilityBin, ...] | None = None
     """The bins of `ece_equal_mass`, least probable first; null likewise."""
+
+
+class DamageMetrics(CardPart):
+    """How images fare that were damaged to one degree."""
+
+    strength: float
+    """In the unit of that damage."""
+    accuracy: Share
+    """Share of images whose most probable class is the true one."""
+    ece_equal_mass: Share
+    """Expected calibration error over 15 bins of as many images each."""
 
 
 class SharpeningFacts(CardPart):
@@ -236,6 +252,11 @@ class ModelCard(CardPart):
     """Size of the network."""
     metrics: dict[str, SplitMetrics]
     """What was measured on the data set, by split."""
+    uncalibrated: CalibrationMetrics | None = None
+    """The same of the test split before the probabilities were calibrated; null in older cards."""
+    corruptions: dict[str, tuple[DamageMetrics, ...]] = {}
+    """What damage to the test images costs, by its kind with the unit of its strengths, weakest first; empty in older
+    cards."""
     photos: PhotoMetrics | None = None
     """What was measured on photographs; null when nothing was learnt from any."""
     sharpening: SharpeningFacts

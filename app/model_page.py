@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from app.model_card import (
+        DamageMetrics,
         FamiliarityFacts,
         ModelCard,
         PhotoMetrics,
@@ -51,8 +52,9 @@ def model_page(information: ModelInformation) -> str:
     {_purpose(card)}
     <div class="pair">{_accuracy(card)}{_classes(test)}</div>
     {_confusion(card.labels, test.confusion) if test.confusion else ""}
-    <div class="pair">{_sets(card.prediction_sets, information.coverage)}{_calibration(test, card.photos)}</div>
+    <div class="pair">{_sets(card.prediction_sets, information.coverage)}{_calibration(card)}</div>
     {_familiarity(card.familiarity)}
+    {_corruptions(card.corruptions, test) if card.corruptions else ""}
     <div class="pair">{_training(card)}{_limits(information.limits)}</div>
   </main>
   <footer><p>Programs get the same as JSON: <code>curl</code> this address. Service version
@@ -144,14 +146,18 @@ def _shade(count: int, total: int) -> int:
     return round(SHADES * math.sqrt(count / max(total, 1)))
 
 
-def _calibration(test: SplitMetrics, photos: PhotoMetrics | None) -> str:
+def _calibration(card: ModelCard) -> str:
+    test, photos = card.metrics["test"], card.photos
     of_photos = ""
     if photos and photos.ece_equal_mass is not None:
         of_photos = f" Of photographs they are {100 * photos.ece_equal_mass:.1f} points off."
+    before = ""
+    if card.uncalibrated:
+        before = f" Before they were calibrated they were {100 * card.uncalibrated.ece_equal_mass:.1f} points off."
     return f"""<section><h2>Whether its percentages mean what they say</h2>
       <p>On the test split they are {100 * test.ece_equal_mass:.1f} points off on average (expected calibration error in
       15 bins of as many images each; {100 * test.ece_equal_width:.1f} in bins of equal width). Negative log-likelihood
-      {test.negative_log_likelihood:.4f}, Brier score {test.brier_score:.4f}, n = {test.n:,}.{of_photos}</p>
+      {test.negative_log_likelihood:.4f}, Brier score {test.brier_score:.4f}, n = {test.n:,}.{before}{of_photos}</p>
       {_reliability(test.reliability) if test.reliability else ""}</section>"""
 
 
@@ -204,6 +210,22 @@ def _familiarity(facts: FamiliarityFacts) -> str:
       {f"False alarms: {false_alarms}." if false_alarms else ""} AUROC is the chance that, of a pair, the image of
       something else is the less familiar; beside it the same where the highest probability has to tell.</p>
       {table}</section>"""
+
+
+def _corruptions(corruptions: dict[str, tuple[DamageMetrics, ...]], test: SplitMetrics) -> str:
+    rows = [
+        (
+            f"{kind} {', '.join(f'{one.strength:g}' for one in damaged)}",
+            f"{test.accuracy:.1%}",
+            *(f"{one.accuracy:.1%}" for one in damaged),
+        )
+        for kind, damaged in corruptions.items()
+    ]
+    strengths = (f"strength {number}" for number in range(1, 6))
+    return f"""<section><h2>What damage costs it</h2>
+      <p>How often it is right on test images that were damaged, at 28x28 pixels and without conversion, from the
+      weakest strength to the strongest.</p>
+      {_table("Damaged test images", ("damage", "none", *strengths), rows)}</section>"""
 
 
 def _training(card: ModelCard) -> str:

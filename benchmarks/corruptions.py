@@ -1,23 +1,17 @@
 """`python -m benchmarks.corruptions`: how much do damaged images cost, in accuracy and in calibration?
 
-Images of a split are damaged in ten ways, at five strengths each, and classified as they are, without conversion.
+Images of a split are damaged as in `training.corruptions`, and the answers of several models stand side by side.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
-import numpy as np
-from PIL import Image
-
 from app.classifier import SavedModelClassifier
 from app.errors import StartError
-from app.model_card import IMAGE_SHAPE
+from training.corruptions import CORRUPTIONS, measure_corruption
 from training.data import find_folder, load
 from training.errors import TrainingError
 from training.evaluate import evaluate
@@ -25,98 +19,11 @@ from training.machine import machine
 from training.markdown import lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from numpy.typing import NDArray
+    from collections.abc import Iterator, Mapping, Sequence
 
     from app.classifier import Classifier
+    from app.model_card import DamageMetrics, SplitMetrics
     from training.data import Split
-    from training.evaluate import Evaluation
-
-    Corrupt = Callable[[NDArray[np.uint8], float, np.random.Generator], NDArray[np.floating] | NDArray[np.uint8]]
-
-MIDDLE = (IMAGE_SHAPE[0] - 1) / 2
-
-
-def shot(image: NDArray[np.uint8], photons: float, rng: np.random.Generator) -> NDArray[np.floating]:
-    """Count photons, so many where the image is white."""
-    return rng.poisson(image / 255 * photons) * (255 / photons)
-
-
-def impulse(image: NDArray[np.uint8], share: float, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Turn a share of the pixels black or white."""
-    chosen = rng.random(image.shape) < share
-    return np.where(chosen, 255 * rng.integers(0, 2, image.shape, np.uint8), image)
-
-
-def blur(image: NDArray[np.uint8], deviation: float, _: np.random.Generator) -> NDArray[np.uint8]:
-    """Blur with a Gaussian of that standard deviation in pixels."""
-    return np.asarray(cv2.GaussianBlur(image, (0, 0), deviation), np.uint8)
-
-
-def motion(image: NDArray[np.uint8], length: float, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Smear along a line of that many pixels about each, in any direction."""
-    reach = math.ceil((length - 1) / 2)
-    side = 2 * reach + 1  # odd, so that the kernel's middle is a pixel and the image stays where it is
-    line = np.zeros((side, side), np.float32)
-    # A line of four pixels reaches over three and half of one more on either side.
-    line[reach] = np.clip((length + 1) / 2 - np.abs(np.arange(side) - reach), 0, 1)
-    turn = cv2.getRotationMatrix2D((reach, reach), rng.uniform(0, 180), 1)
-    kernel = cv2.warpAffine(line, turn, (side, side))
-    return np.asarray(cv2.filter2D(image, -1, kernel / kernel.sum()), np.uint8)
-
-
-def brightness(image: NDArray[np.uint8], share: float, _: np.random.Generator) -> NDArray[np.floating]:
-    """Add a share of white everywhere."""
-    return image + 255 * share
-
-
-def contrast(image: NDArray[np.uint8], share: float, _: np.random.Generator) -> NDArray[np.floating]:
-    """Leave a share of each pixel's distance from the mean."""
-    return np.asarray(image.mean() + share * (image - image.mean()))
-
-
-def scale(image: NDArray[np.uint8], share: float, _: np.random.Generator) -> NDArray[np.uint8]:
-    """Shrink about the middle."""
-    return _warp(image, cv2.getRotationMatrix2D((MIDDLE, MIDDLE), 0, share))
-
-
-def rotation(image: NDArray[np.uint8], degrees: float, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Turn about the middle, to either side."""
-    return _warp(image, cv2.getRotationMatrix2D((MIDDLE, MIDDLE), rng.choice((-1, 1)) * degrees, 1))
-
-
-def shear(image: NDArray[np.uint8], share: float, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Push the top to one side and the bottom to the other."""
-    share *= rng.choice((-1, 1))
-    return _warp(image, np.array([[1, share, -share * MIDDLE], [0, 1, 0]]))
-
-
-def jpeg(image: NDArray[np.uint8], quality: float, _: np.random.Generator) -> NDArray[np.uint8]:
-    """Save as JPEG of that quality and read again."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=round(quality))
-    return np.asarray(Image.open(buffer))
-
-
-CORRUPTIONS: dict[str, tuple[Corrupt, tuple[float, ...]]] = {
-    "shot noise, photons": (shot, (60, 25, 12, 5, 3)),
-    "impulse noise, share": (impulse, (0.03, 0.06, 0.09, 0.17, 0.27)),
-    "blur, pixels": (blur, (0.4, 0.6, 0.8, 1.2, 1.6)),
-    "motion, pixels": (motion, (3, 4, 5, 7, 9)),
-    "brightness, share": (brightness, (0.1, 0.2, 0.3, 0.4, 0.5)),
-    "contrast, share left": (contrast, (0.75, 0.5, 0.4, 0.3, 0.15)),
-    "scale": (scale, (0.95, 0.9, 0.8, 0.7, 0.6)),
-    "rotation, degrees": (rotation, (5, 10, 15, 22, 30)),
-    "shear": (shear, (0.1, 0.2, 0.3, 0.4, 0.5)),
-    "JPEG, quality": (jpeg, (75, 50, 25, 15, 8)),
-}
-"""Each way with its strengths, weakest first; takes one image, uint8 `[28, 28]`.
-
-Source:
-    The kinds of Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and
-    Perturbations" (arXiv 1903.12261), at strengths for 28x28 images.
-"""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -159,29 +66,17 @@ def main() -> None:
 
 def rows(classifiers: Mapping[str, Classifier], split: Split, seed: int) -> Iterator[Sequence[str]]:
     """Yield, for each corruption and each model by its name, how it answers at every strength."""
-    undamaged = {name: evaluate(one.classify, split) for name, one in classifiers.items()}
-    for kind, (corrupt, strengths) in CORRUPTIONS.items():
-        damaged = [damage(split, corrupt, strength, seed) for strength in strengths]
+    undamaged = {name: evaluate(one.classify, split).metrics for name, one in classifiers.items()}
+    for kind, (_, strengths) in CORRUPTIONS.items():
         what = f"{kind} {', '.join(f'{strength:g}' for strength in strengths)}"
         for name, classifier in classifiers.items():
-            evaluations = [undamaged[name], *(evaluate(classifier.classify, one) for one in damaged)]
-            yield what, name, *map(cell, evaluations)
+            damaged = measure_corruption(classifier.classify, split, kind, seed)
+            yield what, name, cell(undamaged[name]), *map(cell, damaged)
 
 
-def damage(split: Split, corrupt: Corrupt, strength: float, seed: int) -> Split:
-    """Return the split with every image damaged, the same way for a seed."""
-    rng = np.random.default_rng(seed)
-    images = np.stack([np.clip(np.rint(corrupt(image, strength, rng)), 0, 255) for image in split.images])
-    return type(split)(images.astype(np.uint8), split.class_ids)
-
-
-def cell(evaluation: Evaluation) -> str:
+def cell(metrics: SplitMetrics | DamageMetrics) -> str:
     """Write accuracy and expected calibration error."""
-    return f"{evaluation.metrics.accuracy:.1%}, {evaluation.metrics.ece_equal_mass:.3f}"
-
-
-def _warp(image: NDArray[np.uint8], matrix: NDArray[np.integer | np.floating]) -> NDArray[np.uint8]:
-    return np.asarray(cv2.warpAffine(image, matrix, IMAGE_SHAPE), np.uint8)
+    return f"{metrics.accuracy:.1%}, {metrics.ece_equal_mass:.3f}"
 
 
 if __name__ == "__main__":

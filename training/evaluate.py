@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.metrics import confusion_matrix
 
 from app.classifier import Answers
-from app.model_card import ClassMetrics, ReliabilityBin, SplitMetrics
+from app.model_card import CalibrationMetrics, ClassMetrics, ReliabilityBin, SplitMetrics
 from training.data import LABELS
 from training.reliability import brier_score, expected_calibration_error, negative_log_likelihood, reliability
 
@@ -56,10 +56,7 @@ class Evaluation:
             n=n,
             accuracy=float(right.mean()),
             accuracy_interval_95=wilson_interval(int(right.sum()), n),
-            negative_log_likelihood=negative_log_likelihood(probabilities, self.split.class_ids),
-            brier_score=brier_score(probabilities, self.split.class_ids),
-            ece_equal_mass=expected_calibration_error(probabilities, right, "mass"),
-            ece_equal_width=expected_calibration_error(probabilities, right, "width"),
+            **measure_calibration(probabilities, self.split.class_ids).model_dump(),
             classes=_per_class(self.confusion),
             confusion=tuple(map(tuple, self.confusion.tolist())),
             reliability=tuple(
@@ -77,6 +74,17 @@ def evaluate(classify: Callable[[NDArray[np.uint8]], Answers], split: Split) -> 
         split: What to measure on.
     """
     return Evaluation(split, in_batches(classify, split.images))
+
+
+def measure_calibration(probabilities: NDArray[np.float32], class_ids: NDArray[np.uint8]) -> CalibrationMetrics:
+    """Compare probabilities, float32 `[n, 10]`, with the true classes, uint8 `[n]`."""
+    right = probabilities.argmax(axis=1) == class_ids
+    return CalibrationMetrics(
+        negative_log_likelihood=negative_log_likelihood(probabilities, class_ids),
+        brier_score=brier_score(probabilities, class_ids),
+        ece_equal_mass=expected_calibration_error(probabilities, right, "mass"),
+        ece_equal_width=expected_calibration_error(probabilities, right, "width"),
+    )
 
 
 def in_batches(classify: Callable[[NDArray[np.uint8]], Answers], images: NDArray[np.uint8]) -> Answers:

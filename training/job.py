@@ -25,10 +25,11 @@ from app.model_card import (
 from training.atomic import replacing
 from training.calibrate import calibrate, uncalibrated
 from training.conformal import measure_sets
+from training.corruptions import CORRUPTIONS, measure_corruption
 from training.data import LABELS
 from training.distillation import require_same_held_out, taught
 from training.errors import TrainingError
-from training.evaluate import evaluate
+from training.evaluate import evaluate, measure_calibration
 from training.export import save_graph
 from training.familiarity import fit_head, measure_familiarity, with_familiarity
 from training.machine import machine
@@ -98,6 +99,7 @@ def train_and_export(  # noqa: PLR0913, PLR0917  one more than five, each a thin
             "validation": evaluate(exported.classify, data.validation),
             "test": evaluate(exported.classify, data.test),
         }
+        before = uncalibrated(answering, data.test.images)
         answered = answer_photos(exported.classify, held_out) if config.photos else None
         card = ModelCard(
             name=artifact.parent.name,
@@ -107,6 +109,8 @@ def train_and_export(  # noqa: PLR0913, PLR0917  one more than five, each a thin
             files=file_digests(staging),
             network=facts,
             metrics={name: evaluation.metrics for name, evaluation in evaluations.items()},
+            uncalibrated=measure_calibration(before, data.test.class_ids),
+            corruptions={kind: measure_corruption(exported.classify, data.test, kind) for kind in CORRUPTIONS},
             photos=measure_photos(answered, learnt) if answered else None,
             sharpening=SharpeningFacts(**asdict(calibration.sharpening)),
             prediction_sets=tuple(
@@ -119,7 +123,7 @@ def train_and_export(  # noqa: PLR0913, PLR0917  one more than five, each a thin
         )
         card.write(staging)
     report = artifact.parent / f"report-{artifact.name}"
-    write_report(report, card, history, evaluations["test"], uncalibrated(answering, data.test.images))
+    write_report(report, card, history, evaluations["test"], before)
     for name, split in card.metrics.items():
         logger.info("%s: %.2f %% of %d right", name, 100 * split.accuracy, split.n)
     if card.photos:

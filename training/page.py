@@ -10,6 +10,8 @@ from training.unfamiliar import NEW_KINDS
 
 if TYPE_CHECKING:
     from app.model_card import (
+        CalibrationMetrics,
+        DamageMetrics,
         FamiliarityFacts,
         FolderMetrics,
         ModelCard,
@@ -60,8 +62,7 @@ split; training/README.md says how often it was evaluated, and what that changed
 ## How it fails
 
 Worst is {worst.label}: {1 - worst.recall:.0%} of them get another label.{_worst_folder(card.photos)}
-A garment that is not upright gets another label, and so do many 28x28 images that are made lighter, paler or noisy
-([how many](../../../training/README.md#damaged-images)).
+A garment that is not upright gets another label{"" if card.corruptions else ", and so do many damaged 28x28 images"}.
 
 {_classes(card.metrics["test"])}
 
@@ -75,9 +76,9 @@ Left half: test images answered right, drawn at random; right half: answered wro
 
 ![Test images with their probabilities](sheet.png)
 
-## How sure it is
+{_corruptions(card.corruptions, card.metrics["test"]) if card.corruptions else ""}## How sure it is
 
-{_calibration(card.metrics)}
+{_calibration(card)}
 
 ECE is the expected calibration error in 15 bins. {_sharpening(card.sharpening)}, fitted on the
 validation split.
@@ -169,19 +170,39 @@ def _classes(split: SplitMetrics) -> str:
     )
 
 
-def _calibration(metrics: dict[str, SplitMetrics]) -> str:
+def _corruptions(corruptions: dict[str, tuple[DamageMetrics, ...]], test: SplitMetrics) -> str:
+    rows = (
+        (f"{kind} {', '.join(f'{one.strength:g}' for one in damaged)}", _damaged(test), *map(_damaged, damaged))
+        for kind, damaged in corruptions.items()
+    )
+    strengths = (f"strength {number}" for number in range(1, 6))
+    return f"""Test images that were damaged, at 28x28 and without conversion: accuracy, expected calibration error.
+
+{table(("damage", "none", *strengths), rows)}
+
+"""
+
+
+def _damaged(metrics: SplitMetrics | DamageMetrics) -> str:
+    return f"{metrics.accuracy:.1%}, {metrics.ece_equal_mass:.3f}"
+
+
+def _calibration(card: ModelCard) -> str:
+    rows: list[tuple[str, int, CalibrationMetrics]] = [(name, one.n, one) for name, one in card.metrics.items()]
+    if card.uncalibrated:
+        rows.append(("test, before calibration", card.metrics["test"].n, card.uncalibrated))
     return table(
         ("split", "n", "ECE, bins of equal mass", "of equal width", "negative log-likelihood", "Brier score"),
         (
             (
                 name,
-                f"{split.n:,}",
-                f"{split.ece_equal_mass:.4f}",
-                f"{split.ece_equal_width:.4f}",
-                f"{split.negative_log_likelihood:.4f}",
-                f"{split.brier_score:.4f}",
+                f"{n:,}",
+                f"{one.ece_equal_mass:.4f}",
+                f"{one.ece_equal_width:.4f}",
+                f"{one.negative_log_likelihood:.4f}",
+                f"{one.brier_score:.4f}",
             )
-            for name, split in metrics.items()
+            for name, n, one in rows
         ),
     )
 

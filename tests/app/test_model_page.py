@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 
 from app.imaging.decode import FORMATS
-from app.model_card import FamiliarityFacts, FolderMetrics, PhotoMetrics, ReliabilityBin, SeparationFacts
+from app.model_card import (
+    CalibrationMetrics,
+    DamageMetrics,
+    FamiliarityFacts,
+    FolderMetrics,
+    PhotoMetrics,
+    ReliabilityBin,
+    SeparationFacts,
+)
 from app.model_page import model_page
 from app.schemas import Limits, ModelInformation
 from app.settings import Settings
@@ -43,6 +51,8 @@ def test_what_a_card_does_not_hold_is_left_out() -> None:
     assert "What it takes for what" not in plain
     assert "<svg" not in page()
     assert "called unfamiliar AUROC" not in plain
+    assert "Before they were calibrated" not in plain
+    assert "damage" not in plain
 
 
 def test_photographs_are_told_by_their_kinds() -> None:
@@ -92,6 +102,22 @@ def test_reliability_is_drawn_where_the_bins_are() -> None:
     drawn = page(metrics={"test": test})
     assert '<polyline points="150.0,225.0 300.0,0.0"/>' in drawn
     assert drawn.count("<circle") == 2
+
+
+def test_calibration_is_told_before_and_after() -> None:
+    before = CalibrationMetrics(
+        negative_log_likelihood=0.5, brier_score=0.2, ece_equal_mass=0.123, ece_equal_width=0.12
+    )
+    assert "Before they were calibrated they were 12.3 points off." in text(page(uncalibrated=before))
+
+
+def test_what_damage_costs_is_told_beside_no_damage() -> None:
+    damaged = tuple(
+        DamageMetrics(strength=strength, accuracy=accuracy, ece_equal_mass=0.1)
+        for strength, accuracy in ((0.1, 0.4), (0.2, 0.3), (0.3, 0.2), (0.4, 0.1), (0.5, 0.05))
+    )
+    told = text(page(corruptions={"brightness, share": damaged}))
+    assert "brightness, share 0.1, 0.2, 0.3, 0.4, 0.5 50.0% 40.0% 30.0% 20.0% 10.0% 5.0%" in told
 
 
 def test_what_is_unfamiliar_is_told_with_its_false_alarms() -> None:

@@ -17,6 +17,7 @@ from training import data as data_module
 from training import job
 from training.__main__ import main
 from training.config import PhotoConfig
+from training.corruptions import CORRUPTIONS, measure_corruption
 from training.data import LABELS
 from training.errors import DataError, TrainingError
 from training.familiarity import fit_head
@@ -60,6 +61,21 @@ def test_as_many_validation_images_are_called_unfamiliar_as_were_to_be(artifact:
 def test_the_metrics_on_the_card_are_those_of_the_exported_graph(artifact: Path, data: Data) -> None:
     predicted = SavedModelClassifier(artifact).classify(data.test.images).probabilities.argmax(axis=1)
     assert read_verified(artifact).metrics["test"].accuracy == (predicted == data.test.class_ids).mean()
+
+
+def test_what_damage_costs_is_measured_on_the_exported_graph(artifact: Path, data: Data) -> None:
+    classifier, card = SavedModelClassifier(artifact), read_verified(artifact)
+    kind = "impulse noise, share"
+    assert list(card.corruptions) == list(CORRUPTIONS)
+    assert card.corruptions[kind] == measure_corruption(classifier.classify, data.test, kind)
+
+
+def test_calibration_is_measured_before_and_after(artifact: Path) -> None:
+    card = read_verified(artifact)
+    before, after = card.uncalibrated, card.metrics["test"]
+    assert before is not None
+    assert before.negative_log_likelihood != after.negative_log_likelihood
+    assert before.ece_equal_mass != after.ece_equal_mass
 
 
 def test_the_golden_set_has_one_validation_image_of_each_class(artifact: Path, data: Data) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from app.model_card import FolderMetrics, read_verified
+from app.model_card import CalibrationMetrics, DamageMetrics, FolderMetrics, read_verified
 from app.settings import Settings
 from training.page import page
 
@@ -30,3 +30,19 @@ def test_a_card_that_counts_them_by_folder_is_shown_by_folder() -> None:
 
 def test_the_worst_folder_of_photographs_is_named_with_its_errors() -> None:
     assert "Of photographs it is outwear: 29%." in page(SHIPPED)
+
+
+def test_damage_is_shown_beside_none_and_left_out_where_it_was_not_measured() -> None:
+    damaged = tuple(DamageMetrics(strength=strength, accuracy=0.5, ece_equal_mass=0.1) for strength in (3, 4, 5, 7, 9))
+    test = SHIPPED.metrics["test"]
+    text = page(SHIPPED.model_copy(update={"corruptions": {"motion, pixels": damaged}}))
+    undamaged = f"{test.accuracy:.1%}, {test.ece_equal_mass:.3f}"
+    assert f"| motion, pixels 3, 4, 5, 7, 9 | {undamaged} | {' | '.join(5 * ['50.0%, 0.100'])} |" in text
+    assert "strength 1" not in page(SHIPPED.model_copy(update={"corruptions": {}}))
+
+
+def test_calibration_is_shown_before_and_after() -> None:
+    before = CalibrationMetrics(negative_log_likelihood=0.5, brier_score=0.2, ece_equal_mass=0.11, ece_equal_width=0.12)
+    text = page(SHIPPED.model_copy(update={"uncalibrated": before}))
+    assert "| test, before calibration | 10,000 | 0.1100 | 0.1200 | 0.5000 | 0.2000 |" in text
+    assert "before calibration |" not in page(SHIPPED.model_copy(update={"uncalibrated": None}))
