@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
 
 from app.model_card import CARD_NAME
 from training.markdown import table
@@ -28,6 +29,8 @@ COLUMNS = (
     *("validation", "test", "ECE", "log-likelihood", "Brier", "photographs", "machine"),
 )
 AGAINST = ("multiply_accumulates", "parameters")
+APART = 7
+"""Points of 1/72 inch between marks that would lie on top of one another."""
 COLOURS, MARKERS = 10, "os^"
 """So many colours Matplotlib has before it begins again, with another marker then."""
 
@@ -108,23 +111,42 @@ def _told_apart(made: Sequence[Row], by: Callable[[Row, int], str]) -> list[Row]
 
 
 def draw(made: Sequence[Row]) -> Figure:
-    """Draw the test accuracy of each row against its cost and its size."""
-    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    """Draw the test accuracy of each row against its cost and its size; what lies too close stands side by side."""
+    figure = Figure(figsize=(11, 5.5), layout="constrained")
     for axes, fact in zip(figure.subplots(1, 2, sharey=True), AGAINST, strict=True):
-        for place, row in enumerate(made):
+        facts = [row.network(fact) for row in made]
+        for place, (row, aside) in enumerate(zip(made, places(facts), strict=True)):
             accuracies = row.metric("test", "accuracy")
             axes.errorbar(
-                row.network(fact),
+                facts[place],
                 100 * statistics.mean(accuracies),
                 yerr=100 * statistics.stdev(accuracies) if len(accuracies) > 1 else None,
                 fmt=MARKERS[place // COLOURS % len(MARKERS)],
                 label=row.name,
+                transform=axes.transData + ScaledTranslation(aside / 72, 0, figure.dpi_scale_trans),
             )
+            axes.update_datalim([(facts[place], 100 * accuracy) for accuracy in accuracies])
+        axes.margins(0.15, 0.05)
         axes.set(xscale="log", xlabel=f"{fact.replace('_', '-')} of an image" if fact == AGAINST[0] else fact)
         axes.grid(alpha=0.3)
     axes.legend(fontsize="small", loc="lower right")
     figure.axes[0].set_ylabel("right on the test split, %")
     return figure
+
+
+def places(values: Sequence[float]) -> list[float]:
+    """Return how far each moves aside, in points of 1/72 inch, for those less than a fifth above the next smaller."""
+    groups: list[list[int]] = []
+    for index in sorted(range(len(values)), key=values.__getitem__):
+        if groups and values[index] < 1.2 * values[groups[-1][-1]]:
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+    moved = [0.0] * len(values)
+    for group in groups:
+        for place, index in enumerate(sorted(group)):
+            moved[index] = APART * (place - (len(group) - 1) / 2)
+    return moved
 
 
 def _name(card: dict[str, Any]) -> str:

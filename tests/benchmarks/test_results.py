@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.results import COLUMNS, draw, main, rows, spread
+from benchmarks.results import APART, COLUMNS, draw, main, places, rows, spread
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,6 +73,24 @@ def test_in_the_picture_no_row_looks_like_another(card: dict[str, Any]) -> None:
         cards[-1]["training"]["config"]["epochs"] = epochs
     lines = [container[0] for container in draw(rows(cards)).axes[0].containers]
     assert len({(line.get_color(), line.get_marker()) for line in lines}) == len(cards)
+
+
+def test_in_the_picture_rows_of_one_cost_stand_side_by_side(card: dict[str, Any]) -> None:
+    cards = [deepcopy(card) for _ in range(3)]
+    for epochs, one in enumerate(cards):
+        one["training"]["config"]["epochs"] = epochs
+    figure = draw(rows(cards))
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    shown = [container[0].get_transform().transform(container[0].get_xydata()[0]) for container in axes.containers]
+    apart = np.diff([x for x, _ in shown]) * 72 / figure.dpi
+    assert apart == pytest.approx([APART, APART])
+    inside = [axes.bbox.contains(*point) for point in shown]
+    assert all(inside)
+
+
+def test_rows_are_moved_for_near_ones_alone_and_keep_their_order() -> None:
+    assert places([100, 1000, 1100, 2000, 1000]) == [0, -APART, 0, 0, APART]
 
 
 def test_what_is_no_artifact_is_refused_in_a_line(
