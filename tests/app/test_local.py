@@ -6,16 +6,19 @@ import asyncio
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from app.__main__ import main
 from app.imaging.conversion import Mode
 from app.local import predict_with
+from app.model_card import read_verified
 from app.predictor import Predictor
 from app.settings import Settings
 from app.tabulate import Listing
@@ -98,6 +101,49 @@ def test_ctrl_c_ends_it_though_standard_input_stays_open(artifact: Path, data: D
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
         assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize(("setting", "value"), [("MAX_QUEUE_SECONDS", "0.000001"), ("MAX_PENDING_IMAGES", "1")])
+def test_no_picture_is_refused_because_of_those_before_it(
+    setting: str,
+    value: str,
+    artifact: Path,
+    data: Data,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    large = encoded(np.tile(data.test.images[0], (40, 40)))
+    for number in range(100):  # which take longer than the half second after which a rate is known
+        (tmp_path / f"{number}.png").write_bytes(large)
+    monkeypatch.setenv("FASHION_MODEL_DIR", str(artifact))
+    monkeypatch.setenv(f"FASHION_{setting}", value)
+    assert main(["predict", str(tmp_path), "--json"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 100
+
+
+def test_a_picture_above_the_limits_of_the_service_is_refused_here_too(
+    artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "large.png").write_bytes(encoded(np.zeros((40, 40), np.uint8)))
+    monkeypatch.setenv("FASHION_MODEL_DIR", str(artifact))
+    monkeypatch.setenv("FASHION_MAX_IMAGE_PIXELS", "1599")
+    assert main(["predict", str(tmp_path), "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["problem"]["code"] == "image_too_large"
+
+
+def test_a_model_that_learnt_from_another_segmenter_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "other" / "1"
+    shutil.copytree(Settings().model_dir, folder)
+    card = read_verified(folder)
+    assert card.photos
+    card.model_copy(update={"photos": card.photos.model_copy(update={"segmenter": "0" * 64})}).write(folder)
+    (tmp_path / "one.png").touch()
+    monkeypatch.setenv("FASHION_MODEL_DIR", str(folder))
+    assert main(["predict", str(tmp_path / "one.png")]) == 3
+    assert "expected the network that found the garments which the model learnt from" in capsys.readouterr().err
 
 
 def test_a_model_that_cannot_be_loaded_is_one_line_and_the_code_that_a_start_in_vain_has(

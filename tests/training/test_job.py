@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from tests.conftest import encoded
 from training import data as data_module
 from training import job
 from training.__main__ import main
-from training.config import PhotoConfig
+from training.config import DEFAULTS, DistillationConfig, PhotoConfig
 from training.corruptions import CORRUPTIONS, measure_corruption
 from training.data import LABELS
 from training.errors import DataError, TrainingError
@@ -125,6 +126,34 @@ def test_the_command_refuses_numbers_that_mean_nothing(wrong: list[str], capsys:
     with pytest.raises(SystemExit):
         main(wrong)
     assert f"invalid {'natural' if '--seed' in wrong else 'positive'} value: '{wrong[1]}'" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("restored_logging")
+def test_every_option_of_the_command_reaches_the_job(
+    artifact: Path, data: Data, photo_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    received: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(job, "train_and_export", lambda *given: received.append(given))
+    monkeypatch.setattr(data_module, "find_folder", lambda folder: folder)
+    monkeypatch.setattr(data_module, "load", lambda folder, seed: {("idx", 0): data}[str(folder), seed])
+    options = "--network tiny --epochs 3 --seed 5 --precision float32 --data idx --runs kept --output models/mine/2"
+    assert main([*options.split(), "--photos", str(photo_folder), "--teacher", str(artifact)]) == 0
+    assert main(["--network", "mlp", "--data", "idx"]) == 0
+    (config, given_data, runs, output, photos, teachers), (plain, *_, default_output, none, nobody) = received
+    graph = hashlib.sha256((artifact / "saved_model.pb").read_bytes()).hexdigest()
+    assert config == DEFAULTS["tiny"].override(
+        epochs=3,
+        seed=5,
+        precision="float32",
+        photos=PhotoConfig(),
+        distillation=DistillationConfig((graph,)),
+        label_smoothing=0.0,
+    )
+    assert given_data is data
+    assert (runs, output) == (Path("kept"), Path("models/mine/2"))
+    assert photos == list_photos(photo_folder)
+    assert [teacher.digest for teacher in teachers] == [graph]
+    assert (plain, default_output, none, nobody) == (DEFAULTS["mlp"], Path("models/fashion-mnist-mlp/1"), [], [])
 
 
 @pytest.mark.usefixtures("restored_logging")
