@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
     from app.settings import Settings
 
+HANG_SECONDS = 30
+"""What stands still for longer hangs; loading TensorFlow can hold the interpreter for so long."""
+
 logger = logging.getLogger(__name__)
 
 SECURITY_HEADERS = [
@@ -117,7 +120,7 @@ def serve(settings: Settings) -> int:
         timeout_keep_alive=settings.keep_alive_seconds,
         drain_seconds=settings.drain_seconds,
         timeout_graceful_shutdown=settings.shutdown_seconds,
-        timeout_worker_healthcheck=30,  # loading TensorFlow can hold the interpreter for so long
+        timeout_worker_healthcheck=HANG_SECONDS,
     )
     if workers == 1:
         # With a supervisor it replaces the workers; here it would end the process with all that is in its hands.

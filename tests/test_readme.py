@@ -13,12 +13,18 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from app import errors
+from app.__main__ import HANG_SECONDS
 from app.classifier import Answers, SavedModelClassifier
 from app.client import FashionClient
 from app.client.__main__ import main as client_command
 from app.main import create_app
 from app.model_card import SplitMetrics, read_verified
+from app.pacing import PAUSE_SECONDS
+from app.patience import UNWATCHED_SECONDS
+from app.predictor import STUCK_SECONDS
+from app.protocol import Protocol
 from app.settings import PREFIX, Settings, read_settings
+from app.supervisor import FIRST_PAUSE_SECONDS, LOAD_SECONDS, LONGEST_PAUSE_SECONDS
 from tests.conftest import encoded, listening
 from tests.fakes import FirstPixelClassifier, tagged_image
 
@@ -156,6 +162,23 @@ def test_what_the_image_sets_is_what_is_said() -> None:
     (sentence,) = re.findall(rf"^The image sets((?:,?(?: and)? `{PREFIX}\w+=[^`]+`)+)", OPERATING, re.MULTILINE)
     assert re.findall(r"`(.+?)`", sentence) == line.split()
     assert read_settings(dict(one.split("=") for one in line.split())).log_format == "json"
+
+
+def test_the_seconds_on_the_page_about_reliability_are_those_of_the_code() -> None:
+    page = re.sub(r"\s+", " ", (ROOT / "docs/reliability.md").read_text())
+    for told in (
+        f"until `Retry-After` has passed, for {'a second' if PAUSE_SECONDS == 1 else PAUSE_SECONDS} at most",
+        f"that reads none of its answers for {Protocol.unread_seconds:g} seconds is cut off",
+        f"a disconnect only once a request has taken {UNWATCHED_SECONDS:g} seconds",
+        f"A process that is not gone {HANG_SECONDS} seconds after its drain",
+        f"for which it has {'two' if LOAD_SECONDS == 120 else LOAD_SECONDS / 60} minutes",
+        f"whose event loop hangs ends itself after {HANG_SECONDS} seconds",
+        f"one with a thread that is stuck after {STUCK_SECONDS + HANG_SECONDS:g},",
+        f"after 0, {FIRST_PAUSE_SECONDS:g}, 2, 4 and at most {LONGEST_PAUSE_SECONDS:g} seconds",
+        f"A header that is not complete within {Protocol.header_seconds:g} seconds",
+        f"is read and thrown away for up to {Protocol.linger_seconds:g} seconds",
+    ):
+        assert told in page
 
 
 def test_the_table_of_problems_has_every_error_with_its_status() -> None:
