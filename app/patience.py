@@ -25,19 +25,21 @@ class Deadline(NamedTuple):
     Attributes:
         at: By the clock of the event loop.
         seconds: Counted from its arrival.
+        most_seconds: What it could have been.
     """
 
     at: float
     seconds: float
+    most_seconds: float
 
     @classmethod
     def after(cls, most_seconds: float, wished_seconds: float | None) -> Deadline:
         """Count from now, as long as the client wishes, up to the limit."""
         seconds = most_seconds if wished_seconds is None else min(wished_seconds, most_seconds)
-        return cls(asyncio.get_running_loop().time() + seconds, seconds)
+        return cls(asyncio.get_running_loop().time() + seconds, seconds, most_seconds)
 
 
-NEVER = Deadline(math.inf, math.inf)
+NEVER = Deadline(math.inf, math.inf, math.inf)
 
 
 class Patience:
@@ -97,7 +99,9 @@ class Patience:
 
     def _look(self) -> None:
         if self._loop.time() >= self._deadline.at:
-            msg = f"Expected an answer within {self._deadline.seconds:g} seconds, which have passed. Try again later."
+            _, seconds, most_seconds = self._deadline
+            msg = f"Expected an answer within {seconds:g} seconds, which have passed. Try again later"
+            msg += f", or allow up to {most_seconds:g} with X-Request-Timeout." if seconds < most_seconds else "."
             self._stop(RequestTimeoutError(msg))
             return
         if self._receive and not self._watch:
