@@ -60,6 +60,12 @@ def parser() -> argparse.ArgumentParser:
         help="an artifact whose answers to learn from, as often as there are teachers (default: none)",
     )
     made.add_argument(
+        "--continue",
+        dest="continued",
+        action="store_true",
+        help="begin with the weights of the first teacher, which is of the same network (default: afresh)",
+    )
+    made.add_argument(
         "--output",
         type=Path,
         metavar="FOLDER",
@@ -85,7 +91,10 @@ def positive(text: str) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job and return the process's exit code."""
-    given = parser().parse_args(arguments)
+    command = parser()
+    given = command.parse_args(arguments)
+    if given.continued and not given.teacher:
+        command.error("--continue expects a --teacher whose weights to begin with")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("tensorflow").setLevel(logging.WARNING)  # else it names folders that are gone when the job ends
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read by TensorFlow when it is first imported
@@ -103,7 +112,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         teachers = [distillation.read_teacher(folder) for folder in given.teacher]
         if teachers:
             graphs = tuple(teacher.digest for teacher in teachers)
-            config = config.override(label_smoothing=0.0, distillation=DistillationConfig(graphs))
+            distillation_config = DistillationConfig(graphs, continued=given.continued)
+            config = config.override(label_smoothing=0.0, distillation=distillation_config)
 
         photos = list_photos(given.photos) if given.photos else []
         fashion_mnist = data.load(data.find_folder(given.data), config.split_seed)

@@ -58,7 +58,10 @@ def batches(
                 drawn = [(batch, batch_targets), *mixture.draw(config, rng)]
                 batch, batch_targets = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
                 mirror = np.concatenate([mirror, rng.random(len(batch) - count) < 0.5])  # noqa: PLR2004  a coin
-            yield augment(batch, mirror & config.flip, config, rng), batch_targets
+            batch = augment(batch, mirror & config.flip, config, rng)
+            if config.degraded_share:
+                batch[:count] = degrade(batch[:count], config.degraded_share, rng)
+            yield batch, batch_targets
         epoch += 1
 
 
@@ -101,3 +104,37 @@ def _cut_out(images: NDArray[np.uint8], side: int, rng: np.random.Generator) -> 
     column = np.arange(width) - (rng.integers(0, width, (count, 1)) - side // 2)
     cut = ((row >= 0) & (row < side))[:, :, None] & ((column >= 0) & (column < side))[:, None, :]
     return np.where(cut, np.uint8(0), images)
+
+
+def degrade(images: NDArray[np.uint8], share: float, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Blur some of the images, change their tones and add noise: each by chance, and to any degree up to a limit.
+
+    Args:
+        images: uint8 `[n, 28, 28]`.
+        share: How many of them, chosen by chance.
+        rng: Where all is drawn from.
+
+    Returns:
+        uint8 `[n, 28, 28]`, a new array.
+    """
+    chosen = rng.random(len(images)) < share
+    values = images[chosen] / np.float32(255)
+
+    def draw(least: float, most: float, otherwise: float) -> NDArray[np.float32]:
+        """Draw a strength for each image, float32 `[k, 1, 1]`; half of them get the one that changes nothing."""
+        is_spared = rng.random(len(values)) >= 0.5  # noqa: PLR2004  a coin
+        strengths = np.where(is_spared, otherwise, rng.uniform(least, most, len(values)))
+        return strengths.astype(np.float32)[:, None, None]
+
+    for axis in (1, 2):
+        padded = np.pad(values, [(0, 0), *((int(axis == side),) * 2 for side in (1, 2))])
+        before, after = (padded.take(range(start, start + values.shape[axis]), axis) for start in (0, 2))
+        values += draw(0, 0.3, 0) * (before + after - 2 * values)
+    mean = values.mean(axis=(1, 2), keepdims=True)
+    values = mean + draw(0.3, 1, 1) * (values - mean) + draw(0, 0.4, 0)
+    noise = rng.standard_normal(values.shape, np.float32)
+    grows_with_light = draw(0, 1, 0) > 0
+    values += draw(0, 0.15, 0) * np.where(grows_with_light, np.sqrt(np.clip(values, 0, 1)), 1) * noise
+    degraded = images.copy()
+    degraded[chosen] = np.rint(255 * np.clip(values, 0, 1)).astype(np.uint8)
+    return degraded

@@ -84,6 +84,7 @@ class DistillationConfig:
         blends: How many blends of two images are made for each image of the training split.
         blended_share: Share of each batch that are blends.
         seed: Decides which images are blended, and how.
+        continued: Begin with the weights of the first teacher, which is of the same network, instead of afresh.
     """
 
     teachers: tuple[str, ...]
@@ -92,6 +93,7 @@ class DistillationConfig:
     blends: int = 3
     blended_share: float = 0.15
     seed: int = 0
+    continued: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a lesson of nobody."""
@@ -122,6 +124,7 @@ class TrainingConfig:
         shift_pixels: Largest random shift along each axis, in pixels.
         cutout_pixels: Side of the square blanked at a random place of each image, in pixels; 0 is off.
         uncut_share: Share of the epochs, at the end, in which nothing is blanked: training ends on images as served.
+        degraded_share: Share of the data set's images in a batch that are blurred, of other tones or noisy.
         precision: Arithmetic while training. `mixed_bfloat16` is 1.5 times faster on a CPU with AVX-512 BF16 and
             slower on one without. The exported graph is always float32.
         photos: How photographs are mixed in; None trains on the data set alone.
@@ -147,6 +150,7 @@ class TrainingConfig:
     shift_pixels: int = 0
     cutout_pixels: int = 0
     uncut_share: float = 0.0
+    degraded_share: float = 0.0
     precision: Precision = "float32"
     photos: PhotoConfig | None = None
     distillation: DistillationConfig | None = None
@@ -232,6 +236,7 @@ _CNN = TrainingConfig(
     shift_pixels=2,
     cutout_pixels=9,
     uncut_share=0.07,
+    degraded_share=0.3,
 )
 
 DEFAULTS: dict[Network, TrainingConfig] = {

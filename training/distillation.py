@@ -54,6 +54,7 @@ class Teacher:
         photos_digest: SHA-256 over all of these; None likewise.
         data_digests: SHA-256 of each file of the data set that it learnt from.
         mirrors: Whether it looks at the mirror image by itself.
+        folder: Where it was read from, if anywhere.
     """
 
     probabilities: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -63,6 +64,7 @@ class Teacher:
     photos_digest: str | None
     data_digests: Mapping[str, str]
     mirrors: bool = False
+    folder: Path | None = None
 
     @property
     def knows_photos(self) -> bool:
@@ -84,12 +86,14 @@ class Lessons:
         photo_targets: float32 `[m, variants, 10]`, for each photograph in each way it was converted.
         blends: uint8 `[k, 28, 28]`, two images in one, which have no label but the teachers' answer.
         blend_targets: float32 `[k, 10]`, that answer.
+        begin: Artifact with whose weights to begin; None begins afresh.
     """
 
     targets: NDArray[np.float32]
     photo_targets: NDArray[np.float32]
     blends: NDArray[np.uint8]
     blend_targets: NDArray[np.float32]
+    begin: Path | None = None
 
     @property
     def drawn(self) -> tuple[NDArray[np.generic], ...]:
@@ -121,6 +125,7 @@ def read_teacher(folder: Path) -> Teacher:
             photos_digest=card["photos"]["digest"] if config.get("photos") else None,
             data_digests=training["data_digests"],
             mirrors=config.get("mirror", False),
+            folder=folder,
         )
     except (OSError, ValueError, KeyError) as error:
         msg = f"{folder}: expected an artifact to learn from, found {str(error).splitlines()[0]}"
@@ -213,6 +218,7 @@ def taught(
         photo_targets=targets_of(told_apart(said, labels, mixture.allowed[:, None]), labels, config),
         blends=np.concatenate([blends, of_photos]),
         blend_targets=soften(np.concatenate([mean("blends"), mean("blends of photos")]), config.temperature),
+        begin=teachers[0].folder if config.continued else None,
     )
     return replace(mixture, lessons=lessons)
 

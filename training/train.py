@@ -18,6 +18,7 @@ from training.data import one_hot
 from training.errors import TrainingError
 from training.fingerprint import code, fingerprint
 from training.network import build
+from training.weights import load_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from training.mixture import Mixture
 
 CODE = (
-    *code("train.py", "network.py", "augmentation.py", "mixture.py", "distillation.py", "config.py"),
+    *code("train.py", "network.py", "weights.py", "augmentation.py", "mixture.py", "distillation.py", "config.py"),
     f"keras {keras.__version__}",
     f"tensorflow {tf.__version__}",
 )
@@ -86,10 +87,13 @@ def train(
         run: Folder for checkpoints and the history, that of `run_folder`. A run that was stopped goes on after its last
             whole epoch, a finished one is read back without training.
         callbacks: Told of each batch and epoch besides.
-        mixture: What to mix into the batches when the config says so.
+        mixture: What to mix into the batches when the config says so, and what to begin with.
 
     Returns:
         The network with the weights to keep, and one entry an epoch.
+
+    Raises:
+        DataError: It is to begin with the weights of another network.
     """
     run.mkdir(parents=True, exist_ok=True)
     finished = run / "finished.weights.h5"
@@ -159,6 +163,8 @@ def _fit(
         raise TrainingError(msg)
     keras.utils.set_random_seed(config.seed)
     network = compiled(config, steps)
+    if mixture and mixture.lessons and mixture.lessons.begin:
+        load_weights(network, mixture.lessons.begin)
     checkpoint = Checkpoint(run / "checkpoint.weights.h5")
     first_epoch = checkpoint.restore(network) // steps
     patience = Patience(config.patience, read_history(run)[:first_epoch])

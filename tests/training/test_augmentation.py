@@ -6,7 +6,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from training.augmentation import augment, batches
+from training.augmentation import augment, batches, degrade
 from training.config import DEFAULTS, PhotoConfig, TrainingConfig
 from training.data import Data, one_hot
 from training.mixture import Mixture
@@ -106,3 +106,52 @@ def test_photographs_and_disguised_images_take_their_shares_with_their_targets(d
     assert (targets[~is_photo].max(axis=1) == 1).all()
     is_disguised = (images == 7).all(axis=(1, 2))
     assert is_disguised.sum() / (~is_photo).sum() == pytest.approx(0.4, abs=0.08)
+
+
+def test_the_chosen_share_of_the_images_is_degraded_and_the_rest_left_alone() -> None:
+    grey = np.zeros((2000, 28, 28), np.uint8)
+    grey[:, 7:21, 7:21] = 128
+    degraded = degrade(grey, 0.4, np.random.default_rng(0))
+    changed = (degraded != grey).any(axis=(1, 2))
+    # Of those chosen one in 32 gets neither a blur along either axis, nor less contrast, nor more light, nor noise.
+    assert changed.mean() == pytest.approx(0.4 * 31 / 32, abs=0.03)
+
+
+def test_what_is_degraded_is_blurred_paler_lighter_and_noisy_up_to_a_limit() -> None:
+    white = np.zeros((4000, 28, 28), np.uint8)
+    white[:, :, 14:] = 255
+    degraded = degrade(white, 1.0, np.random.default_rng(0)).astype(float)
+    ground, cloth = degraded[:, 2:-2, 2:10], degraded[:, 2:-2, 18:26]
+    noise = ground.std(axis=(1, 2))
+    calm = noise == 0
+    # Half have no noise, and of a fourth it grows with the light, so that a black ground has none either.
+    assert calm.mean() == pytest.approx(0.5 + 0.25 * 0.25, abs=0.03)
+    level, range_ = ground.mean(axis=(1, 2))[calm], (cloth - ground).mean(axis=(1, 2))[calm]
+    assert level.min() == 0
+    assert 0.65 * 255 < level.max() < (0.35 + 0.4) * 255  # of the least contrast and the most light
+    assert range_.max() == 255
+    assert 0.2 * 255 < range_.min() < 0.4 * 255
+    edge = degraded[calm & (ground.max(axis=(1, 2)) == 0), 2:-2, 13].mean(axis=1) / 255
+    assert (edge > 0).mean() == pytest.approx(0.5, abs=0.05)
+    assert edge.max() == pytest.approx(0.3, abs=0.01)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_only_the_data_sets_own_images_are_degraded(data: Data, share: float) -> None:
+    mixture = Mixture(
+        disguised=data.train.images,
+        photos=np.full((5, 3, 28, 28), 200, np.uint8),
+        targets=(rows := np.tile(np.eye(10, dtype=np.float32)[0], (5, 1))),
+        allowed=rows,
+        chances=np.full(5, 0.2),
+        unfamiliar=np.empty((0, 3, 28, 28), np.uint8),
+        collages=np.empty((0, 28, 28), np.uint8),
+    )
+    config = PLAIN.override(batch_size=100, photos=PhotoConfig(share=0.3), degraded_share=share)
+    known = {image.tobytes() for image in data.train.images}
+    made = batches(data.train.images, one_hot(data.train.class_ids), config, mixture=mixture)
+    for images, _ in islice(made, 4):
+        assert (images[70:] == 200).all()
+        degraded = [image.tobytes() not in known for image in images[:70]]
+        assert np.mean(degraded) == pytest.approx(share, abs=0.2)
+        assert any(degraded) == bool(share)

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+import pytest
+
+from training.__main__ import main
+from training.config import DEFAULTS, DistillationConfig, Network
+from training.distillation import read_teacher, taught
+from training.errors import DataError
+from training.job import train_and_export
+from training.mixture import Mixture
+from training.network import build
+from training.train import train
+from training.weights import load_weights
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from training.config import TrainingConfig
+    from training.data import Data
+
+
+@pytest.mark.parametrize("name", ["mlp", "tiny", "cnn"])
+def test_a_network_gets_back_every_weight_that_an_artifact_was_made_of(
+    data: Data, tmp_path: Path, name: Network
+) -> None:
+    config = DEFAULTS[name].override(epochs=1, batch_size=100)
+    train_and_export(config, data, tmp_path / "runs", tmp_path / "models" / name / "1")
+    (finished,) = (tmp_path / "runs").glob("*/finished.weights.h5")
+    trained, read = build(config), build(config)
+    trained.load_weights(finished)
+    load_weights(read, tmp_path / "models" / name / "1")
+    for expected, received in zip(trained.get_weights(), read.get_weights(), strict=True):
+        assert np.array_equal(expected, received)
+
+
+def test_an_artifact_of_another_network_is_refused(artifact: Path) -> None:
+    with pytest.raises(DataError, match="expected the weights of a tiny, received those of another network"):
+        load_weights(build(DEFAULTS["tiny"]), artifact)
+    wider = keras.Sequential(
+        [keras.Input((28, 28)), keras.layers.Flatten(), keras.layers.Dense(9, name="dense"), keras.layers.Dense(10)]
+    )
+    wider.layers[-1].name = "logits"
+    with pytest.raises(DataError, match="received others for dense"):
+        load_weights(wider, artifact)
+
+
+@pytest.mark.parametrize("continued", [True, False])
+def test_a_run_that_continues_begins_where_its_first_teacher_ended(
+    data: Data, quick: TrainingConfig, artifact: Path, tmp_path: Path, *, continued: bool
+) -> None:
+    teacher = read_teacher(artifact)
+    distillation = DistillationConfig((teacher.digest,), blends=1, continued=continued)
+    config = quick.override(distillation=distillation, learning_rate=1e-9)
+    network, _ = train(
+        config, data, tmp_path, mixture=taught(Mixture.of_nothing(), [teacher], distillation, data.train, tmp_path)
+    )
+    ended = build(quick)
+    load_weights(ended, artifact)
+    same = np.allclose(network.get_weights()[0], ended.get_weights()[0], atol=1e-6)
+    assert same == continued
+
+
+def test_the_command_passes_on_whose_weights_to_begin_with(
+    data: Data, artifact: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun: list[tuple[Any, ...]] = []
+    monkeypatch.setattr("training.data.find_folder", lambda _: artifact)
+    monkeypatch.setattr("training.data.load", lambda *_: data)
+    monkeypatch.setattr("training.job.train_and_export", lambda *given: begun.append(given))
+    assert main(["--network", "mlp", "--teacher", str(artifact), "--continue"]) == 0
+    ((config, *_, teachers),) = begun
+    assert config.distillation.continued
+    assert [teacher.folder for teacher in teachers] == [artifact]
+    with pytest.raises(SystemExit):
+        main(["--continue"])
+    assert "--continue expects a --teacher" in capsys.readouterr().err
