@@ -37,16 +37,18 @@ def test_it_keeps_its_budget() -> None:
 def test_it_was_trained_by_the_documented_config_on_the_published_files_and_photographs() -> None:
     training = read_verified(SHIPPED).training
     options = {name: training.config[name] for name in TrainingConfig.__dataclass_fields__}
-    # Its card names an option that there is no more.
-    assert training.config == options | {"dropout": 0.0}
+    assert training.config == options
     given = options["photos"]
     photos = PhotoConfig(**given | {"distortion": Distortion(**given["distortion"])})
     taught = DistillationConfig(**options["distillation"])
     config = TrainingConfig(**options | {"photos": photos, "distillation": taught})
     documented = DEFAULTS["cnn"].override(
+        epochs=45,
+        seed=2,
+        learning_rate=0.2,
         label_smoothing=0.0,
         photos=PhotoConfig(),
-        distillation=DistillationConfig(taught.teachers),
+        distillation=DistillationConfig(taught.teachers, trust=0.7, blends=4, blended_share=0.2, continued=True),
     )
     assert config.override(precision="float32") == documented
     assert training.data_digests == DIGESTS
@@ -68,10 +70,16 @@ def test_its_card_claims_that_it_tells_shoes_and_long_sleeves_apart() -> None:
     assert photos
     shares = {label: one.right / one.n for label, one in photos.told_apart.items()}
     assert shares["Pullover"] > 0.75
-    assert shares["Sneaker"] > 0.75
+    assert shares["Sneaker"] > 0.7
     assert sum(one.right for one in photos.told_apart.values()) > 80  # of 103; always Pullover or Sneaker 89
     assert photos.ece_equal_mass is not None
     assert photos.ece_equal_mass < 0.05
+
+
+def test_its_card_claims_to_withstand_other_tones_and_blur() -> None:
+    corruptions = read_verified(SHIPPED).corruptions
+    for kind in ("brightness, share", "contrast, share left", "blur, pixels"):
+        assert corruptions[kind][2].accuracy > 0.9
 
 
 def test_its_card_claims_prediction_sets_that_keep_their_promise() -> None:
