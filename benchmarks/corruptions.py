@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from app.classifier import SavedModelClassifier
 from app.errors import StartError
-from training.corruptions import CORRUPTIONS, measure_corruption
+from training.corruptions import CORRUPTIONS, cell, header, label, measure_corruption
 from training.data import find_folder, load
 from training.errors import TrainingError
 from training.evaluate import evaluate
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from app.classifier import Classifier
-    from app.model_card import DamageMetrics, SplitMetrics
     from training.data import Split
 
 
@@ -59,24 +58,17 @@ def main() -> None:
     # The folder is what differs where a card's name and version do not, as of models that were shipped one by one.
     names = [f"{folder} ({one.card.network.name})" for folder, one in zip(given.models, classifiers, strict=True)]
     print(f"{len(split):,} images of the {given.split} split, seed {given.seed}, {machine()}: accuracy, ECE\n")
-    header = ("", "", "undamaged", *(f"strength {number}" for number in range(1, 6)))
-    for line in lines(header, rows(dict(zip(names, classifiers, strict=True)), split, given.seed), left=2):
+    for line in lines(header("", ""), rows(dict(zip(names, classifiers, strict=True)), split, given.seed), left=2):
         print(line, flush=True)
 
 
 def rows(classifiers: Mapping[str, Classifier], split: Split, seed: int) -> Iterator[Sequence[str]]:
     """Yield, for each corruption and each model by its name, how it answers at every strength."""
     undamaged = {name: evaluate(one.classify, split).metrics for name, one in classifiers.items()}
-    for kind, (_, strengths) in CORRUPTIONS.items():
-        what = f"{kind} {', '.join(f'{strength:g}' for strength in strengths)}"
+    for kind in CORRUPTIONS:
         for name, classifier in classifiers.items():
             damaged = measure_corruption(classifier.classify, split, kind, seed)
-            yield what, name, cell(undamaged[name]), *map(cell, damaged)
-
-
-def cell(metrics: SplitMetrics | DamageMetrics) -> str:
-    """Write accuracy and expected calibration error."""
-    return f"{metrics.accuracy:.1%}, {metrics.ece_equal_mass:.3f}"
+            yield label(kind, damaged), name, cell(undamaged[name]), *map(cell, damaged)
 
 
 if __name__ == "__main__":

@@ -87,25 +87,6 @@ def augment(
     return images
 
 
-def _shift(images: NDArray[np.uint8], most: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    count, height, width = images.shape
-    padded = np.pad(images, ((0, 0), (most, most), (most, most)))
-    offsets = rng.integers(0, 2 * most + 1, (2, count))
-    rows = (offsets[0, :, None] + np.arange(height))[:, :, None]
-    columns = (offsets[1, :, None] + np.arange(width))[:, None, :]
-    shifted: NDArray[np.uint8] = padded[np.arange(count)[:, None, None], rows, columns]
-    return shifted
-
-
-def _cut_out(images: NDArray[np.uint8], side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Blank a square whose centre lies anywhere in the image (DeVries and Taylor, arXiv 1708.04552)."""
-    count, height, width = images.shape
-    row = np.arange(height) - (rng.integers(0, height, (count, 1)) - side // 2)
-    column = np.arange(width) - (rng.integers(0, width, (count, 1)) - side // 2)
-    cut = ((row >= 0) & (row < side))[:, :, None] & ((column >= 0) & (column < side))[:, None, :]
-    return np.where(cut, np.uint8(0), images)
-
-
 def degrade(images: NDArray[np.uint8], share: float, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Blur some of the images, change their tones and add noise: each by chance, and to any degree up to a limit.
 
@@ -138,3 +119,22 @@ def degrade(images: NDArray[np.uint8], share: float, rng: np.random.Generator) -
     degraded = images.copy()
     degraded[chosen] = np.rint(255 * np.clip(values, 0, 1)).astype(np.uint8)
     return degraded
+
+
+def _shift(images: NDArray[np.uint8], most: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    count, height, width = images.shape
+    padded = np.pad(images, ((0, 0), (most, most), (most, most)))
+    offsets = rng.integers(0, 2 * most + 1, (2, count))
+    rows = (offsets[0, :, None] + np.arange(height))[:, :, None]
+    columns = (offsets[1, :, None] + np.arange(width))[:, None, :]
+    shifted: NDArray[np.uint8] = padded[np.arange(count)[:, None, None], rows, columns]
+    return shifted
+
+
+def _cut_out(images: NDArray[np.uint8], side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Blank a square whose centre lies anywhere in the image (DeVries and Taylor, arXiv 1708.04552)."""
+    count, height, width = images.shape
+    row = np.arange(height) - (rng.integers(0, height, (count, 1)) - side // 2)
+    column = np.arange(width) - (rng.integers(0, width, (count, 1)) - side // 2)
+    cut = ((row >= 0) & (row < side))[:, :, None] & ((column >= 0) & (column < side))[:, None, :]
+    return np.where(cut, np.uint8(0), images)

@@ -17,11 +17,12 @@ from app.model_card import IMAGE_SHAPE, DamageMetrics
 from training.evaluate import evaluate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from app.classifier import Answers
+    from app.model_card import SplitMetrics
     from training.data import Split
 
     Corrupt = Callable[[NDArray[np.uint8], float, np.random.Generator], NDArray[np.floating] | NDArray[np.uint8]]
@@ -127,6 +128,21 @@ def measure_corruption(
         DamageMetrics(strength=strength, accuracy=one.accuracy, ece_equal_mass=one.ece_equal_mass)
         for strength, one in zip(strengths, measured, strict=True)
     )
+
+
+def header(*first: str) -> tuple[str, ...]:
+    """Return the header of a table of damage, whose first columns say of what and whose."""
+    return (*first, "undamaged", *(f"strength {number}" for number in range(1, 6)))
+
+
+def label(kind: str, damaged: Sequence[DamageMetrics]) -> str:
+    """Name a kind of damage with its strengths."""
+    return f"{kind} {', '.join(f'{one.strength:g}' for one in damaged)}"
+
+
+def cell(metrics: SplitMetrics | DamageMetrics) -> str:
+    """Write accuracy and expected calibration error."""
+    return f"{metrics.accuracy:.1%}, {metrics.ece_equal_mass:.3f}"
 
 
 def damage(split: Split, corrupt: Corrupt, strength: float, seed: int) -> Split:

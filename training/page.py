@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from training.corruptions import cell, header, label
 from training.markdown import table
 from training.photo_metrics import constant_answers
 from training.unfamiliar import NEW_KINDS
@@ -171,20 +172,12 @@ def _classes(split: SplitMetrics) -> str:
 
 
 def _corruptions(corruptions: dict[str, tuple[DamageMetrics, ...]], test: SplitMetrics) -> str:
-    rows = (
-        (f"{kind} {', '.join(f'{one.strength:g}' for one in damaged)}", _damaged(test), *map(_damaged, damaged))
-        for kind, damaged in corruptions.items()
-    )
-    strengths = (f"strength {number}" for number in range(1, 6))
+    rows = ((label(kind, damaged), cell(test), *map(cell, damaged)) for kind, damaged in corruptions.items())
     return f"""Test images that were damaged, at 28x28 and without conversion: accuracy, expected calibration error.
 
-{table(("damage", "none", *strengths), rows)}
+{table(header("damage"), rows)}
 
 """
-
-
-def _damaged(metrics: SplitMetrics | DamageMetrics) -> str:
-    return f"{metrics.accuracy:.1%}, {metrics.ece_equal_mass:.3f}"
 
 
 def _calibration(card: ModelCard) -> str:

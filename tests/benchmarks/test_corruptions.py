@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.corruptions import cell, main, rows
+from benchmarks.corruptions import main, rows
 from tests.fakes import FirstPixelClassifier
-from training.corruptions import CORRUPTIONS, measure_corruption
+from training.corruptions import CORRUPTIONS, cell, measure_corruption
 from training.evaluate import evaluate
 
 if TYPE_CHECKING:
