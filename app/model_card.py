@@ -37,11 +37,21 @@ class FolderMetrics(CardPart):
     right: int
 
 
+class Collection(CardPart):
+    """Where photographs are from, and under which license (an SPDX identifier)."""
+
+    name: str
+    url: str
+    license: str
+
+
 class PhotoMetrics(CardPart):
     """What the model learnt from photographs, and what was measured on others of the same collection."""
 
     digest: Digest
     """SHA-256 over the names and bytes of all photographs, learnt from and held out, in order."""
+    collection: Collection | None = None
+    """What has that digest; null where the job knows none, and in older cards."""
     learnt_from: int
     """Number of photographs in training."""
     held_out: int

@@ -230,7 +230,7 @@ def _corruptions(corruptions: dict[str, tuple[DamageMetrics, ...]], test: SplitM
 
 def _training(card: ModelCard) -> str:
     training, photos = card.training, card.photos
-    learnt = f"and {photos.learnt_from:,} photographs, " if photos else ""
+    learnt = f"and {photos.learnt_from:,} photographs{_collection(photos)}, " if photos else ""
     if training.teachers:
         learnt += f"with the answers of {training.teachers} earlier models to them, "
     return f"""<section><h2>What it learnt from</h2>
@@ -240,6 +240,12 @@ def _training(card: ModelCard) -> str:
       No epoch was chosen on the test split. {card.network.parameters:,} parameters,
       {card.network.multiply_accumulates / 1e6:.1f} million multiply-accumulates an image.
       {_versions(training)}</p></section>"""
+
+
+def _collection(photos: PhotoMetrics) -> str:
+    if not (source := photos.collection):
+        return ""
+    return f' of <a href="{escape(source.url)}">{escape(source.name)}</a> ({escape(source.license)})'
 
 
 def _versions(training: TrainingFacts) -> str:

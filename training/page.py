@@ -122,12 +122,19 @@ def _splits(metrics: dict[str, SplitMetrics]) -> str:
 
 def _photos(photos: PhotoMetrics) -> str:
     return f"""
-It was also trained on {photos.learnt_from:,} photographs. Of {photos.held_out} others of the same collection
+It was also trained on {photos.learnt_from:,} photographs{_collection(photos)}.
+Of {photos.held_out} others of the same collection
 {photos.accuracy:.1%} get a right label first, one of those that fit their folder (95% interval
 {_interval(photos.accuracy_interval_95, 1)}). They helped to choose the model, so the figure flatters it a little.
 
 {_folders(photos.folders)}
 {_told_apart(photos) if photos.told_apart else ""}{_calibration_on_photos(photos)}"""
+
+
+def _collection(photos: PhotoMetrics) -> str:
+    if not (source := photos.collection):
+        return ""
+    return f" of [{source.name}]({source.url}) ({source.license})"
 
 
 def _told_apart(photos: PhotoMetrics) -> str:

@@ -13,7 +13,7 @@ from app.classifier import Answers
 from app.imaging.segmentation import SEGMENTER
 from app.model_card import IMAGE_SHAPE, FolderMetrics, PhotoMetrics
 from training.evaluate import in_batches, wilson_interval
-from training.photos import CLASSES_OF, allowed_of, convert_photo, digest_of, targets_of
+from training.photos import CLASSES_OF, COLLECTIONS, allowed_of, convert_photo, digest_of, targets_of
 from training.reliability import expected_calibration_error
 
 if TYPE_CHECKING:
@@ -104,8 +104,10 @@ def measure_photos(answered: AnsweredPhotos, learnt: Sequence[Photo]) -> PhotoMe
         learnt: What was learnt from.
     """
     n, right = len(answered.known), int(answered.right.sum())
+    digest = digest_of([*learnt, *answered.known, *answered.unknown])
     return PhotoMetrics(
-        digest=digest_of([*learnt, *answered.known, *answered.unknown]),
+        digest=digest,
+        collection=COLLECTIONS.get(digest),
         segmenter=SEGMENTER.digest,
         learnt_from=sum(bool(CLASSES_OF[photo.folder]) for photo in learnt),
         held_out=n,

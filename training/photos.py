@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from app.errors import ServiceError
+from app.model_card import Collection
 from training.data import LABELS
 from training.errors import DataError
 from training.upload import convert_upload, decode_upload
@@ -48,6 +49,15 @@ CLASSES_OF: dict[str, tuple[str, ...]] = {
 Source:
     Folders of https://github.com/alexeygrigorev/clothing-dataset-small, which has no bags.
 """
+
+COLLECTIONS = {
+    "988cfd1dd39edaa9fa21cf0ec093fcb6b87f6de07020ffacb07c86702a88ffc3": Collection(
+        name="clothing-dataset-small",
+        url="https://github.com/alexeygrigorev/clothing-dataset-small",
+        license="CC0-1.0",
+    )
+}
+"""What the card says of photographs that are known, by what `digest_of` returns for them."""
 
 SHOES = "shoes"
 """The folder of what comes in pairs."""

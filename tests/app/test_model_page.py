@@ -8,6 +8,7 @@ import pytest
 from app.imaging.decode import FORMATS
 from app.model_card import (
     CalibrationMetrics,
+    Collection,
     DamageMetrics,
     FamiliarityFacts,
     FolderMetrics,
@@ -71,7 +72,11 @@ def test_photographs_are_told_by_their_kinds() -> None:
     )
     assert "… of these: hats &amp; caps 40 75.0%" in text(told)
     assert "… that show, by eye, one label alone: hats &amp; caps 8 75.0%" in text(told)
-    assert "and 1,234 photographs" in text(told)
+    assert "and 1,234 photographs, in" in text(told)
+    collection = Collection(name="at home & away", url="https://example.org/?a&b", license="CC0-1.0")
+    told = page(photos=photos.model_copy(update={"collection": collection}))
+    link = '<a href="https://example.org/?a&amp;b">at home &amp; away</a> (CC0-1.0), in'
+    assert f"1,234 photographs of {link}" in " ".join(told.split())
 
 
 def test_teachers_are_told() -> None:

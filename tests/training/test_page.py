@@ -28,6 +28,13 @@ def test_a_card_that_counts_them_by_folder_is_shown_by_folder() -> None:
     assert "always the same may be right more often; the card has no count.\n" in text
 
 
+def test_a_collection_that_is_known_is_named() -> None:
+    assert "photographs of [clothing-dataset-small](https://github.com/" in page(SHIPPED)
+    assert SHIPPED.photos
+    unknown = SHIPPED.photos.model_copy(update={"collection": None})
+    assert "photographs.\nOf 572 others" in page(SHIPPED.model_copy(update={"photos": unknown}))
+
+
 def test_the_worst_folder_of_photographs_is_named_with_its_errors() -> None:
     assert "Of photographs it is outwear: 29%." in page(SHIPPED)
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from app.classifier import Answers
-from app.model_card import FolderMetrics
+from app.model_card import Collection, FolderMetrics
 from training.data import LABELS
 from training.photo_metrics import AnsweredPhotos, answer_photos, constant_answers, measure_photos
-from training.photos import Photo, labels_by_eye, list_photos, split_photos
+from training.photos import COLLECTIONS, Photo, labels_by_eye, list_photos, split_photos
 
 
 def test_what_was_told_apart_and_what_has_one_label_anyway_are_measured_by_that_label(
@@ -51,6 +51,17 @@ def test_what_is_measured_is_the_share_of_right_labels_on_photographs_that_have_
     }
     assert metrics.digest == measure_photos(answer_photos(always_a_shirt, learnt), held_out).digest
     assert metrics.digest != measure_photos(answered, learnt[1:]).digest
+
+
+def test_a_collection_is_known_by_its_digest(photo_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    learnt, held_out = split_photos(list_photos(photo_folder), 0.4, seed=0)
+    answered = answer_photos(always_a_shirt, held_out)
+    unknown = measure_photos(answered, learnt)
+    assert unknown.collection is None
+    collection = Collection(name="drawn", url="https://example.org", license="CC0-1.0")
+    monkeypatch.setitem(COLLECTIONS, unknown.digest, collection)
+    assert measure_photos(answered, learnt).collection == collection
+    assert measure_photos(answered, learnt[1:]).collection is None
 
 
 def test_a_set_covers_a_photograph_when_one_of_its_labels_is_right(photo_folder: Path) -> None:
