@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
-from matplotlib.transforms import ScaledTranslation
 
 from app.model_card import CARD_NAME
 from training.markdown import table
@@ -28,11 +27,6 @@ COLUMNS = (
     *("network", "seeds", "parameters", "multiply-accumulates", "epochs", "minutes"),
     *("validation", "test", "ECE", "log-likelihood", "Brier", "photographs", "machine"),
 )
-AGAINST = ("multiply_accumulates", "parameters")
-APART = 7
-"""Points of 1/72 inch between marks that would lie on top of one another."""
-COLOURS, MARKERS = 10, "os^"
-"""So many colours Matplotlib has before it begins again, with another marker then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +45,17 @@ class Row:
         """Return a fact about the network, which all models share."""
         return int(self.cards[0]["network"][fact])
 
-    def metric(self, split: str, name: str) -> list[float]:
+    @property
+    def cost(self) -> str:
+        """The multiply-accumulates of an image, in millions."""
+        return f"{self.network('multiply_accumulates') / 1e6:.1f} M"
+
+    @property
+    def label(self) -> str:
+        """What stands beside the row in the picture."""
+        return f"{self.name}: {self.cost} multiply-accumulates, {self.network('parameters'):,} parameters"
+
+    def metric(self, split: str, name: str) -> list[Any]:
         """Return a metric of each model; of none where an older card lacks it."""
         return [card["metrics"][split][name] for card in self.cards if name in card["metrics"][split]]
 
@@ -67,7 +71,7 @@ class Row:
             self.name,
             ", ".join(str(one["config"]["seed"]) for one in training),
             f"{self.network('parameters'):,}",
-            f"{self.network('multiply_accumulates') / 1e6:.1f} M",
+            self.cost,
             f"{statistics.mean(one['epochs'] for one in training):.0f}",
             f"{statistics.mean(one['minutes'] for one in training):.0f}",
             spread(self.metric("validation", "accuracy"), ".2%"),
@@ -92,13 +96,27 @@ def rows(cards: Iterable[dict[str, Any]]) -> list[Row]:
     """Put the cards of one config into one row, in the order in which the first of each comes.
 
     Networks of one name are told apart by their parameters, and those of as many by a number in this order.
+
+    Raises:
+        ValueError: Two models of a row have the same seed.
     """
     groups: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
     for card in cards:
-        groups[json.dumps([card["network"], {**card["training"]["config"], "seed": None}], sort_keys=True)].append(card)
+        groups[json.dumps(_what_is_alike(card), sort_keys=True)].append(card)
+    for group in groups.values():
+        seeds = [card["training"]["config"]["seed"] for card in group]
+        if len(set(seeds)) < len(seeds):
+            msg = f"models of one config and seeds {', '.join(map(str, sorted(seeds)))}"
+            raise ValueError(msg)
     made = [Row(_name(group[0]), group) for group in groups.values()]
     made = _told_apart(made, lambda row, _: f", {row.network('parameters') / 1e6:.2f} M")
     return _told_apart(made, lambda _, number: f" ({number})")
+
+
+def _what_is_alike(card: dict[str, Any]) -> list[Any]:
+    training, photos = card["training"], card.get("photos") or {}
+    config = {**training["config"], "seed": None}
+    return [card["network"], config, training["data_digests"], photos.get("digest"), photos.get("segmenter")]
 
 
 def _told_apart(made: Sequence[Row], by: Callable[[Row, int], str]) -> list[Row]:
@@ -111,61 +129,41 @@ def _told_apart(made: Sequence[Row], by: Callable[[Row, int], str]) -> list[Row]
 
 
 def draw(made: Sequence[Row]) -> Figure:
-    """Draw the test accuracy of each row against its cost and its size; what lies too close stands side by side."""
-    figure = Figure(figsize=(11, 5.5), layout="constrained")
-    for axes, fact in zip(figure.subplots(1, 2, sharey=True), AGAINST, strict=True):
-        facts = [row.network(fact) for row in made]
-        for place, (row, aside) in enumerate(zip(made, places(facts), strict=True)):
-            accuracies = row.metric("test", "accuracy")
-            axes.errorbar(
-                facts[place],
-                100 * statistics.mean(accuracies),
-                yerr=100 * statistics.stdev(accuracies) if len(accuracies) > 1 else None,
-                fmt=MARKERS[place // COLOURS % len(MARKERS)],
-                label=row.name,
-                transform=axes.transData + ScaledTranslation(aside / 72, 0, figure.dpi_scale_trans),
-            )
-            axes.update_datalim([(facts[place], 100 * accuracy) for accuracy in accuracies])
-        axes.margins(0.15, 0.05)
-        axes.set(xscale="log", xlabel=f"{fact.replace('_', '-')} of an image" if fact == AGAINST[0] else fact)
-        axes.grid(alpha=0.3)
-    axes.legend(fontsize="small", loc="lower right")
-    figure.axes[0].set_ylabel("right on the test split, %")
+    """Draw the test accuracy of each row, a mark a seed, with its interval; the dearest networks stand at the top."""
+    figure = Figure(figsize=(11, 1 + 0.4 * len(made)), layout="constrained")
+    axes = figure.subplots()
+    for height, row in enumerate(sorted(made, key=lambda one: one.network("multiply_accumulates"))):
+        errors = [100 * (1 - accuracy) for accuracy in row.metric("test", "accuracy")]
+        axes.plot(errors, [height] * len(errors), "o", color="black", markersize=4)
+        for interval in row.metric("test", "accuracy_interval_95"):
+            axes.plot([100 * (1 - end) for end in interval], [height, height], color="black", alpha=0.3)
+        axes.text(-0.01, height, row.label, transform=axes.get_yaxis_transform(), ha="right", va="center")
+    # Errors by their logarithm: a tenth of them counts as much wherever it is.
+    axes.set(xscale="log", xlabel="right on the test split, %, with 95% intervals", yticks=[])
+    axes.xaxis.set_minor_formatter(lambda error, _: f"{100 - error:g}")
+    axes.xaxis.set_major_formatter(lambda error, _: f"{100 - error:g}")
+    axes.invert_xaxis()
+    axes.grid(axis="x", which="both", alpha=0.3)
     return figure
-
-
-def places(values: Sequence[float]) -> list[float]:
-    """Return how far each moves aside, in points of 1/72 inch, for those less than a fifth above the next smaller."""
-    groups: list[list[int]] = []
-    for index in sorted(range(len(values)), key=values.__getitem__):
-        if groups and values[index] < 1.2 * values[groups[-1][-1]]:
-            groups[-1].append(index)
-        else:
-            groups.append([index])
-    moved = [0.0] * len(values)
-    for group in groups:
-        for place, index in enumerate(sorted(group)):
-            moved[index] = APART * (place - (len(group) - 1) / 2)
-    return moved
 
 
 def _name(card: dict[str, Any]) -> str:
     config = card["training"]["config"]
-    teachers = len((config.get("distillation") or {"teachers": ()})["teachers"])
+    distillation = config.get("distillation") or {}
+    teachers = len(distillation.get("teachers", ()))
     besides = [
         *(["photographs"] if config.get("photos") else []),
         *([f"{teachers} teachers" if teachers > 1 else "a teacher"] if teachers else []),
     ]
-    return f"{card['network']['name']}, with {' and '.join(besides)}" if besides else card["network"]["name"]
+    name = f"{card['network']['name']}, with {' and '.join(besides)}" if besides else card["network"]["name"]
+    return f"{name}, continued" if distillation.get("continued") else name
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     made = argparse.ArgumentParser(prog="python -m benchmarks.results", description=__doc__.partition(": ")[2])
     made.add_argument("artifacts", type=Path, nargs="+", metavar="ARTIFACT")
-    made.add_argument(
-        "--picture", type=Path, metavar="FILE", help="where to draw accuracy against cost and size, a PNG"
-    )
+    made.add_argument("--picture", type=Path, metavar="FILE", help="where to draw accuracy beside cost and size, a PNG")
     return made
 
 
@@ -176,7 +174,7 @@ def main() -> None:
     try:
         made = rows(json.loads((folder / CARD_NAME).read_text()) for folder in given.artifacts)
     except (OSError, ValueError) as error:
-        command.error(f"expected artifacts with a card, found {error}")
+        command.error(f"expected artifacts with a card, each of another seed or config, found {error}")
     print(table(COLUMNS, (row.cells() for row in made)))
     if given.picture:
         draw(made).savefig(given.picture, dpi=110)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.results import APART, COLUMNS, draw, main, places, rows, spread
+from benchmarks.results import COLUMNS, draw, main, rows, spread
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,10 +30,29 @@ def with_seed(card: dict[str, Any], seed: int, accuracy: float) -> dict[str, Any
 def test_models_that_differ_in_their_seed_alone_make_one_row(card: dict[str, Any]) -> None:
     taught = deepcopy(card)
     taught["training"]["config"]["distillation"] = {"teachers": ["one", "other"]}
-    made = rows([with_seed(card, 0, 0.9), taught, with_seed(card, 1, 0.92)])
-    assert [(row.name, len(row.cards)) for row in made] == [("mlp", 2), ("mlp, with 2 teachers", 1)]
+    further = deepcopy(card)
+    further["training"]["config"]["distillation"] = {"teachers": ["one"], "continued": True}
+    made = rows([with_seed(card, 0, 0.9), taught, with_seed(card, 1, 0.92), further])
+    names = [(row.name, len(row.cards)) for row in made]
+    assert names == [("mlp", 2), ("mlp, with 2 teachers", 1), ("mlp, with a teacher, continued", 1)]
     assert made[0].cells()[:5] == ["mlp", "0, 1", "101,770", "0.1 M", "1"]
     assert "91.00% ± 1.41% (n = 2)" in made[0].cells()
+
+
+def test_models_of_other_photographs_or_data_are_no_seeds_of_one(card: dict[str, Any]) -> None:
+    photos, files = with_seed(card, 1, 0.9), with_seed(card, 2, 0.9)
+    photos["photos"] = {"digest": "other", "accuracy": 0.9}
+    files["training"]["data_digests"] = {}
+    assert [len(row.cards) for row in rows([card, photos, files])] == [1, 1, 1]
+
+
+def test_two_models_of_one_seed_are_refused(
+    artifact: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["results", str(artifact), str(artifact)])
+    with pytest.raises(SystemExit):
+        main()
+    assert "found models of one config and seeds 0, 0" in capsys.readouterr().err
 
 
 def test_networks_of_one_name_are_told_apart_by_their_parameters(card: dict[str, Any]) -> None:
@@ -66,31 +85,20 @@ def test_the_command_prints_the_table_and_draws_it(
         assert len(np.unique(np.asarray(picture.convert("L")))) > 10
 
 
-def test_in_the_picture_no_row_looks_like_another(card: dict[str, Any]) -> None:
-    cards = []
-    for epochs in range(1, 25):
-        cards.append(deepcopy(card))
-        cards[-1]["training"]["config"]["epochs"] = epochs
-    lines = [container[0] for container in draw(rows(cards)).axes[0].containers]
-    assert len({(line.get_color(), line.get_marker()) for line in lines}) == len(cards)
-
-
-def test_in_the_picture_rows_of_one_cost_stand_side_by_side(card: dict[str, Any]) -> None:
-    cards = [deepcopy(card) for _ in range(3)]
-    for epochs, one in enumerate(cards):
-        one["training"]["config"]["epochs"] = epochs
-    figure = draw(rows(cards))
-    figure.draw_without_rendering()
-    axes = figure.axes[0]
-    shown = [container[0].get_transform().transform(container[0].get_xydata()[0]) for container in axes.containers]
-    apart = np.diff([x for x, _ in shown]) * 72 / figure.dpi
-    assert apart == pytest.approx([APART, APART])
-    inside = [axes.bbox.contains(*point) for point in shown]
-    assert all(inside)
-
-
-def test_rows_are_moved_for_near_ones_alone_and_keep_their_order() -> None:
-    assert places([100, 1000, 1100, 2000, 1000]) == [0, -APART, 0, 0, APART]
+def test_the_picture_has_a_mark_for_each_seed_at_its_accuracy_and_the_cheapest_network_below(
+    card: dict[str, Any],
+) -> None:
+    dear = with_seed(card, 0, 0.95)
+    dear["network"]["multiply_accumulates"] = 29_771_680
+    (axes,) = draw(rows([dear, with_seed(card, 0, 0.9), with_seed(card, 1, 0.92)])).axes
+    marks = [np.asarray(line.get_xydata()) for line in axes.lines if line.get_marker() == "o"]
+    assert [np.round(points, 6).tolist() for points in marks] == [[[10, 0], [8, 0]], [[5, 1]]]
+    assert [text.get_text() for text in axes.texts] == [
+        "mlp, 0.10 M (2): 0.1 M multiply-accumulates, 101,770 parameters",
+        "mlp, 0.10 M (1): 29.8 M multiply-accumulates, 101,770 parameters",
+    ]
+    least, most = axes.get_xlim()
+    assert least > most  # the better stands to the right
 
 
 def test_what_is_no_artifact_is_refused_in_a_line(
