@@ -53,7 +53,7 @@ class AnsweredPhotos:
     @property
     def right(self) -> NDArray[np.bool_]:
         """Whether the most probable label of each known photograph is one of its folder's, `[n]`."""
-        return self.covered(self.of_known.probabilities == self.of_known.probabilities.max(axis=1, keepdims=True))
+        return self._named(allowed_of(self.known))
 
     def covered(self, sets: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return whether each known photograph's set of labels, bool `[n, 10]`, holds one of its folder's, `[n]`."""
@@ -81,8 +81,12 @@ class AnsweredPhotos:
     @property
     def _exact(self) -> NDArray[np.bool_]:
         """Whether the most probable label of each known photograph is right for this one, `[n]`."""
+        return self._named(targets_of(self.known))
+
+    def _named(self, allowed: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Return whether the most probable label of each known photograph is among those above 0, `[n]`."""
         named = self.of_known.probabilities.argmax(axis=1)
-        return np.asarray(targets_of(self.known)[np.arange(len(named)), named] > 0)
+        return np.asarray(allowed[np.arange(len(named)), named] > 0)
 
 
 def answer_photos(classify: Callable[[NDArray[np.uint8]], Answers], photos: Sequence[Photo]) -> AnsweredPhotos:
