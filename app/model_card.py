@@ -136,6 +136,8 @@ class DamageMetrics(CardPart):
     """Share of images whose most probable class is the true one."""
     ece_equal_mass: Share
     """Expected calibration error over 15 bins of as many images each."""
+    flagged: Share | None = None
+    """Share that is called unfamiliar; null in older cards."""
 
 
 class SharpeningFacts(CardPart):
@@ -216,6 +218,11 @@ class TrainingFacts(CardPart):
     def teachers(self) -> int:
         """How many earlier models it learnt from."""
         return len((self.config.get("distillation") or {"teachers": ()})["teachers"])
+
+    @property
+    def continued(self) -> bool:
+        """Whether it began with the weights of the first of these."""
+        return bool((self.config.get("distillation") or {}).get("continued"))
 
 
 class GoldenExample(CardPart):

@@ -233,6 +233,8 @@ def _training(card: ModelCard) -> str:
     learnt = f"and {photos.learnt_from:,} photographs{_collection(photos)}, " if photos else ""
     if training.teachers:
         learnt += f"with the answers of {training.teachers} earlier models to them, "
+    if training.continued:
+        learnt += "from the weights of the first of these on, "
     return f"""<section><h2>What it learnt from</h2>
       <p>The training split of <a href="https://github.com/zalandoresearch/fashion-mnist">Fashion-MNIST</a> by
       Zalando SE {learnt}in {training.epochs} epochs, which took {training.minutes:.0f} minutes on

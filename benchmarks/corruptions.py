@@ -1,4 +1,4 @@
-"""`python -m benchmarks.corruptions`: how much do damaged images cost, in accuracy and in calibration?
+"""`python -m benchmarks.corruptions`: how much do damaged images cost, and does the model notice?
 
 Images of a split are damaged as in `training.corruptions`, and the answers of several models stand side by side.
 """
@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 from app.classifier import SavedModelClassifier
 from app.errors import StartError
-from training.corruptions import CORRUPTIONS, cell, header, label, measure_corruption
+from training.corruptions import CORRUPTIONS, cell, header, label, measure, measure_corruption
 from training.data import find_folder, load
 from training.errors import TrainingError
-from training.evaluate import evaluate
 from training.machine import machine
 from training.markdown import lines
 
@@ -57,14 +56,16 @@ def main() -> None:
     split: Split = getattr(data, given.split).take(slice(given.images))
     # The folder is what differs where a card's name and version do not, as of models that were shipped one by one.
     names = [f"{folder} ({one.card.network.name})" for folder, one in zip(given.models, classifiers, strict=True)]
-    print(f"{len(split):,} images of the {given.split} split, seed {given.seed}, {machine()}: accuracy, ECE\n")
+    print(
+        f"{len(split):,} images of the {given.split} split, seed {given.seed}, {machine()}: accuracy, ECE, unfamiliar\n"
+    )
     for line in lines(header("", ""), rows(dict(zip(names, classifiers, strict=True)), split, given.seed), left=2):
         print(line, flush=True)
 
 
 def rows(classifiers: Mapping[str, Classifier], split: Split, seed: int) -> Iterator[Sequence[str]]:
     """Yield, for each corruption and each model by its name, how it answers at every strength."""
-    undamaged = {name: evaluate(one.classify, split).metrics for name, one in classifiers.items()}
+    undamaged = {name: measure(one.classify, split) for name, one in classifiers.items()}
     for kind in CORRUPTIONS:
         for name, classifier in classifiers.items():
             damaged = measure_corruption(classifier.classify, split, kind, seed)

@@ -1,4 +1,4 @@
-"""Damages images in ten ways, at five strengths each, and measures what that costs in accuracy and in calibration.
+"""Damages images in ten ways, at five strengths each, and measures accuracy, calibration and what is called unfamiliar.
 
 The images are classified as they are, without conversion.
 """
@@ -15,6 +15,7 @@ from PIL import Image
 
 from app.model_card import IMAGE_SHAPE, DamageMetrics
 from training.evaluate import evaluate
+from training.familiarity import flagged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from app.classifier import Answers
-    from app.model_card import SplitMetrics
     from training.data import Split
 
     Corrupt = Callable[[NDArray[np.uint8], float, np.random.Generator], NDArray[np.floating] | NDArray[np.uint8]]
@@ -123,10 +123,17 @@ def measure_corruption(
         seed: Decides how each image is damaged.
     """
     corrupt, strengths = CORRUPTIONS[kind]
-    measured = (evaluate(classify, damage(split, corrupt, strength, seed)).metrics for strength in strengths)
-    return tuple(
-        DamageMetrics(strength=strength, accuracy=one.accuracy, ece_equal_mass=one.ece_equal_mass)
-        for strength, one in zip(strengths, measured, strict=True)
+    return tuple(measure(classify, damage(split, corrupt, strength, seed), strength) for strength in strengths)
+
+
+def measure(classify: Callable[[NDArray[np.uint8]], Answers], split: Split, strength: float = 0) -> DamageMetrics:
+    """Let a model answer for a split whose images were damaged to that degree, or not at all."""
+    evaluation = evaluate(classify, split)
+    return DamageMetrics(
+        strength=strength,
+        accuracy=evaluation.metrics.accuracy,
+        ece_equal_mass=evaluation.metrics.ece_equal_mass,
+        flagged=flagged(evaluation.answers),
     )
 
 
@@ -140,9 +147,10 @@ def label(kind: str, damaged: Sequence[DamageMetrics]) -> str:
     return f"{kind} {', '.join(f'{one.strength:g}' for one in damaged)}"
 
 
-def cell(metrics: SplitMetrics | DamageMetrics) -> str:
-    """Write accuracy and expected calibration error."""
-    return f"{metrics.accuracy:.1%}, {metrics.ece_equal_mass:.3f}"
+def cell(metrics: DamageMetrics) -> str:
+    """Write accuracy, expected calibration error and, where it was measured, the share called unfamiliar."""
+    unfamiliar = "" if metrics.flagged is None else f", {metrics.flagged:.0%}"
+    return f"{metrics.accuracy:.1%}, {metrics.ece_equal_mass:.3f}{unfamiliar}"
 
 
 def damage(split: Split, corrupt: Corrupt, strength: float, seed: int) -> Split:

@@ -10,6 +10,7 @@ from keras import layers
 from sklearn.metrics import roc_auc_score
 
 from app.model_card import FamiliarityFacts, SeparationFacts
+from training.augmentation import degrade
 from training.evaluate import in_batches
 from training.unfamiliar import FAMILIES, NEW_KINDS
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from app.classifier import Answers
+    from training.config import TrainingConfig
     from training.evaluate import Evaluation
     from training.photo_metrics import AnsweredPhotos
 
@@ -44,7 +46,7 @@ def fit_head(
     images: NDArray[np.uint8],
     photos: NDArray[np.uint8],
     unfamiliar: NDArray[np.uint8],
-    seed: int,
+    config: TrainingConfig,
 ) -> keras.Model:
     """Fit a small classifier of the network's features that tells the familiar from the unfamiliar.
 
@@ -56,7 +58,8 @@ def fit_head(
             `training.unfamiliar` besides.
         photos: uint8 `[m, 28, 28]`, converted photographs that it has learnt; may be none.
         unfamiliar: uint8 `[k, 28, 28]`, converted photographs of what has no class; may be none.
-        seed: Decides what is made unfamiliar, and the initial weights.
+        config: `seed` decides what is made unfamiliar, and the initial weights; `degraded_share` how many of all these
+            are degraded, as what the network learnt from was.
 
     Returns:
         From features, float32 `[batch, width]`, to scores, `[batch, 1]`.
@@ -64,14 +67,16 @@ def fit_head(
     Source:
         Hendrycks et al., "Deep Anomaly Detection with Outlier Exposure" (arXiv 1812.04606).
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(config.seed)
     size = min(IMAGES_A_FAMILY, len(images))
     made = (make(images[rng.integers(len(images), size=size)], rng) for make in FAMILIES.values())
     familiar = np.concatenate([images, _with_mirror_images(photos)])
     seen = np.concatenate([familiar, *made, _with_mirror_images(unfamiliar)])
+    # Were the familiar alone degraded, whatever is blurred or noisy would be taken for familiar.
+    seen = degrade(seen, config.degraded_share, rng)
     features = keras.Model(network.input, _features(network)).predict(seen, batch_size=500, verbose=0)
     is_familiar = (np.arange(len(seen)) < len(familiar)).astype(np.float32)
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(config.seed)
     mean, variance = features[: len(familiar)].mean(axis=0), features[: len(familiar)].var(axis=0)
     # What never fires on anything familiar would be divided by nearly nothing, and drown all other features.
     normalization = layers.Normalization(mean=mean, variance=np.maximum(variance, LEAST_VARIANCE * variance.mean()))
@@ -121,7 +126,7 @@ def measure_familiarity(
             ]
     return FamiliarityFacts(
         threshold=FALSE_ALARMS,
-        flagged={name: _flagged(answers) for name, answers in known.items()},
+        flagged={name: flagged(answers) for name, answers in known.items()},
         separations=tuple(separations),
     )
 
@@ -140,7 +145,7 @@ def _separation(name: str, known: Answers, others: Answers) -> SeparationFacts:
         n=len(others.familiarity),
         auroc=auroc(known.familiarity, others.familiarity),
         auroc_max_softmax=auroc(known.probabilities.max(axis=1), others.probabilities.max(axis=1)),
-        flagged=_flagged(others),
+        flagged=flagged(others),
     )
 
 
@@ -150,7 +155,8 @@ def auroc(positive: NDArray[np.float32], negative: NDArray[np.float32]) -> float
     return float(roc_auc_score(is_positive, np.concatenate([positive, negative])))
 
 
-def _flagged(answers: Answers) -> float:
+def flagged(answers: Answers) -> float:
+    """Return the share of images that are called unfamiliar."""
     return float((answers.familiarity < FALSE_ALARMS).mean())
 
 

@@ -39,6 +39,7 @@ from training.photo_metrics import answer_photos, measure_photos
 from training.photos import Photo, require_classed, require_readable, split_photos
 from training.report import write_report
 from training.train import run_folder, train
+from training.weights import load_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,6 +77,8 @@ def train_and_export(  # noqa: PLR0913, PLR0917  one more than five, each a thin
     _require_place(artifact)
     facts = network_facts(build(config), views=1 + config.mirror)
     require_same_held_out(teachers, config, data, photos)
+    if config.distillation and config.distillation.continued and teachers[0].folder:
+        load_weights(build(config), teachers[0].folder)  # refuses another network before hours of preparation
     learnt, held_out, mixture = list[Photo](), list[Photo](), None
     if config.photos:
         learnt, held_out = split_photos(photos, config.photos.held_out_share, config.split_seed)
@@ -157,7 +160,8 @@ def _answering(network: keras.Model, config: TrainingConfig, data: Data, mixture
     """Return the network as it is exported: it tells how familiar an image is, and may look at its mirror image."""
     none = np.empty((0, *IMAGE_SHAPE), np.uint8)
     photos, unfamiliar = mixture.examples if mixture else (none, none)
-    answering = with_familiarity(network, fit_head(network, data.train.images, photos, unfamiliar, config.seed))
+    head = fit_head(network, data.train.images, photos, unfamiliar, config)
+    answering = with_familiarity(network, head)
     return mirrored(answering) if config.mirror else answering
 
 

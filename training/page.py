@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from app.model_card import DamageMetrics
 from training.corruptions import cell, header, label
 from training.markdown import table
 from training.photo_metrics import constant_answers
@@ -12,7 +13,6 @@ from training.unfamiliar import NEW_KINDS
 if TYPE_CHECKING:
     from app.model_card import (
         CalibrationMetrics,
-        DamageMetrics,
         FamiliarityFacts,
         FolderMetrics,
         ModelCard,
@@ -77,7 +77,7 @@ Left half: test images answered right, drawn at random; right half: answered wro
 
 ![Test images with their probabilities](sheet.png)
 
-{_corruptions(card.corruptions, card.metrics["test"]) if card.corruptions else ""}## How sure it is
+{_corruptions(card) if card.corruptions else ""}## How sure it is
 
 {_calibration(card)}
 
@@ -107,7 +107,8 @@ The least familiar images of the test split:
 
 def _training(training: TrainingFacts) -> str:
     taught = f", taught by {training.teachers} earlier models" if training.teachers else ""
-    return f"{training.epochs} epochs in {training.minutes:.0f} minutes, seed {training.config['seed']}{taught}"
+    begun = ", with the weights of the first to begin with" if training.continued else ""
+    return f"{training.epochs} epochs in {training.minutes:.0f} minutes, seed {training.config['seed']}{taught}{begun}"
 
 
 def _splits(metrics: dict[str, SplitMetrics]) -> str:
@@ -178,9 +179,17 @@ def _classes(split: SplitMetrics) -> str:
     )
 
 
-def _corruptions(corruptions: dict[str, tuple[DamageMetrics, ...]], test: SplitMetrics) -> str:
-    rows = ((label(kind, damaged), cell(test), *map(cell, damaged)) for kind, damaged in corruptions.items())
-    return f"""Test images that were damaged, at 28x28 and without conversion: accuracy, expected calibration error.
+def _corruptions(card: ModelCard) -> str:
+    test = card.metrics["test"]
+    undamaged = DamageMetrics(
+        strength=0,
+        accuracy=test.accuracy,
+        ece_equal_mass=test.ece_equal_mass,
+        flagged=card.familiarity.flagged.get("test"),
+    )
+    rows = ((label(kind, damaged), *map(cell, (undamaged, *damaged))) for kind, damaged in card.corruptions.items())
+    return f"""Test images that were damaged, at 28x28 and without conversion: accuracy, expected calibration error,
+share called unfamiliar.
 
 {table(header("damage"), rows)}
 

@@ -94,6 +94,7 @@ def train(
 
     Raises:
         DataError: It is to begin with the weights of another network.
+        TrainingError: There are fewer images than a batch takes.
     """
     run.mkdir(parents=True, exist_ok=True)
     finished = run / "finished.weights.h5"

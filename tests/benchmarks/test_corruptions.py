@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.corruptions import main, rows
 from tests.fakes import FirstPixelClassifier
-from training.corruptions import CORRUPTIONS, cell, measure_corruption
+from training.corruptions import CORRUPTIONS, cell, measure, measure_corruption
 from training.evaluate import evaluate
 
 if TYPE_CHECKING:
@@ -16,9 +16,13 @@ if TYPE_CHECKING:
     from training.data import Data
 
 
-def test_a_cell_says_how_often_it_is_right_and_how_wrong_its_confidence(data: Data) -> None:
-    metrics = evaluate(FirstPixelClassifier().classify, data.test).metrics
-    assert cell(metrics) == f"{metrics.accuracy:.1%}, {metrics.ece_equal_mass:.3f}"
+def test_a_cell_says_how_often_it_is_right_how_wrong_its_confidence_and_how_often_unfamiliar(data: Data) -> None:
+    evaluation = evaluate(FirstPixelClassifier().classify, data.test)
+    known, wrong = evaluation.metrics, (evaluation.answers.familiarity < 0.05).mean()
+    measured = measure(FirstPixelClassifier().classify, data.test)
+    assert cell(measured) == f"{known.accuracy:.1%}, {known.ece_equal_mass:.3f}, {wrong:.0%}"
+    earlier = measured.model_copy(update={"flagged": None})
+    assert cell(earlier) == f"{known.accuracy:.1%}, {known.ece_equal_mass:.3f}"
 
 
 def test_a_row_is_of_one_model_and_one_damage_and_begins_with_undamaged_images(
@@ -29,7 +33,7 @@ def test_a_row_is_of_one_model_and_one_damage_and_begins_with_undamaged_images(
     split, classifier = data.test.take(slice(20)), FirstPixelClassifier()
     first, second = rows({"one": classifier, "other": classifier}, split, seed=0)
     what = f"{kind} {', '.join(f'{strength:g}' for strength in made[1])}"
-    assert first[:3] == (what, "one", cell(evaluate(classifier.classify, split).metrics))
+    assert first[:3] == (what, "one", cell(measure(classifier.classify, split)))
     assert first[3:] == tuple(map(cell, measure_corruption(classifier.classify, split, kind)))
     assert second == (what, "other", *first[2:])
 

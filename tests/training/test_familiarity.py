@@ -5,11 +5,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from training.augmentation import degrade
 from training.config import DEFAULTS
 from training.familiarity import auroc, fit_head, with_familiarity
 from training.network import build
+from training.unfamiliar import negated
 
 if TYPE_CHECKING:
+    from training.config import Network
     from training.data import Data
 
 
@@ -25,16 +28,35 @@ def test_the_auroc_is_the_share_of_pairs_in_the_right_order(
 
 @pytest.mark.parametrize("name", ["mlp", "cnn"])
 def test_a_head_on_an_untrained_network_tells_noise_from_clothes_and_leaves_the_logits_alone(
-    name: str, data: Data
+    name: Network, data: Data
 ) -> None:
-    network = build(DEFAULTS[name])  # type: ignore[index]  # the literals above
+    config = DEFAULTS[name]
+    network = build(config)
     none = np.empty((0, 28, 28), np.uint8)
-    head = fit_head(network, data.train.images, none, none, seed=0)
+    head = fit_head(network, data.train.images, none, none, config)
     noise = np.random.default_rng(0).integers(0, 256, (100, 28, 28), dtype=np.uint8)
     answering = with_familiarity(network, head)
     logits, of_clothes = answering.predict(data.test.images, verbose=0)
     assert logits == pytest.approx(network.predict(data.test.images, verbose=0), abs=1e-5)
     assert auroc(of_clothes, answering.predict(noise, verbose=0)[1]) > 0.9
+
+
+def test_what_was_degraded_in_training_is_no_less_familiar_for_that_and_what_is_unfamiliar_stays_so(data: Data) -> None:
+    network = build(DEFAULTS["mlp"])
+    rng = np.random.default_rng(0)
+    clothes, others = degrade(data.test.images, 1.0, rng), degrade(negated(data.test.images, rng), 1.0, rng)
+    none = np.empty((0, 28, 28), np.uint8)
+    apart = []
+    for share in (0.0, 0.5):
+        config = DEFAULTS["mlp"].override(degraded_share=share)
+        answering = with_familiarity(network, fit_head(network, data.train.images, none, none, config))
+        of_known, of_clothes, of_others = (
+            answering.predict(images, verbose=0)[1] for images in (data.test.images, clothes, others)
+        )
+        apart.append((auroc(of_clothes, of_known), auroc(of_clothes, of_others)))
+    (before, _), (after, from_others) = apart
+    assert before + 0.05 < after < 0.5  # 0.5: nothing is told of damage
+    assert from_others > 0.98
 
 
 def test_a_feature_that_never_fires_on_clothes_does_not_drown_the_others(data: Data) -> None:
@@ -43,6 +65,6 @@ def test_a_feature_that_never_fires_on_clothes_does_not_drown_the_others(data: D
     kernel[:, 0], bias[0] = 1 / 784, -0.9  # fires on what is nearly white, as no image of the data set is
     network.layers[-2].set_weights([kernel, bias])
     none = np.empty((0, 28, 28), np.uint8)
-    answering = with_familiarity(network, fit_head(network, data.train.images, none, none, seed=0))
+    answering = with_familiarity(network, fit_head(network, data.train.images, none, none, DEFAULTS["mlp"]))
     _, scores = answering.predict(np.full((1, 28, 28), 255, np.uint8), verbose=0)
     assert np.abs(scores).max() < 1000

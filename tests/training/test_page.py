@@ -43,7 +43,7 @@ def test_damage_is_shown_beside_none_and_left_out_where_it_was_not_measured() ->
     damaged = tuple(DamageMetrics(strength=strength, accuracy=0.5, ece_equal_mass=0.1) for strength in (3, 4, 5, 7, 9))
     test = SHIPPED.metrics["test"]
     text = page(SHIPPED.model_copy(update={"corruptions": {"motion, pixels": damaged}}))
-    undamaged = f"{test.accuracy:.1%}, {test.ece_equal_mass:.3f}"
+    undamaged = f"{test.accuracy:.1%}, {test.ece_equal_mass:.3f}, {SHIPPED.familiarity.flagged['test']:.0%}"
     assert f"| motion, pixels 3, 4, 5, 7, 9 | {undamaged} | {' | '.join(5 * ['50.0%, 0.100'])} |" in text
     assert "strength 1" not in page(SHIPPED.model_copy(update={"corruptions": {}}))
 

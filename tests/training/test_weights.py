@@ -13,6 +13,7 @@ from training.distillation import read_teacher, taught
 from training.errors import DataError
 from training.export import save_graph
 from training.familiarity import fit_head, with_familiarity
+from training.job import train_and_export
 from training.mixture import Mixture
 from training.network import build, mirrored
 from training.train import train
@@ -34,7 +35,7 @@ def test_a_network_gets_back_every_weight_that_an_artifact_was_made_of(
     rng = np.random.default_rng(0)  # also of what batch normalisation begins with
     made.set_weights([rng.uniform(0.1, 1, weights.shape) for weights in made.get_weights()])
     none = np.empty((0, 28, 28), np.uint8)
-    answering = with_familiarity(made, fit_head(made, data.train.images[:20], none, none, seed=0))
+    answering = with_familiarity(made, fit_head(made, data.train.images[:20], none, none, config))
     answering = mirrored(answering) if config.mirror else answering
     save_graph(answering, calibrate(answering, config.label_smoothing, data.validation), tmp_path)
     load_weights(read, tmp_path)
@@ -67,6 +68,16 @@ def test_a_run_that_continues_begins_where_its_first_teacher_ended(
     load_weights(ended, artifact)
     same = np.allclose(network.get_weights()[0], ended.get_weights()[0], atol=1e-6)
     assert same == continued
+
+
+def test_another_network_to_continue_is_refused_before_its_teachers_are_asked(
+    data: Data, quick: TrainingConfig, artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.job.taught", lambda *_: pytest.fail("asked"))
+    teacher = read_teacher(artifact)
+    config = quick.override(network="tiny", distillation=DistillationConfig((teacher.digest,), continued=True))
+    with pytest.raises(DataError, match="expected the weights of a tiny"):
+        train_and_export(config, data, tmp_path / "runs", tmp_path / "models" / "sample" / "1", teachers=[teacher])
 
 
 def test_the_command_passes_on_whose_weights_to_begin_with(
