@@ -89,9 +89,9 @@ class DistillationConfig:
 
     teachers: tuple[str, ...]
     temperature: float = 2.0
-    trust: float = 0.5
-    blends: int = 3
-    blended_share: float = 0.15
+    trust: float = 0.7
+    blends: int = 4
+    blended_share: float = 0.2
     seed: int = 0
     continued: bool = False
 

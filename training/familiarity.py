@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import keras
@@ -33,6 +34,7 @@ LEAST_VARIANCE = 1e-4
 
 HIDDEN_UNITS = 64
 EPOCHS = 6
+BATCH_SIZE = 512
 
 
 def with_familiarity(network: keras.Model, head: keras.Model) -> keras.Model:
@@ -59,7 +61,7 @@ def fit_head(
         photos: uint8 `[m, 28, 28]`, converted photographs that it has learnt; may be none.
         unfamiliar: uint8 `[k, 28, 28]`, converted photographs of what has no class; may be none.
         config: `seed` decides what is made unfamiliar, and the initial weights; `degraded_share` how many of all these
-            are degraded, as what the network learnt from was.
+            are degraded, half as many as the network learnt from.
 
     Returns:
         From features, float32 `[batch, width]`, to scores, `[batch, 1]`.
@@ -72,8 +74,9 @@ def fit_head(
     made = (make(images[rng.integers(len(images), size=size)], rng) for make in FAMILIES.values())
     familiar = np.concatenate([images, _with_mirror_images(photos)])
     seen = np.concatenate([familiar, *made, _with_mirror_images(unfamiliar)])
-    # Were the familiar alone degraded, whatever is blurred or noisy would be taken for familiar.
-    seen = degrade(seen, config.degraded_share, rng)
+    # Were the familiar alone degraded, whatever is blurred or noisy would be taken for familiar. With as many as the
+    # network learns from, clothes would be told hardly better, and handwritten digits, which are blurred, worse.
+    seen = degrade(seen, config.degraded_share / 2, rng)
     features = keras.Model(network.input, _features(network)).predict(seen, batch_size=500, verbose=0)
     is_familiar = (np.arange(len(seen)) < len(familiar)).astype(np.float32)
     keras.utils.set_random_seed(config.seed)
@@ -90,12 +93,14 @@ def fit_head(
         ],
         name="familiarity",
     )
+    # A rate that falls to zero, so that another seed changes little.
+    rate = keras.optimizers.schedules.CosineDecay(2e-3, EPOCHS * math.ceil(len(seen) / BATCH_SIZE))
     head.compile(
-        keras.optimizers.AdamW(2e-3, weight_decay=1e-3),
+        keras.optimizers.AdamW(rate, weight_decay=1e-3),
         keras.losses.BinaryCrossentropy(from_logits=True),
         jit_compile=False,
     )
-    head.fit(features, is_familiar, batch_size=512, epochs=EPOCHS, verbose=0)
+    head.fit(features, is_familiar, batch_size=BATCH_SIZE, epochs=EPOCHS, verbose=0)
     return head
 
 
