@@ -45,17 +45,25 @@ class Admission:
     that no longer holds refuses nobody for long, because where nothing is pending the next picture is always taken on.
     """
 
-    def __init__(self, max_pictures: int, max_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        max_pictures: int,
+        max_seconds: float,
+        deadline_seconds: float = math.inf,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Take the limits.
 
         Args:
             max_pictures: The most at a time.
             max_seconds: The most that a picture may have to wait for those before it.
+            deadline_seconds: After which all that is pending now is answered or dropped.
             clock: Tells seconds.
         """
         self._clock = clock
         self._max_pictures = max_pictures
         self._max_seconds = max_seconds
+        self._deadline_seconds = deadline_seconds
         self._taken_on: dict[Permit, float] = {}
         self._work = 0.0
         self._counted_until = 0.0
@@ -89,11 +97,8 @@ class Admission:
             OverloadedError: As `require_place`.
         """
         self.require_place()
-        now = self._clock()
-        if not self._taken_on:
-            self._counted_until = now
         permit = Permit(self, work)
-        self._taken_on[permit] = now
+        self._taken_on[permit] = self._clock()
         self._work += work
         return permit
 
@@ -116,8 +121,8 @@ class Admission:
 
     @property
     def retry_after_seconds(self) -> int:
-        """The same in whole seconds, at least one."""
-        return max(1, math.ceil(self.expected_seconds))
+        """The same in whole seconds, at least one, and no more than until all of it is dropped."""
+        return max(1, math.ceil(min(self.expected_seconds, self._deadline_seconds)))
 
     def give_back(self, permit: Permit, *, finished: bool) -> None:
         """End what `permit` began.
@@ -126,13 +131,18 @@ class Admission:
             permit: What it returned.
             finished: Whether it was done, and so says something of the rate; False where it was dropped.
         """
-        now = self._clock()
+        if finished:
+            self._count(permit.work)
         del self._taken_on[permit]
         self._work = self._work - permit.work if self._taken_on else 0.0  # so that no rounding adds up
-        self._busy_seconds += now - self._counted_until
+
+    def _count(self, work: float) -> None:
+        """Count finished work, with the time that passed since the last was counted."""
+        now, oldest = self._clock(), next(iter(self._taken_on.values()))
+        # Before the oldest of those that were not dropped came, there was nothing to do or only what came to nothing.
+        self._busy_seconds += now - max(self._counted_until, oldest)
         self._counted_until = now
-        if finished:
-            self._finished_work += permit.work
+        self._finished_work += work
         if self._busy_seconds > RATE_SECONDS:
             self._busy_seconds /= 2
             self._finished_work /= 2

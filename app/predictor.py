@@ -89,7 +89,9 @@ class Predictor:
         """
         self._batcher = MicroBatcher(classifier, settings.max_forward_images, passed)
         self._settings = settings
-        self._admission = Admission(settings.max_pending_images, settings.max_queue_seconds)
+        self._admission = Admission(
+            settings.max_pending_images, settings.max_queue_seconds, settings.request_timeout_seconds
+        )
         self._pacing = Pacing()
         self._decoders = ThreadPoolExecutor(cores, "decode")
         self._decoding: dict[object, float] = {}

@@ -26,7 +26,7 @@ def end(permit: Permit, error: type[BaseException] | None = None) -> None:
 def measured(seconds_each: float, max_pictures: int = 100, max_seconds: float = 5) -> tuple[Admission, Clock]:
     """Return an admission that has just seen small pictures for a second at least, one at a time."""
     clock = Clock()
-    admission = Admission(max_pictures, max_seconds, clock)
+    admission = Admission(max_pictures, max_seconds, clock=clock)
     for _ in range(math.ceil(1.001 / seconds_each)):
         with admission.permit(SMALL):
             clock.seconds += seconds_each
@@ -64,7 +64,7 @@ def test_before_enough_is_measured_only_the_places_count_and_a_second_is_asked_f
 
 def test_the_wait_for_a_first_pass_is_not_taken_for_the_time_of_each_picture() -> None:
     clock = Clock()
-    admission = Admission(100, 5, clock)
+    admission = Admission(100, 5, clock=clock)
     first, second, *_ = [admission.permit(SMALL) for _ in range(32)]
     clock.seconds += 0.4
     end(first)
@@ -114,7 +114,7 @@ def test_a_rate_is_measured_over_the_time_in_which_something_is_pending_alone() 
 
 def test_pictures_that_are_done_at_once_as_those_of_a_batch_count_by_all_of_their_time() -> None:
     clock = Clock()
-    admission = Admission(100, 5, clock)
+    admission = Admission(100, 5, clock=clock)
     for _ in range(5):
         permits = [admission.permit(SMALL) for _ in range(32)]
         clock.seconds += 0.32
@@ -137,6 +137,40 @@ def test_what_is_dropped_says_nothing_of_the_rate_and_what_fails_does() -> None:
         clock.seconds += 0.01
         end(permit, ValueError)
     assert admission.expected_seconds < 0.05
+
+
+def test_a_minute_of_dropped_pictures_leaves_the_rate_as_it_was() -> None:
+    admission, clock = measured(seconds_each=0.1)
+    for _ in range(1200):
+        permit = admission.permit(work_of(40_000))
+        clock.seconds += 0.05
+        end(permit, asyncio.CancelledError)
+    admission.permit(SMALL)
+    assert admission.expected_seconds == pytest.approx(0.1)
+
+
+def test_the_time_of_a_picture_counts_whole_though_others_are_dropped_meanwhile() -> None:
+    admission, clock = measured(seconds_each=0.1)
+    for _ in range(500):
+        permit = admission.permit(SMALL)
+        for _ in range(10):
+            dropped = admission.permit(SMALL)
+            clock.seconds += 0.01
+            end(dropped, asyncio.CancelledError)
+        end(permit)
+    admission.permit(SMALL)
+    assert admission.expected_seconds == pytest.approx(0.1)
+
+
+def test_nobody_is_asked_to_wait_for_longer_than_anything_can_be_pending() -> None:
+    clock = Clock()
+    admission = Admission(max_pictures=100, max_seconds=1, deadline_seconds=30, clock=clock)
+    with admission.permit(SMALL):
+        clock.seconds += 20
+    admission.permit(work_of(10**7))
+    with pytest.raises(OverloadedError) as refused:
+        admission.require_place()
+    assert refused.value.retry_after_seconds == 30
 
 
 def test_a_rate_that_no_longer_holds_refuses_nobody_for_long() -> None:
