@@ -19,6 +19,9 @@ PREFIX = "FASHION_"
 OF_THE_CLIENT = {PREFIX + "URL", PREFIX + "API_KEY"}
 """Where and as whom `app.client` asks; no settings of the service, and no mistake beside those."""
 
+FRAMING_BYTES = 64 * 1024
+"""What boundaries and part headers may add to a multipart body of one picture."""
+
 _ORIGIN = r"https?://[^/?#,\s]+"
 _SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT(_\w+)?)$|_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?$")
 Count = Annotated[int, Field(ge=1)]
@@ -115,9 +118,11 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         variable = PREFIX + str(first["loc"][0]).upper()
         msg = f"{variable}: expected another value, found {first['input']!r}: {first['msg']}"
         raise StartError(msg) from error
-    if settings.max_pending_bytes < (largest := max(settings.max_body_bytes, settings.max_batch_bytes)):
-        msg = f"{PREFIX}MAX_PENDING_BYTES: expected at least the {largest} of the largest body that is allowed, found "
-        msg += f"{settings.max_pending_bytes}: it would never find room"
+    # Twice, since each piece that a body comes in counts for more than its bytes (`app.uploads`).
+    needed = 2 * (max(settings.max_body_bytes, settings.max_batch_bytes) + FRAMING_BYTES)
+    if settings.max_pending_bytes < needed:
+        msg = f"{PREFIX}MAX_PENDING_BYTES: expected at least {needed}, twice the largest body that is allowed, found "
+        msg += f"{settings.max_pending_bytes}: such a body would find no room"
         raise StartError(msg)
     return settings
 

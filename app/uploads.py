@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect
 from app.errors import InvalidRequestError, OverloadedError, PayloadTooLargeError
 from app.forms import MULTIPART, Form, Upload
 from app.headers import header, media_type
+from app.settings import FRAMING_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 FILE_FIELD = "file"
 FILES_FIELD = "files"
-FRAMING_BYTES = 64 * 1024
-"""What boundaries and part headers may add to a multipart body."""
 PIECE_BYTES = 128
 """What a piece of a body costs beside its bytes, so that a body in crumbs is no way around a limit."""
 

@@ -19,7 +19,7 @@ from app.errors import OverloadedError
 from app.main import create_app
 from app.patience import UNWATCHED_SECONDS
 from app.protocol import Protocol
-from app.settings import Settings
+from app.settings import FRAMING_BYTES, Settings, read_settings
 from app.uploads import PIECE_BYTES, BodyBudget, Held
 from tests.conftest import encoded
 from tests.fakes import FirstPixelClassifier, tagged_image
@@ -724,6 +724,17 @@ def test_a_body_that_there_is_no_room_for_is_refused_before_any_of_it_comes() ->
     with serving(max_pending_bytes=100_000, receive_seconds=60) as service:
         announcement = closing(PICTURE).replace(BOOT, b"").replace(b"Length: %d" % len(BOOT), b"Length: 100001")
         assert service.answer(announcement) == (503, "overloaded")
+
+
+def test_the_largest_body_finds_room_where_it_is_alone() -> None:
+    """In pieces smaller than those of any network, under the least limit with which the service starts."""
+    largest, piece = 1_000_000 + FRAMING_BYTES, PIECE_BYTES
+    settings = {"MAX_BODY_BYTES": 1_000_000, "MAX_BATCH_BYTES": 1, "MAX_PENDING_BYTES": 2 * largest}
+    limit = read_settings({f"FASHION_{name}": str(value) for name, value in settings.items()}).max_pending_bytes
+    held = Held(BodyBudget(limit))
+    held.require_room(largest)
+    for _ in range(largest // piece):
+        held.take(piece + PIECE_BYTES)
 
 
 def test_a_body_in_crumbs_costs_more_than_its_bytes() -> None:

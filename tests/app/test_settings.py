@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import StartError
-from app.settings import Settings, read_settings
+from app.settings import FRAMING_BYTES, Settings, read_settings
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:
@@ -53,8 +53,11 @@ def test_an_unknown_variable_that_is_like_no_other_is_named_with_all() -> None:
 
 
 def test_a_limit_under_which_an_allowed_body_never_finds_room_stops_the_start() -> None:
-    assert read_settings({"FASHION_MAX_PENDING_BYTES": str(64 * 2**20)}).max_pending_bytes == 64 * 2**20
-    with pytest.raises(StartError, match=r"FASHION_MAX_PENDING_BYTES: expected at least the 300000000 of"):
+    least = 2 * (64 * 2**20 + FRAMING_BYTES)
+    assert read_settings({"FASHION_MAX_PENDING_BYTES": str(least)}).max_pending_bytes == least
+    with pytest.raises(StartError, match=rf"FASHION_MAX_PENDING_BYTES: expected at least {least}, twice the largest"):
+        read_settings({"FASHION_MAX_PENDING_BYTES": str(least - 1)})
+    with pytest.raises(StartError, match=r"FASHION_MAX_PENDING_BYTES: expected at least 600131072, twice the largest"):
         read_settings({"FASHION_MAX_BATCH_BYTES": "300000000"})
 
 
