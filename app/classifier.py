@@ -152,7 +152,12 @@ class SavedModelClassifier:
     def _replay_golden_set(self, folder: Path) -> None:
         for number, example in enumerate(self.card.golden_set):
             received = np.append(*self.classify(example.pixels[None]))
-            difference = float(np.abs(received - [*example.probabilities, example.familiarity]).max())
+            expected = np.append(example.probabilities, example.familiarity)
+            if received.size != expected.size:
+                msg = f"{folder}: expected a probability for each of the {len(self.card.labels)} labels on the card, "
+                msg += f"found {received.size - 1}"
+                raise StartError(msg)
+            difference = float(np.abs(received - expected).max())
             if not difference <= GOLDEN_TOLERANCE:  # so written, not a number is refused too
                 msg = (
                     f"{folder}: expected the answer on the card for golden image {number}, within "

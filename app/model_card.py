@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from typing import TYPE_CHECKING, Annotated, Any
+import math
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from app.errors import StartError
 
@@ -235,6 +236,14 @@ class GoldenExample(CardPart):
     familiarity: Share
     """0 to 1."""
 
+    @field_validator("image")
+    @classmethod
+    def _require_all_pixels(cls, image: str) -> str:
+        if (count := len(base64.b64decode(image))) != math.prod(IMAGE_SHAPE):
+            msg = f"expected {math.prod(IMAGE_SHAPE)} bytes in base64, found {count}"
+            raise ValueError(msg)
+        return image
+
     @classmethod
     def of(
         cls, image: NDArray[np.uint8], probabilities: NDArray[np.float32], familiarity: float | np.float32
@@ -284,8 +293,17 @@ class ModelCard(CardPart):
     """When an image is called unfamiliar."""
     training: TrainingFacts
     """How the model came to be."""
-    golden_set: tuple[GoldenExample, ...]
+    golden_set: Annotated[tuple[GoldenExample, ...], Field(min_length=1)]
     """Images whose answers a loaded model must give again."""
+
+    @model_validator(mode="after")
+    def _require_a_probability_for_each_label(self) -> Self:
+        for number, example in enumerate(self.golden_set):
+            if len(example.probabilities) != len(self.labels):
+                msg = f"expected a probability of golden image {number} for each of the {len(self.labels)} labels, "
+                msg += f"found {len(example.probabilities)}"
+                raise ValueError(msg)
+        return self
 
     @property
     def segmenter(self) -> str | None:

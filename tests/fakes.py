@@ -14,6 +14,7 @@ from app.model_card import (
     IMAGE_SHAPE,
     ClassMetrics,
     FamiliarityFacts,
+    GoldenExample,
     ModelCard,
     NetworkFacts,
     PredictionSetFacts,
@@ -65,7 +66,7 @@ def make_card(files: dict[str, str] | None = None) -> ModelCard:
         ),
         familiarity=FamiliarityFacts(threshold=0.05, flagged={}, separations=()),
         training=TrainingFacts(config={"seed": 0}, epochs=1, minutes=0.1, machine="none", versions={}, data_digests={}),
-        golden_set=(),
+        golden_set=(GoldenExample.of(np.zeros(IMAGE_SHAPE, np.uint8), np.eye(len(LABELS), dtype=np.float32)[0], 0.5),),
     )
 
 

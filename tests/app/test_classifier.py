@@ -89,6 +89,14 @@ def test_an_artifact_that_does_not_answer_as_its_card_says_is_refused(
         SavedModelClassifier(copy)
 
 
+def test_a_model_of_more_classes_than_the_card_has_labels_is_refused(copy: Path) -> None:
+    card = read_verified(copy)
+    cut = tuple(one.model_copy(update={"probabilities": one.probabilities[:9]}) for one in card.golden_set)
+    rewritten(copy, labels=card.labels[:9], golden_set=cut)
+    with pytest.raises(StartError, match="expected a probability for each of the 9 labels on the card, found 10"):
+        SavedModelClassifier(copy)
+
+
 def test_a_model_of_another_input_shape_is_refused(copy: Path) -> None:
     rewritten(copy, input_shape=(32, 32))
     with pytest.raises(StartError, match=r"expected a model of \(28, 28\) images, found one of \(32, 32\)"):

@@ -53,6 +53,26 @@ def test_a_card_with_a_field_that_is_not_known_is_refused_wherever_it_stands(fol
         read_verified(folder)
 
 
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"golden_set": ()}, "golden_set: Tuple should have at least 1 item"),
+        ({"labels": ("Bag",) * 9}, "expected a probability of golden image 0 for each of the 9 labels, found 10"),
+        (
+            {"golden_set": (GoldenExample.model_construct(image="AAAA", probabilities=(), familiarity=0),)},
+            r"golden_set\.0\.image: .+ expected 784 bytes in base64, found 3",
+        ),
+    ],
+    ids=["no example", "a label is missing", "an image is cut"],
+)
+def test_a_card_whose_golden_set_cannot_be_replayed_is_refused(
+    folder: Path, changes: dict[str, object], found: str
+) -> None:
+    read_verified(folder).model_copy(update=changes).write(folder)
+    with pytest.raises(StartError, match=f"expected a model card, found .*{found}"):
+        read_verified(folder)
+
+
 def test_a_changed_file_is_named_with_both_digests(folder: Path) -> None:
     (folder / "saved_model.pb").write_bytes(b"another graph")
     expected, found = (hashlib.sha256(content).hexdigest() for content in (b"graph", b"another graph"))
