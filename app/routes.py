@@ -33,7 +33,7 @@ from app.imaging.decode import FORMATS, RAW_MEDIA_TYPE
 from app.metrics import MEDIA_TYPE as METRICS_MEDIA_TYPE
 from app.model_page import model_page
 from app.patience import NEVER, Deadline, Patience
-from app.problems import NOT_STORED, OTHERWISE, JsonAnswer, documented, internal_problem, refusal
+from app.problems import OTHERWISE, JsonAnswer, documented, internal_problem, refusal
 from app.schemas import (
     BatchItem,
     BatchPrediction,
@@ -157,23 +157,23 @@ async def predict(
     "/predict/batch",
     summary="Classify many pictures",
     tags=["predict"],
-    response_model_exclude_none=True,
+    response_model=BatchPrediction,
     responses=documented(*_OF_ANY_BODY, RequestTimeoutError),
     openapi_extra={"requestBody": _MANY_PICTURES},
 )
-async def predict_batch(  # noqa: PLR0913, PLR0917  what FastAPI injects
+async def predict_batch(
     request: Request,
-    response: Response,
     predictor: PredictorDependency,
     settings: SettingsDependency,
     wishes: WishesQuery,
     timeout_seconds: TimeoutHeader = None,
-) -> BatchPrediction:
+) -> Response:
     """Answer with a result or a problem for each file, in the order sent; a bad file spoils nothing.
 
     So does too little time or too much work: what is not done by then, or finds no place, gets its problem.
     """
     trace: Trace = request.scope[TRACE]
+    trace.stages.append(of_all := Stages())
     deadline = Deadline.after(settings.request_timeout_seconds, timeout_seconds)
 
     async def item(upload: Upload) -> BatchItem:
@@ -194,21 +194,28 @@ async def predict_batch(  # noqa: PLR0913, PLR0917  what FastAPI injects
         trace.answers.append(answer)
         return BatchItem(filename=upload.filename, result=Prediction.model_validate(answer))
 
-    response.raw_headers.append(NOT_STORED)
     held = Held(request.app.state.body_budget)
     try:
         with Patience(deadline):
-            await predictor.require_place(request.scope.get("client"))
+            try:
+                await predictor.require_place(request.scope.get("client"))
+            finally:
+                of_all.end("queue")
             uploads = await read_uploads(request, settings.max_batch_files, settings.max_batch_bytes, held)
+            of_all.end("receive")
         with Patience(NEVER) as patience:  # the deadline is that of each picture
             patience.listen(request.receive)
             tasks = [asyncio.ensure_future(item(upload)) for upload in uploads]
             try:
-                return BatchPrediction(results=tuple(await asyncio.gather(*tasks)))
+                items = await asyncio.gather(*tasks)
             finally:  # where the client is gone, they would go on for nobody
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+        of_all.leave_out()
+        response = JsonAnswer(BatchPrediction(results=tuple(items)).model_dump_json(exclude_none=True))
+        of_all.end("serialise")
+        return response
     finally:
         held.release()
 

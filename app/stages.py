@@ -10,7 +10,7 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 
 
 class Stages:
-    """A stopwatch: every moment since it was made belongs to one stage.
+    """A stopwatch: every moment since it was made belongs to one stage, unless it is left out.
 
     `queue` is all that a picture waits for: a thread to be decoded in, its batch, its turn on the event loop.
 
@@ -37,6 +37,10 @@ class Stages:
         now = time.perf_counter() if at is None else at
         self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
         self._last = now
+
+    def leave_out(self) -> None:
+        """Say that what ran since the last call belongs to none: other stopwatches time it."""
+        self._last = time.perf_counter()
 
     def end_pass(self, started: float, ended: float, images: int) -> None:
         """Say when the forward pass ran, and with how many images."""

@@ -23,7 +23,7 @@ class Trace:
     """Filled on the way, read once the answer is sent.
 
     Attributes:
-        stages: The stopwatch of each picture.
+        stages: The stopwatch of the request; behind that of a batch, those of its pictures.
         answers: Of each picture that was answered, what `Predictor.predict` returned.
         problems: The code of each problem that was answered with, those inside a batch included.
         is_heard: Whether anybody is left to hear the answer.
@@ -35,7 +35,7 @@ class Trace:
     is_heard: bool = True
 
     def facts(self) -> dict[str, Any]:
-        """Return what belongs into the log line; of many pictures the longest time for each stage."""
+        """Return what belongs into the log line; of many stopwatches the longest time for each stage."""
         facts: dict[str, Any] = {}
         if self.stages:
             longest: dict[str, float] = {}
@@ -46,7 +46,7 @@ class Trace:
             if batch := max(stages.images for stages in self.stages):
                 facts["batch"] = batch
             if len(self.stages) > 1:
-                facts["pictures"] = len(self.stages)
+                facts["pictures"] = len(self.stages) - 1
         if self.problems:
             facts["problem"] = ", ".join(sorted(set(self.problems)))
         return facts

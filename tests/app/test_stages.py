@@ -33,6 +33,15 @@ def test_a_stage_that_comes_again_is_added_up() -> None:
     assert stages.seconds["queue"] == pytest.approx(1.25)
 
 
+def test_what_others_time_is_left_out() -> None:
+    stages = Stages()
+    started = time.perf_counter()
+    stages.end("receive", started - 60)
+    stages.leave_out()
+    stages.end("serialise")
+    assert stages.seconds["serialise"] < 30
+
+
 def test_what_was_timed_stays_while_a_thread_goes_on() -> None:
     stages = Stages()
     stages.end("receive")

@@ -70,8 +70,21 @@ def test_the_line_of_a_batch_says_what_was_refused_and_how_many_there_were(
     written = capsys.readouterr().err
     (line,) = (line for line in map(json.loads, written.splitlines()) if line["event"] == "request")
     assert (line["pictures"], line["batch"], line["problem"]) == (2, 1, "unsupported_media_type")
+    assert line["stages"].keys() == {"receive", "decode", "convert", "queue", "infer", "serialise"}
+    assert all(milliseconds <= line["milliseconds"] for milliseconds in line["stages"].values())
     assert line["stages"]["infer"] > 0
     assert ".png" not in written
+
+
+@pytest.mark.usefixtures("restored_logging")
+def test_the_line_of_a_batch_that_is_refused_whole_counts_no_pictures(
+    client: TestClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging(Settings(log_format="json"))
+    client.post("/predict/batch", content=b"no form")
+    (line,) = (line for line in map(json.loads, capsys.readouterr().err.splitlines()) if line["event"] == "request")
+    assert line["stages"].keys() == {"queue"}
+    assert "pictures" not in line
 
 
 @pytest.mark.usefixtures("restored_logging")
@@ -221,7 +234,7 @@ def test_a_client_that_hangs_up_while_sending_is_no_failure(client: TestClient) 
     assert sent[0]["status"] == 400
 
 
-def test_of_many_pictures_the_longest_time_of_each_stage_is_told() -> None:
+def test_of_many_stopwatches_the_longest_time_of_each_stage_is_told() -> None:
     slow, quick = Stages(), Stages()
     slow.seconds, quick.seconds = {"decode": 0.2, "infer": 0.001}, {"decode": 0.1, "infer": 0.003}
     assert Trace(stages=[slow, quick]).facts()["stages"] == {"decode": 200.0, "infer": 3.0}
