@@ -59,6 +59,11 @@ def _printable(value: object) -> str:
     return value if isinstance(value, str) and value.isprintable() and " " not in value else repr(value)
 
 
+def _says_more(record: logging.LogRecord) -> bool:
+    """Keep back uvicorn's warning of what is not HTTP: `app.protocol` writes a line that says what was refused."""
+    return record.msg != "Invalid HTTP request received."
+
+
 def _add_request_id(_: object, __: str, event: EventDict) -> EventDict:
     """Say which request a line belongs to; structlog's own `bind_contextvars` takes ten times as long to be told."""
     if (current := request_id.get(None)) is not None:
@@ -95,6 +100,7 @@ def configure_logging(settings: Settings) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
         )
     )
+    logging.getLogger("uvicorn.error").addFilter(_says_more)
     level = settings.log_level.upper()
     logging.basicConfig(handlers=[handler], level=level, force=True)
     # Our own lines, one a request, do not go through `logging`, which would more than double what they cost.

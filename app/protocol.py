@@ -230,9 +230,12 @@ class Protocol(HttpToolsProtocol):
         self._awaited = NOTHING
         super().on_message_complete()
 
-    def send_400_response(self, msg: str) -> None:
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  uvicorn's, and always the same
         """Refuse what is not HTTP as everything else is refused, where uvicorn would send plain text."""
-        error = MalformedRequestError(f"Expected a request of HTTP 1, received something else. {msg}")
+        error = MalformedRequestError(
+            "Expected a request of HTTP 1, received something else. Let an HTTP library write it, for http:// and not "
+            "https://, which the service itself does not speak."
+        )
         self._cut_off(self._malformed or error)
 
     def _unsupported_upgrade_warning(self) -> None:

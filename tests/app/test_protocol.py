@@ -16,6 +16,7 @@ import pytest
 import uvicorn
 
 from app.errors import OverloadedError
+from app.logs import configure_logging
 from app.main import create_app
 from app.patience import UNWATCHED_SECONDS
 from app.protocol import Protocol
@@ -599,6 +600,16 @@ def test_trailers_and_chunk_extensions_are_limited_too(rest: bytes) -> None:
 )
 def test_what_is_not_http_is_a_problem_too(service: Service, sent: bytes) -> None:
     assert service.answer(sent) == (400, "malformed_request")
+
+
+@pytest.mark.usefixtures("restored_logging")
+def test_what_is_not_http_leaves_one_line_that_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(Settings(log_format="json"))
+    with serving() as service:
+        service.answer(b"hello\r\n\r\n")
+    events = [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()]
+    (event,) = (event for event in events if "HTTP" in event)
+    assert event.startswith("cut off: Expected a request of HTTP 1, received something else. Let an HTTP library ")
 
 
 @pytest.mark.parametrize(
