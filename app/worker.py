@@ -1,4 +1,4 @@
-"""What a worker process runs."""
+"""What a worker process runs; a spawned one knows nothing of `app.__main__`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ if TYPE_CHECKING:
 
 def build(tally: Tally) -> FastAPI:
     """Build the service in this process, which counts together with the others."""
-    from app.main import app_from_environment  # noqa: PLC0415  what starts workers loads no TensorFlow
+    from app.main import app_from_environment  # noqa: PLC0415  what starts workers needs no OpenCV
 
     return app_from_environment(tally)
