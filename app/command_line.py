@@ -68,16 +68,16 @@ def find_pictures(arguments: Sequence[str], parser: ArgumentParser) -> list[str]
 
 def run(command: Callable[[], int]) -> NoReturn:
     """Run a command and end the process with what it returns."""
+    _open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # names of files are bytes, and come out as they went in
     try:
         code = command()
-        if sys.stdout:
-            sys.stdout.flush()  # here, where what it raises is understood
+        sys.stdout.flush()  # here, where what it raises is understood
         sys.exit(code)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one ends it even where nobody takes the lines
-        with suppress(OSError, AttributeError):  # nobody reads them, or there is no standard output
+        with suppress(OSError):  # nobody reads them
             sys.stdout.flush()
         os._exit(128 + signal.SIGINT)  # a usual end waits for threads, and these for an answer or the end of a file
     except OSError as error:
@@ -87,6 +87,13 @@ def run(command: Callable[[], int]) -> NoReturn:
             sys.stderr.write(f"standard output: {error.strerror}\n")
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain while it ends
         sys.exit(1)
+
+
+def _open_closed_streams() -> None:
+    """Let standard streams that were closed, as by `>&-`, lead nowhere, by the numbers that others expect them at."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):  # each gets the least number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115  until the process ends
 
 
 def _is_picture(name: str) -> bool:

@@ -79,6 +79,37 @@ def test_lines_that_find_no_reader_or_no_room_end_it_with_1_and_no_more_than_a_r
     assert (done.returncode, done.stderr) == (1, reason)
 
 
+@pytest.mark.parametrize(
+    ("closed", "out", "err"),
+    [
+        ("<&-", "0 bytes\n", "a warning\n"),
+        (">&-", "", "a warning\n"),
+        ("2>&-", "3 bytes\n", ""),
+        ("<&- >&- 2>&-", "", ""),
+    ],
+)
+def test_streams_that_are_closed_lead_nowhere_and_cost_no_other_its_lines(closed: str, out: str, err: str) -> None:
+    code = """
+import sys
+from app.command_line import run
+
+def command():
+    print(len(sys.stdin.buffer.read()), "bytes")
+    print("a warning", file=sys.stderr)
+    return 7 if [sys.stdin.fileno(), sys.stdout.fileno(), sys.stderr.fileno()] == [0, 1, 2] else 8
+
+run(command)
+"""
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, code],
+        input="abc",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (7, out, err)
+
+
 def test_a_command_that_is_interrupted_ends_at_once_and_quietly_with_all_its_lines() -> None:
     code = """
 import threading, time
