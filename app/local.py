@@ -18,12 +18,14 @@ from app.command_line import STANDARD_INPUT
 from app.concurrency import in_tasks
 from app.cores import available_cores
 from app.errors import ServiceError
+from app.forms import Upload
 from app.imaging.conversion import Mode
 from app.imaging.decode import RAW_MEDIA_TYPE
 from app.imaging.segmentation import SEGMENTER
 from app.outcomes import Outcome
 from app.predictor import Predictor
 from app.schemas import Prediction
+from app.uploads import require_size
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
@@ -52,18 +54,21 @@ def predict(names: Sequence[str], conversion: Conversion, settings: Settings, li
     SEGMENTER.require(classifier.card.segmenter)
     # Nobody else waits, so no picture is refused because of those before it.
     predictor = Predictor(classifier, settings.model_copy(update={"max_queue_seconds": math.inf}), cores)
-    at_once = min(2 * settings.max_forward_images, settings.max_pending_images)  # enough for the next forward pass
     try:
-        asyncio.run(predict_with(predictor, names, Mode(conversion), at_once, listing))
+        asyncio.run(predict_with(predictor, names, Mode(conversion), settings, listing))
     finally:
         predictor.close()
 
 
-async def predict_with(predictor: Predictor, names: Sequence[str], mode: Mode, at_once: int, listing: Listing) -> None:
+async def predict_with(
+    predictor: Predictor, names: Sequence[str], mode: Mode, settings: Settings, listing: Listing
+) -> None:
     """Do so with what is loaded, for a number of pictures at a time."""
+    at_once = min(2 * settings.max_forward_images, settings.max_pending_images)  # enough for the next forward pass
     readers = futures.ThreadPoolExecutor()  # asyncio would wait for its own at Ctrl-C, until standard input ends
     try:
-        async for outcome in in_tasks(partial(_outcome, predictor, mode, readers), _each(names), at_once):
+        answer = partial(_outcome, predictor, mode, readers, settings.max_body_bytes)
+        async for outcome in in_tasks(answer, _each(names), at_once):
             listing.add(outcome.picture, outcome)
     finally:
         readers.shutdown(wait=False, cancel_futures=True)
@@ -82,16 +87,23 @@ def _quiet() -> Iterator[None]:
         os.close(kept)
 
 
-async def _outcome(predictor: Predictor, mode: Mode, readers: futures.Executor, name: str) -> Outcome[str]:
+async def _outcome(
+    predictor: Predictor, mode: Mode, readers: futures.Executor, max_bytes: int, name: str
+) -> Outcome[str]:
     try:
-        data = await asyncio.get_running_loop().run_in_executor(readers, _read, name)
+        # One byte more shows that a file is too large, however large it is.
+        data = await asyncio.get_running_loop().run_in_executor(readers, _read, name, max_bytes + 1)
+        require_size(Upload(data, RAW_MEDIA_TYPE), max_bytes)
         return Outcome(name, Prediction.model_validate(await predictor.predict(data, RAW_MEDIA_TYPE, mode)))
     except (OSError, ServiceError) as error:
         return Outcome(name, error=error)
 
 
-def _read(name: str) -> bytes:
-    return sys.stdin.buffer.read() if name == STANDARD_INPUT else Path(name).read_bytes()
+def _read(name: str, max_bytes: int) -> bytes:
+    if name == STANDARD_INPUT:
+        return sys.stdin.buffer.read(max_bytes)
+    with Path(name).open("rb") as file:
+        return file.read(max_bytes)
 
 
 async def _each(names: Iterable[str]) -> AsyncIterator[str]:

@@ -127,7 +127,7 @@ def require_size(upload: Upload, max_bytes: int) -> None:
         PayloadTooLargeError: It has more.
     """
     if len(upload.data) > max_bytes:
-        _Limit(max_bytes).refuse(f"a file of {len(upload.data)}")
+        _Limit(max_bytes).refuse("a file of more")
 
 
 async def _receive(request: Request, limit: _Limit, held: Held, take: Callable[[bytes], object]) -> None:

@@ -40,7 +40,7 @@ def test_files_are_answered_in_order_and_together(tmp_path: Path) -> None:
     classifier, out = FirstPixelClassifier(), io.StringIO()
     predictor = Predictor(classifier, Settings(), cores=2)
     with Listing("json", names, out, io.StringIO()) as listing:
-        asyncio.run(predict_with(predictor, names, Mode.AUTO, 50, listing))
+        asyncio.run(predict_with(predictor, names, Mode.AUTO, Settings(), listing))
     predictor.close()
     lines = [json.loads(line) for line in out.getvalue().splitlines()]
     assert [line["filename"] for line in lines] == names
@@ -122,14 +122,35 @@ def test_no_picture_is_refused_because_of_those_before_it(
     assert len(capsys.readouterr().out.splitlines()) == 100
 
 
+@pytest.mark.parametrize(
+    ("setting", "value", "code"),
+    [("MAX_IMAGE_PIXELS", "1599", "image_too_large"), ("MAX_BODY_BYTES", "60", "payload_too_large")],
+)
 def test_a_picture_above_the_limits_of_the_service_is_refused_here_too(
-    artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    setting: str,
+    value: str,
+    code: str,
+    artifact: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "large.png").write_bytes(encoded(np.zeros((40, 40), np.uint8)))
     monkeypatch.setenv("FASHION_MODEL_DIR", str(artifact))
-    monkeypatch.setenv("FASHION_MAX_IMAGE_PIXELS", "1599")
+    monkeypatch.setenv(f"FASHION_{setting}", value)
     assert main(["predict", str(tmp_path), "--json"]) == 1
-    assert json.loads(capsys.readouterr().out)["problem"]["code"] == "image_too_large"
+    assert json.loads(capsys.readouterr().out)["problem"]["code"] == code
+
+
+def test_of_a_file_without_end_no_more_is_read_than_the_limit() -> None:
+    settings, out = Settings(max_body_bytes=10_000), io.StringIO()
+    predictor = Predictor(FirstPixelClassifier(), settings, cores=2)
+    with Listing("json", ["/dev/zero"], out, io.StringIO()) as listing:
+        asyncio.run(predict_with(predictor, ["/dev/zero"], Mode.AUTO, settings, listing))
+    predictor.close()
+    problem = json.loads(out.getvalue())["problem"]
+    assert problem["code"] == "payload_too_large"
+    assert problem["detail"].startswith("Expected at most 10000 bytes, received a file of more. ")
 
 
 def test_a_model_that_learnt_from_another_segmenter_is_refused(
