@@ -76,7 +76,7 @@ def create_app(settings: Settings, classifier: Classifier, tally: Tally | None =
         watching = asyncio.create_task(metrics.watch(predictor.load))
         app.state.ready = True
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        logger.info("ready on %s:%d with %s %s", host, settings.port, card.name, card.version)
+        logger.info("ready on http://%s:%d with %s %s", host, settings.port, card.name, card.version)
         yield {"service": app.state}  # for `app.drain` and `app.protocol`
         app.state.ready = False
         watching.cancel()

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 
 import httpx2
 import pytest
+from fastapi.testclient import TestClient
 
 from app.__main__ import listening
 from app.batching import batch_sizes
 from app.drain import Config
 from app.imaging.segmentation import SEGMENTER, Segmenter
-from app.main import app_from_environment
+from app.main import app_from_environment, create_app
 from app.model_card import read_verified
 from app.settings import Settings
 from app.watchdog import HANGS
@@ -181,6 +182,15 @@ def test_nobody_is_told_that_it_runs_before_it_is_ready(caplog: pytest.LogCaptur
     with caplog.at_level("INFO"), listening(config):
         logging.getLogger("uvicorn.error").info("heard again")
     assert caplog.messages == ["loading the model, to listen on 127.0.0.1:0", "heard again"]
+
+
+@pytest.mark.parametrize(("host", "address"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
+def test_who_reads_that_it_is_ready_can_follow_the_address(
+    host: str, address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = create_app(Settings(host=host, port=8123), FirstPixelClassifier())
+    with caplog.at_level("INFO"), TestClient(app):
+        assert f"ready on http://{address}:8123 with fake 7" in caplog.messages
 
 
 def test_an_address_that_is_taken_stops_the_start_with_what_to_do() -> None:
