@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 CSV_COLUMNS = ("filename", "label", "probability", "prediction_set", "familiar", "familiarity", "error")
 
+NAMES_HEADER = "PICTURE"
 WIDEST_NAME = 60
-"""Longer names push their row to the right."""
+"""Longer names are shortened in a table; the other formats have them whole."""
 MANY = 20
 """From so many pictures on there is a line of progress."""
 SECONDS_BETWEEN_LINES = 0.2
@@ -46,7 +47,7 @@ class Listing:
         self.refused = 0
         self._kind = kind
         self._out = out
-        self._name_width = min(WIDEST_NAME, max((len(_printable(name)) for name in names), default=0))
+        self._name_width = max(len(_cell(name)) for name in (NAMES_HEADER, *names))
         self._progress = _Progress(len(names), progress, rows_are_seen=out.isatty())
 
     def _write_csv(self, row: Sequence[object]) -> None:
@@ -79,7 +80,7 @@ class Listing:
         if self._kind == "csv":
             self._write_csv(CSV_COLUMNS)
         elif self._kind == "table":
-            print(self._row("PICTURE", "LABEL", "PROBABILITY", "FAMILIAR", "PREDICTION SET"), file=self._out)
+            print(self._row(NAMES_HEADER, "LABEL", "PROBABILITY", "FAMILIAR", "PREDICTION SET"), file=self._out)
 
     def _write_prediction(self, name: str, answer: Prediction) -> None:
         best = answer.prediction
@@ -101,10 +102,10 @@ class Listing:
         elif self._kind == "csv":
             self._write_csv((name, *[""] * (len(CSV_COLUMNS) - 2), error))
         else:
-            print(f"{_printable(name):{self._name_width}}  {error}", file=self._out)
+            print(f"{_cell(name):{self._name_width}}  {error}", file=self._out)
 
     def _row(self, name: str, label: str, probability: str, familiar: str, labels: str) -> str:
-        return f"{_printable(name):{self._name_width}}  {label:11}  {probability:>11}  {familiar:8}  {labels}"
+        return f"{_cell(name):{self._name_width}}  {label:11}  {probability:>11}  {familiar:8}  {labels}"
 
 
 class _Progress:
@@ -137,6 +138,13 @@ class _Progress:
 def _printable(name: str) -> str:
     """Escape what is not printable: a terminal would obey it."""
     return name if name.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
+
+
+def _cell(name: str) -> str:
+    """Return what a table shows of a name: of a long one the beginning and the end, which tells files apart."""
+    shown = _printable(name)
+    end = WIDEST_NAME // 2
+    return shown if len(shown) <= WIDEST_NAME else f"{shown[: WIDEST_NAME - end - 3]}...{shown[-end:]}"
 
 
 def _problem(error: Exception | None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 from app.errors import InvalidImageError
 from app.outcomes import Outcome
 from app.schemas import ClassProbability, ConversionFacts, ImageFacts, ModelName, Prediction, problem_of
-from app.tabulate import CSV_COLUMNS, MANY, Listing
+from app.tabulate import CSV_COLUMNS, MANY, WIDEST_NAME, Listing
 
 BOOT = Prediction(
     prediction=ClassProbability(class_id=9, label="Ankle boot", probability=0.75),
@@ -55,6 +55,17 @@ def test_a_table_says_what_a_person_wants_to_know() -> None:
         'bad, "very".png  invalid_image: Damaged; send it again.',
         "gone.png         unreadable: No such file or directory",
     ]
+
+
+@pytest.mark.parametrize("name", ["a.png", "clothes/" * 10 + "left.png"], ids=["short", "long"])
+def test_a_row_of_a_table_stands_below_its_header_however_long_the_name_is(name: str) -> None:
+    out = io.StringIO()
+    with Listing("table", [name], out, io.StringIO()) as listing:
+        listing.add(name, OUTCOMES["a boot.png"])
+    head, row = out.getvalue().splitlines()
+    assert head.index("LABEL") == row.index("Ankle boot") <= WIDEST_NAME + 2
+    assert row.startswith(name[:5])
+    assert row.split("  ")[0].endswith(name[-5:])
 
 
 def test_a_terminal_is_not_made_to_obey_the_name_of_a_file() -> None:
