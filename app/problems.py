@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from app.errors import InvalidRequestError, RetryableError, ServiceError, UnauthorizedError
+from app.forms import IN_QUERY
 from app.headers import header
 from app.pages import MADE, lost, prefers_html
 from app.schemas import PROBLEM_URN, Problem, problem_of
@@ -137,12 +138,17 @@ def invalid_request(error: RequestValidationError) -> Response:
     first = error.errors()[0]
     part, *names = map(str, first["loc"])
     name = ".".join(names)
-    if first["type"] == "extra_forbidden":
-        msg = f"Expected in the {part} what is listed at /docs, received {reprlib.repr(name)}."
-    else:
-        received = reprlib.repr(first.get("input"))
-        msg = f"Expected another `{name}` in the {part}, received {received}. {first['msg']}."
-    return refusal(InvalidRequestError(msg))
+    received: object = first.get("input")
+    match part, first["type"]:
+        case "header", _:
+            expected = "seconds in `X-Request-Timeout`, such as 2.5"  # the one header that is read
+        case _, "extra_forbidden":
+            expected, received = f"{' or '.join(f'`{option}`' for option in sorted(IN_QUERY))} in the {part}", name
+        case _, "bool_parsing":
+            expected = f"`{name}` to be true or false"
+        case _:
+            expected = f"`{name}` to be {first.get('ctx', {}).get('expected', 'valid')}"
+    return refusal(InvalidRequestError(f"Expected {expected}, received {reprlib.repr(received)}."))
 
 
 async def _service_error(_: Request, error: ServiceError) -> Response:

@@ -446,7 +446,7 @@ def test_a_path_that_is_nearly_right_is_told_the_right_one(client: TestClient, p
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
 def test_an_option_that_does_not_exist_is_named(client: TestClient, path: str) -> None:
     detail = client.post(f"{path}?previw=true", content=BOOT).json()["detail"]
-    assert detail == "Expected in the query what is listed at /docs, received 'previw'."
+    assert detail == "Expected `conversion` or `preview` in the query, received 'previw'."
 
 
 def test_every_option_of_the_query_is_refused_in_a_form() -> None:
@@ -459,11 +459,20 @@ def test_several_pictures_in_one_form_are_told_where_they_are_taken(client: Test
     assert answer.json()["detail"].endswith("Send several to /predict/batch.")
 
 
-def test_a_value_that_does_not_fit_is_shown_but_not_all_of_a_long_one(client: TestClient) -> None:
-    detail = client.post("/predict?conversion=magic", content=BOOT).json()["detail"]
-    assert detail == (
-        "Expected another `conversion` in the query, received 'magic'. Input should be 'auto', 'photo' or 'none'."
-    )
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("conversion=magic", "Expected `conversion` to be 'auto', 'photo' or 'none', received 'magic'."),
+        ("preview=maybe", "Expected `preview` to be true or false, received 'maybe'."),
+        ("preview=", "Expected `preview` to be true or false, received ''."),
+    ],
+)
+def test_a_value_that_does_not_fit_is_told_which_do(client: TestClient, path: str, query: str, expected: str) -> None:
+    assert client.post(f"{path}?{query}", content=BOOT).json()["detail"] == expected
+
+
+def test_of_a_long_value_that_does_not_fit_only_a_part_is_shown(client: TestClient) -> None:
     detail = client.post(f"/predict?conversion={'m' * 9000}", content=BOOT).json()["detail"]
     assert ", received 'mmm" in detail
     assert len(detail) < 250
