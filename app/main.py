@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-OPENAPI, WEB = "/openapi.json", "/web"
+OPENAPI, WEB, SWAGGER = "/openapi.json", "/web", "/static-offline-docs"
 
 GARBAGE_OBJECTS = 20_000
 """How many new objects bring the garbage collector. With Python's 700 it comes every few requests, takes 3% of a
@@ -62,9 +62,9 @@ def create_app(settings: Settings, classifier: Classifier, tally: Tally | None =
     Raises:
         StartError: The settings do not fit the model, or there are no keys where there should be.
     """
-    paths = [*(route.path for route in router.routes if isinstance(route, APIRoute)), OPENAPI, WEB + "/"]
+    paths = [*(route.path for route in router.routes if isinstance(route, APIRoute)), OPENAPI]
     card = classifier.card
-    metrics = Metrics(tally or Tally(), card, settings, paths)
+    metrics = Metrics(tally or Tally(), card, settings, [*paths, WEB + "/", SWAGGER + "/"])
     predictor = Predictor(classifier, settings, cores_of_a_worker(settings), metrics.forward_pass)
 
     @asynccontextmanager
@@ -88,6 +88,7 @@ def create_app(settings: Settings, classifier: Classifier, tally: Tally | None =
         description="Send a picture of a garment; get its class with ten probabilities. [Try it on a page](.), or see "
         "[how far to trust it](model).",
         openapi_url=OPENAPI,
+        static_url=SWAGGER,
         docs_url=None,  # `app.routes` has its own, and takes what it needs from here
         redoc_url=None,
         telemetry={"tracing": False, "metrics": False, "logs": False},  # FastAPI's looks for providers at each request

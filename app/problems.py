@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 MEDIA_TYPE = "application/problem+json"
 SIMILAR = 0.75
 """Share of letters in common from which on an unknown path may have meant another."""
+SYNONYMS = {"/classify": "/predict"}
+"""Paths that other services have."""
 NOT_STORED = (b"cache-control", b"no-store")
 """What is said of one picture, or to one client, is nobody else's."""
 
@@ -85,7 +87,7 @@ def install(app: FastAPI, paths: Sequence[str]) -> None:
     """Give an app the handlers that turn every error into a problem; of its paths a wrong one is told the nearest."""
     app.add_exception_handler(ServiceError, _service_error)  # type: ignore[arg-type]  # Starlette types the base class
     app.add_exception_handler(RequestValidationError, _validation_error)  # type: ignore[arg-type]  # likewise
-    app.add_exception_handler(HTTPException, partial(_http_error, paths))
+    app.add_exception_handler(HTTPException, partial(_http_error, _by_guess(paths)))
     app.add_exception_handler(ClientDisconnect, _disconnected)
 
 
@@ -159,7 +161,26 @@ async def _validation_error(_: Request, error: RequestValidationError) -> Respon
     return invalid_request(error)
 
 
-async def _http_error(paths: Sequence[str], request: Request, error: HTTPException) -> Response:
+def _by_guess(paths: Sequence[str]) -> dict[str, str]:
+    """Return paths by what somebody may guess them to be: whole, or their first or last part alone."""
+    guesses = {path: path for path in paths} | SYNONYMS
+    for path in paths:
+        parts = path.split("/")
+        guesses.setdefault(f"/{parts[1]}", path)
+        guesses.setdefault(f"/{parts[-1]}", path)
+    return guesses
+
+
+def _such_as(path: str, by_guess: Mapping[str, str]) -> str:
+    """Name the path that a wrong one may have meant, by all of it or, below somebody's own prefix, by its last part."""
+    wanted = path.rstrip("/").lower()
+    for guess in (wanted, wanted[wanted.rfind("/") :]):
+        if similar := get_close_matches(guess, by_guess, 1, SIMILAR):
+            return f", such as {by_guess[similar[0]]}"
+    return ""
+
+
+async def _http_error(by_guess: Mapping[str, str], request: Request, error: HTTPException) -> Response:
     """Answer for what the router refuses by itself: an unknown path, a method that a path does not have."""
     status = HTTPStatus(error.status_code)
     code = status.phrase.lower().replace(" ", "_")
@@ -168,11 +189,10 @@ async def _http_error(paths: Sequence[str], request: Request, error: HTTPExcepti
     if headers.get("Allow") == "GET":
         headers["Allow"] = "GET, HEAD"  # which `app.head` answers
     if "Allow" in headers:
-        expected = f"{headers['Allow'].replace(', ', ' or ')} {path}"
+        msg = f"Expected {headers['Allow'].replace(', ', ' or ')} {path}, received {request.method} {path}."
     else:
-        similar = get_close_matches(path, paths, 1, SIMILAR)
-        expected = f"a call listed at /docs, such as {' '.join(similar)}" if similar else "a call listed at /docs"
-    msg = f"Expected {expected}, received {request.method} {path}."
+        known = f"a path that the service has{_such_as(path, by_guess)}"
+        msg = f"Expected {known}, received {request.method} {path}. All calls are listed at /docs."
     problem = _problem(status, code, status.phrase, msg)
     if prefers_html(request.headers.get("accept", "")):
         return ProblemResponse(problem, headers | MADE, lost(request.url.path, msg))

@@ -78,6 +78,7 @@ def test_after_known_requests_every_count_is_exact(client: TestClient) -> None:
     client.get("/classes")
     client.get("/nowhere/at/all")
     client.get("/web/answer.js")
+    client.get("/static-offline-docs/swagger-ui.css")
     client.put("/predict")
     client.request("BREW", "/predict")
     found = read(client)
@@ -90,6 +91,7 @@ def test_after_known_requests_every_count_is_exact(client: TestClient) -> None:
         ("GET", "/classes", "200"): 1,
         ("GET", "other", "404"): 1,
         ("GET", "/web/", "200"): 1,
+        ("GET", "/static-offline-docs/", "200"): 1,
         ("other", "/predict", "405"): 2,
     }
     assert of(found, "http_request_duration_seconds_count", handler="/predict") == 8

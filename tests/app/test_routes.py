@@ -435,11 +435,25 @@ def test_a_wrong_method_is_told_the_right_ones(client: TestClient) -> None:
 
 @pytest.mark.parametrize(
     ("path", "meant"),
-    [("/predict/", "/predict"), ("/Predict/batch", "/predict/batch"), ("/model/", "/model"), ("/class", "/classes")],
+    [
+        ("/predict/", ", such as /predict"),
+        ("/Predict/batch", ", such as /predict/batch"),
+        ("/batch", ", such as /predict/batch"),
+        ("/v1/predict", ", such as /predict"),
+        ("/classify", ", such as /predict"),
+        ("/class", ", such as /classes"),
+        ("/model/", ", such as /model"),
+        ("/docs/", ", such as /docs"),
+        ("/health", ", such as /health/live"),
+        ("/healthz", ", such as /health/live"),
+        ("/ready", ", such as /health/ready"),
+        ("/web", ""),
+        ("/nowhere/at/all", ""),
+    ],
 )
 def test_a_path_that_is_nearly_right_is_told_the_right_one(client: TestClient, path: str, meant: str) -> None:
-    assert (
-        client.post(path).json()["detail"] == f"Expected a call listed at /docs, such as {meant}, received POST {path}."
+    assert client.get(path).json()["detail"] == (
+        f"Expected a path that the service has{meant}, received GET {path}. All calls are listed at /docs."
     )
 
 
