@@ -85,7 +85,7 @@ class UnauthorizedError(ServiceError):
     code = "unauthorized"
     title = "API key required"
     example = (
-        "Expected a key as `Authorization: Bearer KEY` or `X-API-Key: KEY`, received none that is known. "
+        "Expected a key as `Authorization: Bearer KEY` or `X-API-Key: KEY`, received none. "
         "Ask whoever runs the service for one."
     )
 

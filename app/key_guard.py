@@ -73,4 +73,7 @@ def _is_open(path: str) -> bool:
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    await refusal(UnauthorizedError(UnauthorizedError.example))(scope, receive, send)
+    received = "one that is not known" if any(_keys_in(scope)) else "none"
+    msg = f"Expected a key as `Authorization: Bearer KEY` or `X-API-Key: KEY`, received {received}. "
+    msg += "Ask whoever runs the service for one."
+    await refusal(UnauthorizedError(msg))(scope, receive, send)

@@ -11,7 +11,7 @@ import httpx
 from app.client.blocking import FashionClient
 from app.client.exchange import DEFAULT_URL, KEY_VARIABLE, URL_VARIABLE
 from app.command_line import STANDARD_INPUT, add_arguments, find_pictures, run
-from app.errors import ServiceError, UnreachableError
+from app.errors import ServiceError, UnauthorizedError, UnreachableError
 from app.tabulate import Listing
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for name, outcome in zip(names, client.predict_many(pictures, conversion=options.conversion), strict=True):
                 listing.add(name, outcome)
     except (ServiceError, UnreachableError) as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
+        advice = f" Pass it by --api-key or {KEY_VARIABLE}." if isinstance(error, UnauthorizedError) else ""
+        print(f"{parser.prog}: {error}{advice}", file=sys.stderr)
         return 1
     return 1 if listing.refused else 0
 

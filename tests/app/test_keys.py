@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 
 from app.client import FashionClient, UnauthorizedError
 from app.client.__main__ import main as client_command
-from app.client.exchange import key_headers
+from app.client.exchange import KEY_VARIABLE, key_headers
 from app.errors import StartError
 from app.keys import Keys, digest, new_key, read_keys
 from app.logs import configure_logging
@@ -90,6 +90,30 @@ def test_whoever_has_none_is_told_how_to_send_one(
     assert refused.headers["www-authenticate"].startswith("Bearer ")
     assert refused.headers["x-request-id"]
     assert "X-API-Key" in refused.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "received"),
+    [
+        ({}, "none"),
+        ({"X-API-Key": ""}, "none"),
+        ({"Authorization": f"Basic {KEY}"}, "none"),
+        ({"X-API-Key": "wrong"}, "one that is not known"),
+        ({"Authorization": "Bearer wrong"}, "one that is not known"),
+    ],
+)
+def test_no_key_is_told_from_a_wrong_one(guarded: TestClient, headers: dict[str, str], received: str) -> None:
+    assert f", received {received}. Ask whoever" in guarded.get("/classes", headers=headers).json()["detail"]
+
+
+def test_the_command_says_how_a_key_is_passed_to_it(
+    keys_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(KEY_VARIABLE, raising=False)
+    (tmp_path / "boot.png").write_bytes(BOOT)
+    with listening(create_app(Settings(api_keys_file=keys_file), FirstPixelClassifier())) as url:
+        assert client_command([str(tmp_path / "boot.png"), "--url", url]) == 1
+    assert capsys.readouterr().err.endswith(" Pass it by --api-key or FASHION_API_KEY.\n")
 
 
 def test_a_key_is_asked_for_before_the_body_is_read(guarded: TestClient) -> None:
