@@ -48,6 +48,7 @@ class Form:
         """
         self._field = field
         self._max_files = max_files
+        self._most_files = "one file" if max_files == 1 else f"at most {max_files} files"
         self._fields: list[str] = []
         self._files = 0
         self._elsewhere: list[str] = []
@@ -150,7 +151,8 @@ class Form:
             self._files += 1
             if self._files > self._max_files:
                 advice = "several to /predict/batch" if self._max_files == 1 else "the others in another request"
-                self._refuse(f"Too many files. Send {advice}.")
+                msg = f"Expected {self._most_files}, received more. Send {advice}."
+                raise InvalidRequestError(msg)
 
     def _take_data(self, data: bytes, start: int, end: int) -> None:
         if self._name == self._field and self._filename is not None:
@@ -170,8 +172,7 @@ class Form:
         self._ended = True
 
     def _refuse(self, reason: str) -> NoReturn:
-        files = "one file" if self._max_files == 1 else f"at most {self._max_files} files"
-        msg = f"Expected a {MULTIPART} body of {files}, received a bad one: {reason}"
+        msg = f"Expected a {MULTIPART} body of {self._most_files}, received a bad one: {reason}"
         raise InvalidRequestError(msg)
 
 

@@ -424,8 +424,9 @@ def _explain(data: bytes, media_type: str) -> str:
 def _advice(length: int, media_type: str) -> str:
     if length == RAW_BYTES and media_type != RAW_MEDIA_TYPE:
         return f"; pixels without a format need the Content-Type {RAW_MEDIA_TYPE}"
-    if media_type == RAW_MEDIA_TYPE and length > RAW_BYTES and length % RAW_BYTES == 0:
-        return f"; pixels without a format are {RAW_BYTES} bytes, one for each"
+    is_near = abs(length - RAW_BYTES) <= RAW_WIDTH  # as where a row was lost, or a line break was added
+    if media_type == RAW_MEDIA_TYPE and length != RAW_BYTES and (is_near or length % RAW_BYTES == 0):
+        return f"; pixels without a format are {RAW_HEIGHT} x {RAW_WIDTH} = {RAW_BYTES} bytes, one for each"
     return _ADVICE.get(media_type, "; save it as PNG or JPEG, and send the file itself")
 
 

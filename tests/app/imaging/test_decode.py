@@ -513,6 +513,12 @@ def test_pixels_of_four_bytes_each_are_told_how_many_are_taken() -> None:
         decoded(np.zeros((28, 28), np.float32).tobytes(), media_type="application/octet-stream")
 
 
+@pytest.mark.parametrize("length", [756, 783, 785, 812])
+def test_pixels_of_a_few_bytes_too_few_or_too_many_are_told_how_many_there_are(length: int) -> None:
+    with pytest.raises(UnsupportedMediaTypeError, match=f"{length} bytes of something else; .* 28 x 28 = 784 bytes"):
+        decoded(bytes(length), media_type="application/octet-stream")
+
+
 # --- what is refused ----------------------------------------------------------------------------------------------
 
 
