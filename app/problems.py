@@ -18,7 +18,7 @@ from app.errors import InvalidRequestError, RetryableError, ServiceError, Unauth
 from app.forms import IN_QUERY
 from app.headers import header
 from app.pages import MADE, lost, prefers_html
-from app.schemas import PROBLEM_URN, Problem, problem_of
+from app.schemas import Problem, problem_of
 from app.trace import SHOWN_PATH, TRACE
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def documented(
                 "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": {}}},
             },
         )
-        example = _problem(error.status, error.code, error.title, error.example)
+        example = Problem.of_kind(error.status, error.code, error.title, error.example)
         response["content"][MEDIA_TYPE]["examples"][error.code] = {"value": example.model_dump()}
         if issubclass(error, RetryableError):
             response["headers"]["Retry-After"] = {
@@ -129,10 +129,6 @@ def documented(
         if issubclass(error, UnauthorizedError):
             response["headers"]["WWW-Authenticate"] = {"description": "`Bearer`.", "schema": {"type": "string"}}
     return responses
-
-
-def _problem(status: HTTPStatus, code: str, title: str, detail: str) -> Problem:
-    return Problem(type=PROBLEM_URN + code, title=title, status=status.value, detail=detail, code=code)
 
 
 def invalid_request(error: RequestValidationError) -> Response:
@@ -193,7 +189,7 @@ async def _http_error(by_guess: Mapping[str, str], request: Request, error: HTTP
     else:
         known = f"a path that the service has{_such_as(path, by_guess)}"
         msg = f"Expected {known}, received {request.method} {path}. All calls are listed at /docs."
-    problem = _problem(status, code, status.phrase, msg)
+    problem = Problem.of_kind(status, code, status.phrase, msg)
     if prefers_html(request.headers.get("accept", "")):
         return ProblemResponse(problem, headers | MADE, lost(request.url.path, msg))
     return ProblemResponse(problem, headers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
@@ -10,6 +10,8 @@ from pydantic.json_schema import SkipJsonSchema
 from app.model_card import ModelCard  # noqa: TC001  pydantic reads it when the class is made
 
 if TYPE_CHECKING:
+    from http import HTTPStatus
+
     from app.errors import ServiceError
 
 Probability = Annotated[float, Field(ge=0, le=1, examples=[0.9981])]
@@ -144,16 +146,15 @@ class Problem(Answer):
     detail: str = Field(description="What was expected, what was received, what to do next.")
     code: str = Field(description="The kind of problem for machines.")
 
+    @classmethod
+    def of_kind(cls, status: HTTPStatus, code: str, title: str, detail: str) -> Self:
+        """Return a problem whose `type` is that of its code."""
+        return cls(type=PROBLEM_URN + code, title=title, status=status.value, detail=detail, code=code)
+
 
 def problem_of(error: ServiceError) -> Problem:
     """Return what a client is told about an error."""
-    return Problem(
-        type=PROBLEM_URN + error.code,
-        title=error.title,
-        status=error.status.value,
-        detail=error.detail,
-        code=error.code,
-    )
+    return Problem.of_kind(error.status, error.code, error.title, error.detail)
 
 
 class BatchItem(Answer):

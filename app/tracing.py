@@ -63,8 +63,7 @@ class RequestTracing:
         except asyncio.CancelledError:  # by uvicorn, when the time for a stop is over
             if status:
                 raise
-            msg = "Expected to answer before the service stops, which it does now. Try again later."
-            await refusal(NotReadyError(msg, 1))(scope, receive, send_with_id)
+            await refusal(NotReadyError(NotReadyError.example, 1))(scope, receive, send_with_id)
         except Exception:  # the border of the process: nothing of it may reach the client
             logger.exception("request failed", path=scope["path"][:SHOWN_PATH])
             if status:  # an answer has begun: uvicorn cuts the connection
