@@ -56,7 +56,7 @@ export function sureness(answer, facts) {
   if (labels.length > 1) return `${listed(labels)}: ${times.toLowerCase()} it is one of these, for ${pictures}.`;
   // What is promised of all answers together would be too much for this one.
   if (prediction.probability < (coverage ?? LEAST_COVERAGE)) return unsureness(answer);
-  return `For ${pictures}, the labels it lists include the right one ${times.toLowerCase()}. Here it lists just one.`;
+  return `It names this label alone. What it names, one or several, includes the right one ${times.toLowerCase()}, for ${pictures}.`;
 }
 
 function unsureness({ prediction, probabilities }) {

@@ -98,7 +98,7 @@ def test_a_chosen_picture_is_shown_with_its_garment_what_the_model_saw_and_the_a
     facts = httpx2.get(f"{url}/model").json()
     (sets,) = (one for one in facts["card"]["prediction_sets"] if one["coverage"] == facts["coverage"])
     expect(page.locator(".sure")).to_contain_text(
-        f"photographs, the labels it lists include the right one {100 * sets['photos_coverage']:.0f} times in 100"
+        f"includes the right one {100 * sets['photos_coverage']:.0f} times in 100, for photographs."
     )
     expect(page.locator(".note")).to_contain_text(f"Of {facts['card']['photos']['held_out']} photographs")
     keep(page, "answer")
@@ -817,7 +817,10 @@ def answered(first: float, second: float, third: float = 0, **facts: Any) -> dic
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        (answered(0.98, 0.01), "Fashion-MNIST, the labels it lists include the right one 95 times in 100. Here it"),
+        (
+            answered(0.98, 0.01),
+            "It names this label alone. What it names, one or several, includes the right one 95 times in 100, for",
+        ),
         (answered(0.93, 0.04), "Not quite sure: of 100 such answers about 93 are right."),
         (answered(0.6, 0.38), "Not quite sure: of 100 such answers about 60 are right. Next comes Pullover (38.0%)."),
         (
