@@ -93,8 +93,8 @@ export function unfamiliarity({ conversion, familiarity, prediction, probabiliti
 }
 
 export function size(bytes) {
-  const kilobytes = Math.max(1, Math.round(bytes / 1000));
-  return kilobytes < 1000 ? `${kilobytes} kB` : `${Number((kilobytes / 1000).toFixed(1))} MB`;
+  const kibibytes = Math.max(1, Math.round(bytes / 1024));
+  return kibibytes < 1024 ? `${kibibytes} KiB` : `${Number((kibibytes / 1024).toFixed(1))} MiB`;
 }
 
 export const count = (n, thing) => `${n} ${thing}${n === 1 ? "" : "s"}`;

@@ -94,7 +94,7 @@ def test_a_chosen_picture_is_shown_with_its_garment_what_the_model_saw_and_the_a
     expect_answer(page, answer)
     expect(page.locator("img.pixels")).to_have_attribute("src", answer["preview"])
     expect(page.locator(".steps li")).to_have_count(len(answer["conversion"]["steps"]))
-    expect(page.locator("#caption")).to_have_text(re.compile(r"^sweater\.jpg · 600 × 760 · \d+ kB$"))
+    expect(page.locator("#caption")).to_have_text(re.compile(r"^sweater\.jpg · 600 × 760 · \d+ KiB$"))
     facts = httpx2.get(f"{url}/model").json()
     (sets,) = (one for one in facts["card"]["prediction_sets"] if one["coverage"] == facts["coverage"])
     expect(page.locator(".sure")).to_contain_text(
@@ -445,10 +445,10 @@ def test_a_picture_over_the_limit_is_not_sent_and_refused_in_plain_words(page: P
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.method))
     page.goto("/")
-    expect(page.locator("#limits")).to_contain_text("up to 10.5 MB each")
+    expect(page.locator("#limits")).to_contain_text("up to 10 MiB each")
     large: FilePayload = {"name": "large.png", "mimeType": "image/png", "buffer": bytes(11_000_000)}
     page.set_input_files("#choose", large)
-    told = "The picture is too largeIt has 11 MB; at most 10.5 MB are taken. Send a smaller one."
+    told = "The picture is too largeIt has 10.5 MiB; at most 10 MiB are taken. Send a smaller one."
     expect(page.locator(".problem")).to_have_text(told)
     expect(page.locator("#seen")).to_have_text("Nothing.")
     expect(page.get_by_role("button", name="Try again")).to_have_count(0)
