@@ -31,8 +31,9 @@ export function draw(picture, mode) {
         "",
         `url = ${JSON.stringify(url)}`,
         ...(address ? [`picture = httpx.get(${JSON.stringify(address)}).content`] : opened(name)),
-        `answer = httpx.post(url, content=picture${passed}).json()`,
-        'print(answer["prediction"]["label"])',
+        `response = httpx.post(url, content=picture${passed})`,
+        "answer = response.json()",
+        'print(answer["prediction"]["label"] if response.is_success else answer["detail"])',
       ].join("\n"),
     ),
   );

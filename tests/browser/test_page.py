@@ -529,6 +529,11 @@ def test_on_a_slow_line_pictures_are_sent_one_at_a_time_and_those_cut_off_once_m
     assert max(page.evaluate("atATime.slice(4)")) == 1
 
 
+def python(lines: str) -> list[str]:
+    """Return the command that runs lines of the page, with httpx under the name that tests have."""
+    return [sys.executable, "-c", lines.replace("import httpx\n", "import httpx2 as httpx\n")]
+
+
 @pytest.mark.parametrize("way", ["chosen", "sample"])
 @pytest.mark.parametrize("language", ["curl", "Python"])
 def test_the_lines_to_copy_give_the_same_answer(page: Page, url: str, tmp_path: Path, language: str, way: str) -> None:
@@ -544,14 +549,24 @@ def test_the_lines_to_copy_give_the_same_answer(page: Page, url: str, tmp_path: 
     page.get_by_text("Only resize").click()
     expect(page.locator("pre").first).to_contain_text("conversion=none")
     lines = page.get_by_role("region", name=f"{language} lines").inner_text()
-    script = lines.replace("import httpx\n", "import httpx2 as httpx\n")  # the same, under the name that tests have
-    command = ["sh", "-c", f"{lines} -s"] if language == "curl" else [sys.executable, "-c", script]
+    assert page.locator("pre").first.evaluate("lines => lines.scrollWidth <= lines.clientWidth")
+    command = ["sh", "-c", f"{lines} -s"] if language == "curl" else python(lines)
     direct = os.environ | {"no_proxy": "*"}
     answer = served(url, SWEATER.read_bytes(), "?conversion=none")
     expect_answer(page, answer)  # by then the page asks for nothing more, and there is room
     done = subprocess.run(command, cwd=tmp_path, env=direct, capture_output=True, text=True, check=True)
     label = answer["prediction"]["label"]
     assert (json.loads(done.stdout)["prediction"]["label"] if language == "curl" else done.stdout.strip()) == label
+
+
+def test_the_python_lines_of_a_refused_file_say_why_it_is_refused(page: Page, tmp_path: Path) -> None:
+    (tmp_path / "notes.png").write_bytes(b"a boot")
+    open_with(page, tmp_path / "notes.png")
+    expect(page.locator(".problem")).to_be_visible()
+    lines = page.get_by_role("region", name="Python lines").inner_text()
+    direct = os.environ | {"no_proxy": "*"}
+    done = subprocess.run(python(lines), cwd=tmp_path, env=direct, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("Expected an image as PNG")
 
 
 def test_the_javascript_of_the_documentation_gives_the_answer(page: Page, url: str) -> None:
