@@ -31,7 +31,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "pictures",
         nargs="+",
         metavar="PICTURE",
-        help="a file, a folder with all that is below but hidden ones and linked folders, or - for standard input",
+        help="a file, a folder (searched recursively; hidden files and linked folders are skipped), or - for standard "
+        "input",
     )
     parser.add_argument(
         "--conversion",
@@ -41,8 +42,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     formats = parser.add_mutually_exclusive_group()
     formats.set_defaults(format="table")
-    formats.add_argument("--json", dest="format", action="store_const", const="json", help="an object a line")
-    formats.add_argument("--csv", dest="format", action="store_const", const="csv", help="names of columns first")
+    formats.add_argument("--json", dest="format", action="store_const", const="json", help="one JSON object per line")
+    formats.add_argument("--csv", dest="format", action="store_const", const="csv", help="CSV with a header row")
 
 
 def find_pictures(arguments: Sequence[str], parser: ArgumentParser) -> list[str]:

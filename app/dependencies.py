@@ -31,9 +31,7 @@ class Wishes(BaseModel, extra="forbid"):
         description="`auto` leaves a grey 28x28 image untouched and otherwise decides by the picture; `photo` takes it "
         "for a photograph; `none` only resizes.",
     )
-    preview: bool = Field(
-        default=False, description="Whether to answer with the 28x28 image that the model saw as well."
-    )
+    preview: bool = Field(default=False, description="Whether to include the 28x28 image that the model saw.")
 
 
 @lru_cache(maxsize=64)
@@ -87,7 +85,7 @@ TimeoutHeader = Annotated[
     ),  # without the null that nobody can write in a header
     Header(
         alias=TIMEOUT_HEADER.decode(),
-        description="Seconds after which the answer is of no use any more, counted from the arrival of the request; "
-        "more than the service's own limit counts as that. What is not done by then is dropped and answered with 504.",
+        description="Deadline in seconds, counted from the arrival of the request; more than the service's own limit "
+        "counts as that limit. Work that is not done by then is dropped and answered with 504.",
     ),
 ]

@@ -168,9 +168,10 @@ async def predict_batch(
     wishes: WishesQuery,
     timeout_seconds: TimeoutHeader = None,
 ) -> Response:
-    """Answer with a result or a problem for each file, in the order sent; a bad file spoils nothing.
+    """Answer with a result or a problem for each file, in the order sent.
 
-    So does too little time or too much work: what is not done by then, or finds no place, gets its problem.
+    One bad file does not affect the others. A picture that is not done by the deadline, or finds no place, gets a
+    problem of its own.
     """
     trace: Trace = request.scope[TRACE]
     trace.stages.append(of_all := Stages())

@@ -106,18 +106,19 @@ class Prediction(Answer):
     prediction: ClassProbability = Field(description="The most probable class.")
     probabilities: tuple[ClassProbability, ...] = Field(description="All classes in class order; they sum to 1.")
     prediction_set: tuple[str, ...] = Field(
-        description="The conformal prediction set, most probable first: labels that hold the right one about as often "
-        "as `coverage` of `/model` says, or more often. `card.prediction_sets` there say how often, and how many.",
+        description="The conformal prediction set, most probable first: labels that include the right one about as "
+        "often as `coverage` of `/model` says, or more often. `card.prediction_sets` there has what was measured.",
         examples=[["Ankle boot"]],
     )
     familiar: bool = Field(
-        description="Whether the picture is like those that the model learnt from. Where it is not (out of "
-        "distribution), believe nothing above."
+        description="Whether the picture is like those that the model learnt from. If it is not (out of "
+        "distribution), rely neither on the label nor on the probabilities."
     )
     familiarity: float = Field(
         ge=0,
         le=1,
-        description="The share of validation images that are less like those. Below 0.05, `familiar` is false.",
+        description="The share of Fashion-MNIST's validation images that look less typical than this picture. Below "
+        "0.05, `familiar` is false.",
         examples=[0.62],
     )
     image: ImageFacts

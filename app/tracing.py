@@ -91,8 +91,8 @@ def document(app: FastAPI) -> None:
     """Say in the API document that every call takes an id and every answer has it."""
     name = "X-Request-ID"
     of_answers = {
-        "description": "The request's id, by which the log tells of it; missing where it was refused before it was "
-        "read whole (400, 408, 431, a body too slow, too many connections).",
+        "description": "The request's id, as in the log; missing where the request was refused before it was read "
+        "whole (400, 408, 431, a body too slow, too many connections).",
         "schema": {"type": "string"},
     }
     of_requests = {

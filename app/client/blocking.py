@@ -42,8 +42,9 @@ class FashionClient:
             url: Where the service is; by default what `FASHION_URL` says, or `http://localhost:8000`.
             api_key: The key that the service asks for, if it does; by default what `FASHION_API_KEY` says.
             timeout_seconds: How long to wait for a connection, and then for each next piece sent or received.
-            retries: How often to send again what met no service or was refused for now (429, 502, 503). `Retry-After`
-                is kept. What arrived too slowly beside others is one of these, while this client sends nothing else.
+            retries: How often to retry when the service cannot be reached or asks to come back later (429, 502, 503);
+                `Retry-After` is obeyed. A request that arrived too slowly beside others counts as one, sent while this
+                client sends nothing else.
             http: A client of httpx to send with, for credentials or certificates; it is closed with this one.
 
         Raises:
