@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from app.errors import StartError
 
@@ -86,7 +86,7 @@ class Settings(BaseModel):
     log_format: Literal["console", "json"] = Field(
         default="console", description="One line an event, for people (`console`) or machines (`json`)."
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(str.lower)] = Field(
         default="info", description="Least level that is logged: `debug`, `info`, `warning` or `error`."
     )
 
@@ -116,7 +116,10 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         variable = PREFIX + str(first["loc"][0]).upper()
-        msg = f"{variable}: expected another value, found {first['input']!r}: {first['msg']}"
+        # Of pydantic's "Input should be a valid integer, unable to parse string as an integer", what was expected.
+        told = first["msg"].partition(", unable to")[0]
+        expected = told.replace("Input should be", "a value that is").replace("String should match", "one that matches")
+        msg = f"{variable}: expected {expected}, found {first['input']!r}"
         raise StartError(msg) from error
     # Twice, since each piece that a body comes in counts for more than its bytes (`app.uploads`).
     needed = 2 * (max(settings.max_body_bytes, settings.max_batch_bytes) + FRAMING_BYTES)

@@ -112,7 +112,10 @@ async def read_uploads(request: Request, max_files: int, max_bytes: int, held: H
     """
     content_type = header(request.scope, b"content-type") or ""
     if (kind := media_type(content_type)) != MULTIPART:
-        msg = f"Expected a {MULTIPART} body with one or more fields `{FILES_FIELD}`, received {kind or 'no type'}."
+        msg = (
+            f"Expected a {MULTIPART} body with one or more fields `{FILES_FIELD}`, received {kind or 'no type'}. Send "
+        )
+        msg += f"one as `curl -F {FILES_FIELD}=@a.jpg -F {FILES_FIELD}=@b.jpg` does, or a single picture to /predict."
         raise InvalidRequestError(msg)
     form = Form(content_type, FILES_FIELD, max_files)
     with closing(form):

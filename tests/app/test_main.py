@@ -167,7 +167,9 @@ def test_an_artifact_that_fails_its_golden_set_stops_every_worker(artifact: Path
     [
         ({"MODEL_DIR": "/nowhere"}, "/nowhere/model_card.json: expected a model card, found none"),
         ({"PROT": 80}, "FASHION_PROT: expected FASHION_PORT,"),
-        ({"WORKERS": "many"}, "FASHION_WORKERS: expected another value, found 'many'"),
+        ({"WORKERS": "many"}, "FASHION_WORKERS: expected a value that is a valid integer, found 'many'"),
+        ({"LOG_LEVEL": "loud"}, "FASHION_LOG_LEVEL: expected a value that is 'debug', 'info', 'warning' or 'error', f"),
+        ({"CORS_ORIGINS": "a.example"}, "FASHION_CORS_ORIGINS: expected one that matches pattern"),
     ],
 )
 def test_what_cannot_start_says_why_in_one_line(settings: dict[str, object], line: str) -> None:

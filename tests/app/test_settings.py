@@ -40,6 +40,10 @@ def test_what_kubernetes_says_of_a_service_named_alike_is_no_setting_and_no_mist
     assert read_settings() == Settings()
 
 
+def test_a_log_level_may_be_written_in_capitals() -> None:
+    assert read_settings({"FASHION_LOG_LEVEL": "WARNING"}).log_level == "warning"
+
+
 def test_an_unknown_variable_stops_the_start_and_is_named_with_the_one_that_was_meant() -> None:
     with pytest.raises(StartError, match=r"^FASHION_PROT: expected FASHION_PORT, found an unknown setting$"):
         read_settings({"FASHION_PROT": "9000"})
