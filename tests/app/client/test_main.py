@@ -58,7 +58,9 @@ def test_the_environment_says_where_the_service_is(
     assert main([str(folder / "1.PNG")]) == 0
     head, row = capsys.readouterr().out.splitlines()
     assert head.split() == ["PICTURE", "LABEL", "PROBABILITY", "FAMILIAR", "PREDICTION", "SET"]
-    assert row.split() == [str(folder / "1.PNG"), "Trouser", "91.0%", "yes", "Trouser,", "Pullover"]
+    name, *told = row.split()
+    assert name.endswith("/1.PNG")
+    assert told == ["Trouser", "91.0%", "yes", "Trouser,", "Pullover"]
 
 
 def test_the_conversion_is_passed_on(folder: Path, url: str, capsys: pytest.CaptureFixture[str]) -> None:
