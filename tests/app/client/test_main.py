@@ -71,10 +71,10 @@ def test_the_conversion_is_passed_on(folder: Path, url: str, capsys: pytest.Capt
 def test_it_ends_with_1_if_one_picture_was_not_answered(
     folder: Path, url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pictures = [str(folder / name) for name in ("0.png", "notes.txt", "gone.png", "1.PNG")]
-    assert main([*pictures, "--url", url]) == 1
+    names = ("0.png", "notes.txt", "gone.png", "1.PNG")
+    assert main([*(str(folder / name) for name in names), "--url", url]) == 1
     _, *rows = capsys.readouterr().out.splitlines()
-    assert [row.startswith(picture) for row, picture in zip(rows, pictures, strict=True)] == [True] * 4
+    assert [f"/{name} " in row for row, name in zip(rows, names, strict=True)] == [True] * 4
     assert "unsupported_media_type: Expected an image as PNG," in rows[1]
     assert "unreadable: No such file" in rows[2]
 
