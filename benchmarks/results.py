@@ -53,7 +53,7 @@ class Row:
     @property
     def label(self) -> str:
         """What stands beside the row in the picture."""
-        return f"{self.name}: {self.cost} multiply-accumulates, {self.network('parameters'):,} parameters"
+        return f"{self.name}: {self.cost} multiply-accumulates, {self.network('parameters') / 1e6:.2f} M parameters"
 
     def metric(self, split: str, name: str) -> list[Any]:
         """Return a metric of each model; of none where an older card lacks it."""
@@ -130,14 +130,15 @@ def _told_apart(made: Sequence[Row], by: Callable[[Row, int], str]) -> list[Row]
 
 def draw(made: Sequence[Row]) -> Figure:
     """Draw the test accuracy of each row, a mark a seed, with its interval; the dearest networks stand at the top."""
-    figure = Figure(figsize=(11, 1 + 0.4 * len(made)), layout="constrained")
+    figure = Figure(figsize=(11, 1 + 0.3 * len(made)), layout="constrained")
     axes = figure.subplots()
-    for height, row in enumerate(sorted(made, key=lambda one: one.network("multiply_accumulates"))):
+    dearest_first = sorted(made, key=lambda row: -row.network("multiply_accumulates"))
+    for height, row in enumerate(dearest_first[::-1]):
         errors = [100 * (1 - accuracy) for accuracy in row.metric("test", "accuracy")]
         axes.plot(errors, [height] * len(errors), "o", color="black", markersize=4)
         for interval in row.metric("test", "accuracy_interval_95"):
             axes.plot([100 * (1 - end) for end in interval], [height, height], color="black", alpha=0.3)
-        axes.text(-0.01, height, row.label, transform=axes.get_yaxis_transform(), ha="right", va="center")
+        axes.text(-0.01, height, row.label, transform=axes.get_yaxis_transform(), ha="right", va="center", size="small")
     # Errors by their logarithm: a tenth of them counts as much wherever it is.
     axes.set(xscale="log", xlabel="right on the test split, %, with 95% intervals", yticks=[])
     axes.xaxis.set_minor_formatter(lambda error, _: f"{100 - error:g}")

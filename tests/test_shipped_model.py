@@ -48,7 +48,7 @@ def test_it_was_trained_by_the_documented_config_on_the_published_files_and_phot
         learning_rate=0.2,
         label_smoothing=0.0,
         photos=PhotoConfig(),
-        distillation=DistillationConfig(taught.teachers, trust=0.7, blends=4, blended_share=0.2, continued=True),
+        distillation=DistillationConfig(taught.teachers, continued=True),
     )
     assert config.override(precision="float32") == documented
     assert training.data_digests == DIGESTS
@@ -80,6 +80,7 @@ def test_its_card_claims_to_withstand_other_tones_and_blur() -> None:
     corruptions = read_verified(SHIPPED).corruptions
     for kind in ("brightness, share", "contrast, share left", "blur, pixels"):
         assert corruptions[kind][2].accuracy > 0.9
+        assert (corruptions[kind][2].flagged or 1) < 0.15
 
 
 def test_its_card_claims_prediction_sets_that_keep_their_promise() -> None:

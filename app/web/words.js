@@ -56,7 +56,7 @@ export function sureness(answer, facts) {
   if (labels.length > 1) return `${listed(labels)}: ${times.toLowerCase()} it is one of these, for ${pictures}.`;
   // What is promised of all answers together would be too much for this one.
   if (prediction.probability < (coverage ?? LEAST_COVERAGE)) return unsureness(answer);
-  return `It names this label alone. What it names, one or several, includes the right one ${times.toLowerCase()}, for ${pictures}.`;
+  return `It names this label alone. For ${pictures}, what it names includes the right label ${times.toLowerCase()}.`;
 }
 
 function unsureness({ prediction, probabilities }) {

@@ -94,8 +94,8 @@ def test_the_picture_has_a_mark_for_each_seed_at_its_accuracy_and_the_cheapest_n
     marks = [np.asarray(line.get_xydata()) for line in axes.lines if line.get_marker() == "o"]
     assert [np.round(points, 6).tolist() for points in marks] == [[[10, 0], [8, 0]], [[5, 1]]]
     assert [text.get_text() for text in axes.texts] == [
-        "mlp, 0.10 M (2): 0.1 M multiply-accumulates, 101,770 parameters",
-        "mlp, 0.10 M (1): 29.8 M multiply-accumulates, 101,770 parameters",
+        "mlp, 0.10 M (2): 0.1 M multiply-accumulates, 0.10 M parameters",
+        "mlp, 0.10 M (1): 29.8 M multiply-accumulates, 0.10 M parameters",
     ]
     least, most = axes.get_xlim()
     assert least > most  # the better stands to the right

@@ -98,7 +98,7 @@ def test_a_chosen_picture_is_shown_with_its_garment_what_the_model_saw_and_the_a
     facts = httpx2.get(f"{url}/model").json()
     (sets,) = (one for one in facts["card"]["prediction_sets"] if one["coverage"] == facts["coverage"])
     expect(page.locator(".sure")).to_contain_text(
-        f"includes the right one {100 * sets['photos_coverage']:.0f} times in 100, for photographs."
+        f"For photographs, what it names includes the right label {100 * sets['photos_coverage']:.0f} times in 100."
     )
     expect(page.locator(".note")).to_contain_text(f"Of {facts['card']['photos']['held_out']} photographs")
     keep(page, "answer")
@@ -834,7 +834,7 @@ def answered(first: float, second: float, third: float = 0, **facts: Any) -> dic
     [
         (
             answered(0.98, 0.01),
-            "It names this label alone. What it names, one or several, includes the right one 95 times in 100, for",
+            "For pictures like those in Fashion-MNIST, what it names includes the right label 95 times in 100.",
         ),
         (answered(0.93, 0.04), "Not quite sure: of 100 such answers about 93 are right."),
         (answered(0.6, 0.38), "Not quite sure: of 100 such answers about 60 are right. Next comes Pullover (38.0%)."),
