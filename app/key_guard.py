@@ -73,7 +73,7 @@ def _is_open(path: str) -> bool:
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    received = "one that is not known" if any(_keys_in(scope)) else "none"
-    msg = f"Expected a key as `Authorization: Bearer KEY` or `X-API-Key: KEY`, received {received}. "
-    msg += "Ask whoever runs the service for one."
+    msg = UnauthorizedError.example
+    if any(_keys_in(scope)):
+        msg = msg.replace("received none", "received one that is not known")
     await refusal(UnauthorizedError(msg))(scope, receive, send)
