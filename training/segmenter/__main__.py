@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.imaging.segmentation import SEGMENTER
+from training import data
 from training.__main__ import positive
 from training.errors import TrainingError
 from training.photos import list_photos
@@ -47,8 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read by TensorFlow when it is first imported
     config = SegmenterConfig(steps=given.steps)
     try:
-        from training import data  # noqa: PLC0415  they import TensorFlow: not for --help
-        from training.segmenter import job  # noqa: PLC0415
+        from training.segmenter import job  # noqa: PLC0415  it imports TensorFlow: not for --help
 
         images = data.load(data.find_folder(given.data), config.split_seed).train.images
         job.train_and_write(config, images, list_photos(given.photos), given.runs, given.output)
