@@ -21,6 +21,7 @@ from app.errors import ServiceError
 from app.forms import Upload
 from app.imaging.conversion import Mode
 from app.imaging.decode import RAW_MEDIA_TYPE
+from app.imaging.recognition import RECOGNISER
 from app.imaging.segmentation import SEGMENTER
 from app.outcomes import Outcome
 from app.predictor import Predictor
@@ -52,6 +53,7 @@ def predict(names: Sequence[str], conversion: Conversion, settings: Settings, li
     with _quiet():
         classifier = SavedModelClassifier(settings.model_dir, sizes, settings.threads or cores)
     SEGMENTER.require(classifier.card.segmenter)
+    RECOGNISER.require(classifier.card.recogniser)
     # Nobody else waits, so no picture is refused because of those before it.
     predictor = Predictor(classifier, settings.model_copy(update={"max_queue_seconds": math.inf}), cores)
     try:

@@ -22,6 +22,7 @@ from app.cross_site import CrossSiteGuard
 from app.direct import DirectPredict
 from app.errors import StartError
 from app.head import HeadAsGet
+from app.imaging.recognition import RECOGNISER
 from app.imaging.segmentation import SEGMENTER
 from app.key_guard import KeyGuard
 from app.keys import read_keys
@@ -142,6 +143,7 @@ def app_from_environment(tally: Tally | None = None) -> FastAPI:
             settings.threads or cores_of_a_worker(settings),
         )
         SEGMENTER.require(classifier.card.segmenter)
+        RECOGNISER.require(classifier.card.recogniser)
         return create_app(settings, classifier, tally)
     except StartError as error:
         print(f"fashion-mnist-service: {error}", file=sys.stderr)

@@ -71,6 +71,9 @@ class PhotoMetrics(CardPart):
     right; null in older cards."""
     segmenter: Digest | None = None
     """SHA-256 of the network that found the garments; null in older cards."""
+    recogniser: Digest | None = None
+    """SHA-256 of the network that looked at the photographs held out in colour; null in older cards, whose figures are
+    without one."""
 
 
 class NetworkFacts(CardPart):
@@ -309,6 +312,11 @@ class ModelCard(CardPart):
     def segmenter(self) -> str | None:
         """SHA-256 of the network whose garments the model learnt from, if it did and is not older than this."""
         return self.photos.segmenter if self.photos else None
+
+    @property
+    def recogniser(self) -> str | None:
+        """SHA-256 of the network with which the model was measured on photographs, likewise."""
+        return self.photos.recogniser if self.photos else None
 
     def write(self, folder: Path) -> None:
         """Write the card into an artifact's folder."""

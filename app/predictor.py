@@ -21,6 +21,7 @@ from app.errors import OverloadedError, StartError
 from app.imaging.conversion import Mode, convert
 from app.imaging.decode import accepted_format, declared_pixels, decode, is_tiny
 from app.imaging.native import read_native
+from app.imaging.recognition import evidence_in, weigh
 from app.model_card import IMAGE_SHAPE
 from app.pacing import Pacing
 from app.schemas import ClassName
@@ -66,10 +67,12 @@ class Prepared:
     Attributes:
         image: uint8 `[28, 28]`, garment bright on black.
         facts: What the file was and how it became the image: the second half of the answer.
+        evidence: float32 `[10]`, what a photograph itself speaks for; None for anything else.
     """
 
     image: NDArray[np.uint8]
     facts: dict[str, Any]
+    evidence: NDArray[np.float32] | None = None
 
 
 class Predictor:
@@ -128,7 +131,7 @@ class Predictor:
                 prepared = await self._in_thread(prepare, data)
             classified = await self._batcher.classify(prepared.image)
         stages.end_pass(classified.started, classified.ended, classified.images)
-        return self._judge(classified.answer) | prepared.facts
+        return self._judge(classified.answer, prepared.evidence) | prepared.facts
 
     async def require_place(self, asker: Hashable) -> None:
         """Refuse before a picture is even read, where none can be taken on.
@@ -201,11 +204,14 @@ class Predictor:
         finally:
             stages.end("decode")
         converted = convert(decoded.pixels, mode, decoded.opacity)
-        conversion: dict[str, Any] = {"mode": converted.mode, "steps": decoded.steps + converted.steps}
+        evidence = evidence_in(converted.colours)
+        steps = (*decoded.steps, *converted.steps, *(() if evidence is None else ("seen_in_colour",)))
+        conversion: dict[str, Any] = {"mode": converted.mode, "steps": steps}
         if converted.box:
             conversion["garment"] = _in_upright_file(converted.box, decoded)
         file = {"format": decoded.format, "width": decoded.width, "height": decoded.height}
         prepared = self._prepared(converted.image, file, conversion, preview=preview)
+        prepared.evidence = evidence
         stages.end("convert")
         return prepared
 
@@ -227,11 +233,12 @@ class Predictor:
         facts = {"image": file, "conversion": conversion, "model": self._model}
         return Prepared(image, facts | {"preview": _data_uri(image)} if preview else facts)
 
-    def _judge(self, answer: Answers) -> dict[str, Any]:
-        """Name, rank and weigh what the model says of one image."""
+    def _judge(self, answer: Answers, evidence: NDArray[np.float32] | None) -> dict[str, Any]:
+        """Name, rank and weigh what the model says of one image, and a photograph itself speaks for."""
+        probabilities = weigh(answer.probabilities, evidence)
         classes = [
             {"class_id": name.class_id, "label": name.label, "probability": probability}
-            for name, probability in zip(self.classes, answer.probabilities.tolist(), strict=True)
+            for name, probability in zip(self.classes, probabilities.tolist(), strict=True)
         ]
         ranked = sorted(classes, key=itemgetter("probability"), reverse=True)
         least = min(self._least_probability, ranked[0]["probability"])  # the first is always in

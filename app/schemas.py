@@ -67,14 +67,15 @@ class ConversionFacts(Answer):
     mode: str = Field(
         description="`native`: untouched; `cut_out`: on a transparent ground, which shows where the garment is; "
         "`bright_on_black`: like the data set, of another size; `catalogue`: on a plain light ground, converted as the "
-        "data set was; `photo`: the garment found first; `none`: resized only.",
+        "data set was; `photo`: the garment found first, and looked at in colour too; `none`: resized only.",
         examples=["photo"],
     )
     steps: tuple[str, ...] = Field(
         description="What was done, in order. `no_garment_found`: nothing could be cut out, so the whole frame was "
         "used. The others say how it was decoded (`decoded_at_half`, `decoded_at_quarter`, `decoded_at_eighth`, "
         "`exif_transpose`, `composited_on_white`) and converted (`frame_removed`, `background_removed`, `trimmed`, "
-        "`greyscale`, `negated`, `stretched`, `fitted`, `resized`).",
+        "`greyscale`, `negated`, `stretched`, `fitted`, `resized`). `seen_in_colour`: the photograph itself was looked "
+        "at as well, and what it speaks for is in the probabilities.",
         examples=[
             [
                 "decoded_at_eighth",
@@ -85,6 +86,7 @@ class ConversionFacts(Answer):
                 "negated",
                 "stretched",
                 "fitted",
+                "seen_in_colour",
             ]
         ],
     )

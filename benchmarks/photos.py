@@ -1,6 +1,7 @@
 """`python -m benchmarks.photos FOLDER`: how often is a photograph of clothing answered right, and how fast?
 
-Each photograph goes the way of every upload, one at a time in one thread: decoded, converted, classified.
+Each photograph goes the way of every upload, one at a time in one thread: decoded, converted, recognised in colour,
+classified.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from PIL import Image, ImageOps
 from app.classifier import Answers, SavedModelClassifier
 from app.errors import StartError
 from app.imaging.conversion import Mode, convert
+from app.imaging.recognition import evidence_in, weigh
 from app.model_card import FolderMetrics
 from benchmarks.contact_sheet import Cell, draw_sheet
 from training.data import LABELS
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from app.model_card import ModelCard
     from training.photos import Photo
 
-STAGES = ("decode", "convert", "classify")
+STAGES = ("decode", "convert", "recognise", "classify")
 SCORE_COLUMNS = ("n", "right", "share", "95% interval")
 
 
@@ -53,7 +55,7 @@ class Outcome:
         image: What the model saw, uint8 `[28, 28]`.
         mode: How it was converted.
         is_found: Whether there was a garment to convert.
-        answer: What the model says, float32 `[10]` and a number.
+        answer: What the model and the photograph's colours say, float32 `[10]`, and how familiar it is.
         seconds: What each of `STAGES` took.
     """
 
@@ -147,14 +149,16 @@ def answer(photo: Photo, classifier: Classifier, mode: Mode = Mode.AUTO) -> Outc
     times.append(time.perf_counter())
     converted = convert(decoded.pixels, mode, decoded.opacity)
     times.append(time.perf_counter())
-    answers = classifier.classify(converted.image[None])
+    evidence = evidence_in(converted.colours)
+    times.append(time.perf_counter())
+    (probabilities,), (familiarity,) = classifier.classify(converted.image[None])
     times.append(time.perf_counter())
     return Outcome(
         photo=photo,
         image=converted.image,
         mode=converted.mode,
         is_found="no_garment_found" not in converted.steps,
-        answer=Answers(*(part[0] for part in answers)),
+        answer=Answers(weigh(probabilities, evidence), familiarity),
         seconds=tuple(after - before for before, after in itertools.pairwise(times)),
     )
 
@@ -163,7 +167,8 @@ def label_at_full_size(photo: Photo, classifier: Classifier, mode: Mode = Mode.A
     """Return the most probable class of a photograph all of whose pixels are decoded."""
     with Image.open(photo.path) as picture:
         converted = convert(ImageOps.exif_transpose(picture).convert("RGB"), mode)
-    return LABELS[int(classifier.classify(converted.image[None]).probabilities.argmax())]
+    (probabilities,), _ = classifier.classify(converted.image[None])
+    return LABELS[int(weigh(probabilities, evidence_in(converted.colours)).argmax())]
 
 
 def compare(outcomes: Sequence[Outcome], labels: Sequence[str]) -> str:

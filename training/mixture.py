@@ -177,7 +177,7 @@ def _variants(photo: Photo, config: PhotoConfig, seed: int) -> NDArray[np.uint8]
     colours = np.asarray(decode_photo(photo).convert("RGB"))
     paired_share = config.paired_share if photo.folder == SHOES else 0.0
     distorted = (_variant(colours, paired_share, config, rng) for _ in range(config.variants))
-    return np.stack([convert_photo(photo), *distorted])
+    return np.stack([convert_photo(photo).image, *distorted])
 
 
 def _variant(

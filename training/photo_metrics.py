@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from app.classifier import Answers
+from app.imaging.recognition import RECOGNISER, evidence_in, weigh
 from app.imaging.segmentation import SEGMENTER
 from app.model_card import IMAGE_SHAPE, FolderMetrics, PhotoMetrics
 from training.evaluate import in_batches, wilson_interval
@@ -90,14 +91,22 @@ class AnsweredPhotos:
 
 
 def answer_photos(classify: Callable[[NDArray[np.uint8]], Answers], photos: Sequence[Photo]) -> AnsweredPhotos:
-    """Let a model answer for photographs, converted as the service does.
+    """Let a model answer for photographs, converted and looked at in colour as the service does.
 
     Args:
         classify: Takes uint8 `[n, 28, 28]`.
         photos: Some at least with a right label.
     """
-    images = np.array([convert_photo(photo) for photo in photos], np.uint8).reshape(-1, *IMAGE_SHAPE)
-    return AnsweredPhotos.of(photos, in_batches(classify, images))
+    converted = [convert_photo(photo) for photo in photos]
+    images = np.array([one.image for one in converted], np.uint8).reshape(-1, *IMAGE_SHAPE)
+    answers = in_batches(classify, images)
+    weighed = [
+        weigh(probabilities, evidence_in(one.colours))
+        for probabilities, one in zip(answers.probabilities, converted, strict=True)
+    ]
+    return AnsweredPhotos.of(
+        photos, Answers(np.array(weighed).reshape(answers.probabilities.shape), answers.familiarity)
+    )
 
 
 def measure_photos(answered: AnsweredPhotos, learnt: Sequence[Photo]) -> PhotoMetrics:
@@ -113,6 +122,7 @@ def measure_photos(answered: AnsweredPhotos, learnt: Sequence[Photo]) -> PhotoMe
         digest=digest,
         collection=COLLECTIONS.get(digest),
         segmenter=SEGMENTER.digest,
+        recogniser=RECOGNISER.digest,
         learnt_from=sum(bool(CLASSES_OF[photo.folder]) for photo in learnt),
         held_out=n,
         accuracy=right / n,

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
+    from app.imaging.conversion import Converted
+
 Read = TypeVar("Read")
 
 logger = logging.getLogger(__name__)
@@ -199,13 +201,13 @@ def _shared(right: Iterable[tuple[str, ...]]) -> NDArray[np.float32]:
     return np.asarray(rows / rows.sum(axis=1, keepdims=True), np.float32)
 
 
-def convert_photo(photo: Photo) -> NDArray[np.uint8]:
-    """Convert a photograph as the service does, uint8 `[28, 28]`.
+def convert_photo(photo: Photo) -> Converted:
+    """Convert a photograph as the service does.
 
     Raises:
         DataError: It cannot be read.
     """
-    return _read(photo, convert_upload).image
+    return _read(photo, convert_upload)
 
 
 def decode_photo(photo: Photo) -> Image.Image:

@@ -102,12 +102,15 @@ class Converted:
         mode: `native`, `cut_out`, `bright_on_black`, `catalogue`, `photo` or `none`: what was done.
         steps: How, in order.
         box: The garment in the given pixels; None where nothing was cut out.
+        colours: uint8 `[height, width, 3]`, a photograph, reduced and without its frame; None where it is grey, or its
+            ground plain as in a catalogue, whatever the mode.
     """
 
     image: NDArray[np.uint8]
     mode: str
     steps: tuple[str, ...]
     box: Box | None
+    colours: NDArray[np.uint8] | None = None
 
 
 def convert(
@@ -141,9 +144,11 @@ def convert(
     left, top, right, bottom = find_picture(colours)
     picture = colours[top:bottom, left:right]
     converted = _convert_colours(picture, mode, separator)
+    if pixels.mode == "L":
+        converted = replace(converted, colours=None)
     steps = converted.steps if picture.size == colours.size else ("frame_removed", *converted.steps)
     box = converted.box and _in_given(converted.box, (left * reduction, top * reduction), reduction, pixels.size)
-    return Converted(converted.image, converted.mode, steps, box)
+    return replace(converted, steps=steps, box=box)
 
 
 def _reduction(pixels: Image.Image) -> int:
@@ -175,7 +180,10 @@ def _convert_colours(colours: NDArray[np.uint8], mode: Mode, separator: Separato
     kind = "photo" if mode is Mode.PHOTO else _kind_of_ground(colours)
     plain = None if kind == "photo" else _convert_plain(255 - grey if kind == "catalogue" else grey, kind)
     # A white shirt on a light ground has no contrast, but colours.
-    return plain or _convert_photo(grey, separator(colours), "photo")
+    if plain:
+        return plain
+    converted = _convert_photo(grey, separator(colours), "photo")
+    return replace(converted, colours=colours) if kind == "photo" else converted
 
 
 def _grey(colours: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import threading
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from app.errors import StartError
+from app.imaging.onnx_network import OnnxNetwork
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,64 +34,25 @@ HOLE_SHARE = 0.08
 """Largest hole that is filled, as a share of the garment: a print, and not the inside of a handle."""
 
 
-class Segmenter:
-    """The network of `training.segmenter`; threads may call it at the same time."""
+class Segmenter(OnnxNetwork):
+    """The network of `training.segmenter`."""
 
-    def __init__(self, path: Path) -> None:
-        """Take the file; it is read once, and unpacked by each thread, since OpenCV's networks cannot be shared."""
-        self.path = path
-        self._of_thread = threading.local()
+    side = SIDE
+    purpose = "finds garments"
 
-    def __reduce__(self) -> tuple[type[Segmenter], tuple[Path]]:
-        """Travel to another process as the path."""
-        return Segmenter, (self.path,)
-
-    @cached_property
-    def _file(self) -> bytes:
-        return self.path.read_bytes()
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the file."""
-        return hashlib.sha256(self._file).hexdigest()
-
-    def require(self, digest: str | None) -> None:
-        """Look at a picture: later ones find nothing missing, and no other file.
-
-        Args:
-            digest: That of the file whose garments a model learnt from; None where it learnt from none, or is older.
-
-        Raises:
-            StartError: The file is missing or damaged, or another.
-        """
-        try:
-            self(np.zeros((SIDE, SIDE, 3), np.uint8))
-        except (OSError, cv2.error) as error:
-            msg = f"{self.path}: expected the network that finds garments, found none that can be read"
-            raise StartError(msg) from error
-        if digest not in {None, self.digest}:
-            msg = f"{self.path}: expected the network that found the garments which the model learnt from, found "
-            msg += "another. Train the model again."
-            raise StartError(msg)
-
-    def __call__(self, colours: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Say how likely each pixel is garment.
 
         Args:
-            colours: uint8 `[96, 96, 3]`.
+            pixels: uint8 `[height, width, 3]`.
 
         Returns:
-            float32 `[96, 96]`, 0 to 1.
+            float32 `[96, 96]`, 0 to 1, whatever the picture's aspect.
         """
-        if not hasattr(self._of_thread, "network"):
-            self._of_thread.network = cv2.dnn.readNetFromONNX(np.frombuffer(self._file, np.uint8))
-        network = self._of_thread.network
-        network.setInput(cv2.dnn.blobFromImage(colours, 1 / 127.5, mean=(127.5, 127.5, 127.5)))
         # The four channels are the quarters of a pixel of 48 by 48.
-        quarters = network.forward().reshape(2, 2, SIDE // 2, SIDE // 2)
+        quarters = self.look_at(pixels).reshape(2, 2, SIDE // 2, SIDE // 2)
         logits = quarters.transpose(2, 0, 3, 1).reshape(SIDE, SIDE)
-        likely: NDArray[np.float32] = 1 / (1 + np.exp(-logits))
-        return likely
+        return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
 
 
 SEGMENTER = Segmenter(Path(__file__).with_name("segmenter.onnx"))
@@ -115,7 +73,7 @@ def separate(pixels: NDArray[np.uint8], segmenter: Segmenter = SEGMENTER) -> NDA
     """
     if min(pixels.shape[:2]) < LEAST_PIXELS:
         return None
-    return garment_of(segmenter(cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.uint8)))
+    return garment_of(segmenter(pixels))
 
 
 def garment_of(likely: NDArray[np.float32]) -> NDArray[np.float32] | None:

@@ -14,6 +14,7 @@ const STEPS = {
   negated: "Dark and light swapped, for the model knows bright on black",
   stretched: "Contrast stretched",
   fitted: "Scaled to 28 × 28 pixels, in the middle of black",
+  seen_in_colour: "Looked at in colour too, for what grey pixels do not show",
   resized: "Squeezed to 28 × 28 pixels, whatever is on it",
 };
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from app.classifier import SavedModelClassifier
 from app.imaging.native import read_native
+from app.imaging.recognition import evidence_in, weigh
 from training.upload import convert_upload
 
 if TYPE_CHECKING:
@@ -71,23 +72,27 @@ def _model(artifact: Path) -> SavedModelClassifier:
     return SavedModelClassifier(artifact, (BATCH,), threads=1)
 
 
-def _image(picture: bytes) -> NDArray[np.uint8]:
-    native = read_native(picture)
-    return convert_upload(picture).image if native is None else native
+def _read(picture: bytes) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
+    """Return what the service makes of a picture: the image, and what a photograph itself speaks for."""
+    if (native := read_native(picture)) is not None:
+        return native, None
+    converted = convert_upload(picture)
+    return converted.image, evidence_in(converted.colours)
 
 
 def _probabilities(artifact: Path, pictures: Sequence[bytes]) -> NDArray[np.float32]:
-    return _model(artifact).classify(np.stack([_image(picture) for picture in pictures])).probabilities
+    images, evidence = zip(*map(_read, pictures), strict=True)
+    return np.stack(list(map(weigh, _model(artifact).classify(np.stack(images)).probabilities, evidence)))
 
 
 def _classify(artifact: Path, pictures: Sequence[bytes], seconds: float) -> float:
-    model, turn = _model(artifact), cycle(pictures)
-    return BATCH * _repeat(lambda: model.classify(np.stack([_image(one) for one in islice(turn, BATCH)])), seconds)
+    turn = cycle(pictures)
+    return BATCH * _repeat(lambda: _probabilities(artifact, list(islice(turn, BATCH))), seconds)
 
 
 def _convert(pictures: Sequence[bytes], seconds: float) -> float:
     turn = cycle(pictures)
-    return _repeat(lambda: _image(next(turn)), seconds)
+    return _repeat(lambda: _read(next(turn)), seconds)
 
 
 def _repeat(work: Callable[[], object], seconds: float) -> float:

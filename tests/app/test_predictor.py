@@ -6,11 +6,13 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from app.errors import OverloadedError, ServiceError, StartError
 from app.imaging.conversion import Mode
+from app.imaging.recognition import RECOGNISER, weigh
 from app.predictor import Predictor
 from app.settings import Settings
 from app.stages import Stages
@@ -18,7 +20,8 @@ from tests.conftest import encoded
 from tests.fakes import FirstPixelClassifier, tagged_image
 
 if TYPE_CHECKING:
-    import numpy as np
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from app.stages import Stage
@@ -241,3 +244,37 @@ def test_large_pictures_never_stall_small_ones_that_come_after() -> None:
     class_ids, done = asyncio.run(run())
     assert class_ids == [4] * 20
     assert done < 4  # of four that would have been decoded one after the other
+
+
+@pytest.mark.parametrize(
+    ("changed", "mode", "is_seen"),
+    [
+        (lambda picture: picture, Mode.AUTO, True),
+        (lambda picture: picture, Mode.NONE, False),
+        (lambda picture: picture.convert("L"), Mode.AUTO, False),
+        (lambda picture: picture.convert("L").convert("RGB"), Mode.AUTO, True),
+    ],
+    ids=["a photograph", "only resized", "grey", "grey, written in three channels"],
+)
+def test_a_photograph_is_looked_at_in_colour_and_weighs_in_the_answer(
+    changed: Callable[[Image.Image], Image.Image], mode: Mode, *, is_seen: bool
+) -> None:
+    classifier = FirstPixelClassifier()
+    with Image.open("app/web/samples/sweater.jpg") as opened:
+        picture = changed(opened.copy())
+    answer = asyncio.run(predictor(classifier).predict(encoded(picture, "PNG"), "image/png", mode))
+    said = classifier.classify(classifier.seen[0]).probabilities[0]
+    evidence = RECOGNISER.look_at(np.asarray(picture.convert("RGB")).copy()) if is_seen else None
+    assert ("seen_in_colour" in answer["conversion"]["steps"]) is is_seen
+    weighed = [entry["probability"] for entry in answer["probabilities"]]
+    assert weighed == pytest.approx(weigh(said, evidence).tolist(), rel=0.2, abs=0.01)  # of pixels reduced in two steps
+    assert (weighed == said.tolist()) is not is_seen
+    assert answer["prediction"]["probability"] == max(weighed)
+
+
+def test_a_catalogue_picture_is_not_looked_at_in_colour_even_where_it_is_converted_as_a_photograph() -> None:
+    pale = Image.new("RGB", (200, 200), "white")
+    pale.paste((250, 252, 255), (60, 40, 140, 160))
+    answer = asyncio.run(predictor(FirstPixelClassifier()).predict(encoded(pale), "image/png", Mode.AUTO))
+    assert answer["conversion"]["mode"] == "photo"
+    assert "seen_in_colour" not in answer["conversion"]["steps"]

@@ -229,7 +229,7 @@ def test_photographs_are_learnt_from_and_the_card_and_the_report_say_so(
     with np.load(kept) as converted:
         seen = {image.tobytes() for image in converted["photos"][:, 0]}
     assert len(seen) == 20 + 10 - len(held_out)
-    assert not seen & {convert_photo(photo).tobytes() for photo in held_out}
+    assert not seen & {convert_photo(photo).image.tobytes() for photo in held_out}
     unknown = sum(photo.folder == "hat" for photo in list_photos(photo_folder)) - card.familiarity.separations[-1].n
     assert taught == [(len(data.train.images), 2 * card.photos.learnt_from, 2 * unknown + 4)]
     page = (tmp_path / "models/sample/report-1/README.md").read_text()

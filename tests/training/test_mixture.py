@@ -51,7 +51,7 @@ def test_collages_of_photographs_are_among_the_examples_of_what_is_unfamiliar(
 def test_the_first_variant_is_what_the_service_sees_and_the_others_differ(mixture: Mixture, photo_folder: Path) -> None:
     photos = [photo for photo in list_photos(photo_folder) if photo.folder != "hat"]
     for photo, variants in zip(photos[::7], mixture.photos[::7], strict=True):
-        assert np.array_equal(variants[0], convert_photo(photo))
+        assert np.array_equal(variants[0], convert_photo(photo).image)
         assert all((variants[0] != other).any() for other in variants[1:])
 
 

@@ -36,7 +36,7 @@ def test_a_collection_that_is_known_is_named() -> None:
 
 
 def test_the_worst_folder_of_photographs_is_named_with_its_errors() -> None:
-    assert "Of photographs it is outwear: 29%." in page(SHIPPED)
+    assert "Of photographs it is outwear: 16%." in page(SHIPPED)
 
 
 def test_damage_is_shown_beside_none_and_left_out_where_it_was_not_measured() -> None:

@@ -144,7 +144,7 @@ def test_what_was_given_by_eye_is_one_of_several_labels_of_the_folder() -> None:
 
 
 def test_a_photograph_becomes_what_the_service_would_make_of_it(photo_folder: Path) -> None:
-    image = convert_photo(Photo(photo_folder / "pants" / "0.jpg", "pants"))
+    image = convert_photo(Photo(photo_folder / "pants" / "0.jpg", "pants")).image
     assert image.shape == (28, 28)
     assert np.array_equal(image, convert(Image.open(photo_folder / "pants" / "0.jpg"), Mode.AUTO).image)
     assert (image[:, 0] == 0).all()  # trousers are narrow

@@ -48,5 +48,5 @@ def test_a_cut_out_is_learnt_from_and_measured_as_it_is_served(cut_out: bytes, d
     served = convert_upload(cut_out).image
     learnt = prepare(PhotoConfig(variants=0, collages=1), 0, data.train.images[:1], [photo], tmp_path).photos
     assert np.array_equal(learnt, served[None, None])
-    assert np.array_equal(convert_photo(photo), served)
+    assert np.array_equal(convert_photo(photo).image, served)
     assert np.array_equal(answer(photo, FirstPixelClassifier()).image, served)

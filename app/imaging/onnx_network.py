@@ -1,0 +1,91 @@
+"""Runs the networks that look at a photograph itself; they lie beside this file."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar, cast
+
+import cv2
+import numpy as np
+import onnxruntime
+
+from app.errors import StartError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Self
+
+    from numpy.typing import NDArray
+
+
+class OnnxNetwork:
+    """A network in a file; threads may look at pictures at the same time, each of which does all the work itself.
+
+    Attributes:
+        path: An ONNX file that takes `pixels`, float32 `[1, 3, side, side]`, -1 to 1, and gives float32 `[1, ...]`.
+        side: Pixels along each side of what it looks at.
+        purpose: What it does, for messages.
+    """
+
+    side: ClassVar[int]
+    purpose: ClassVar[str]
+
+    def __init__(self, path: Path) -> None:
+        """Take the file, which is read once, when it is first needed."""
+        self.path = path
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Path]]:
+        """Travel to another process as the path."""
+        return type(self), (self.path,)
+
+    @cached_property
+    def _file(self) -> bytes:
+        return self.path.read_bytes()
+
+    @cached_property
+    def _session(self) -> onnxruntime.InferenceSession:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1  # the service converts as many pictures at a time as there are cores
+        options.log_severity_level = 4  # what is wrong is raised as well
+        return onnxruntime.InferenceSession(self._file, options, providers=["CPUExecutionProvider"])
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the file."""
+        return hashlib.sha256(self._file).hexdigest()
+
+    def require(self, digest: str | None) -> None:
+        """Look at a picture: later ones find nothing missing, and no other file.
+
+        Args:
+            digest: That of the file which a model's card names; None where it names none.
+
+        Raises:
+            StartError: The file is missing or damaged, or another.
+        """
+        try:
+            self.look_at(np.zeros((self.side, self.side, 3), np.uint8))
+        except Exception as error:  # what ONNX Runtime raises has no class of its own
+            msg = f"{self.path}: expected the network that {self.purpose}, found none that can be read"
+            raise StartError(msg) from error
+        if digest not in {None, self.digest}:
+            msg = (
+                f"{self.path}: expected the network that {self.purpose} with which the model was made, found another. "
+            )
+            msg += "Train the model again."
+            raise StartError(msg)
+
+    def look_at(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Look at a picture.
+
+        Args:
+            pixels: uint8 `[height, width, 3]`; the aspect is lost.
+
+        Returns:
+            What the network gives, without its first axis.
+        """
+        small = cv2.resize(pixels, (self.side, self.side), interpolation=cv2.INTER_AREA)
+        blob = small.astype(np.float32).transpose(2, 0, 1)[None] / np.float32(127.5) - 1
+        (output,) = self._session.run(None, {"pixels": blob})
+        return cast("NDArray[np.float32]", output[0])

@@ -1,0 +1,61 @@
+"""Looks at a photograph itself for what 28x28 grey pixels do not show: colours, cloth, buttons."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from app.imaging.onnx_network import OnnxNetwork
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Recogniser(OnnxNetwork):
+    """The network of `training.recogniser`."""
+
+    side = 128
+    purpose = "recognises garments in colour"
+
+
+LEAST = np.finfo(np.float32).tiny
+"""What divides where nothing is left to share."""
+
+RECOGNISER = Recogniser(Path(__file__).with_name("recogniser.onnx"))
+
+
+def evidence_in(colours: NDArray[np.uint8] | None) -> NDArray[np.float32] | None:
+    """Say by how much a photograph speaks for each label.
+
+    Args:
+        colours: uint8 `[height, width, 3]`, a photograph; None for any other picture.
+
+    Returns:
+        float32 `[10]`, in label order: the logarithm of how much more often a garment that looks so has the label than
+        garments have on average; 0 where that is not known, of Bag, since there were no photographs of any. None for
+        None.
+    """
+    return None if colours is None else RECOGNISER.look_at(colours)
+
+
+def weigh(probabilities: NDArray[np.float32], evidence: NDArray[np.float32] | None) -> NDArray[np.float32]:
+    """Combine what a model says of the 28x28 image with what the photograph itself speaks for, by Bayes' rule.
+
+    Both are taken for independent of each other, given the label. Where nothing is known the probability stays.
+
+    Args:
+        probabilities: float32 `[10]`, or `[n, 10]`.
+        evidence: Likewise, as `evidence_in` returns it; None leaves the probabilities as they are.
+
+    Returns:
+        Likewise, each row summing to 1.
+    """
+    if evidence is None:
+        return probabilities
+    known = evidence != 0
+    before = probabilities * known
+    weighed = before * np.exp(evidence)
+    scale = before.sum(axis=-1, keepdims=True) / np.maximum(weighed.sum(axis=-1, keepdims=True), LEAST)
+    return np.asarray(np.where(known, weighed * scale, probabilities), np.float32)

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from app.errors import StartError
+from app.imaging.recognition import RECOGNISER, evidence_in, weigh
+from training.data import LABELS
+
+
+def test_what_is_no_photograph_speaks_for_nothing_and_changes_no_bit() -> None:
+    assert evidence_in(None) is None
+    probabilities = np.full(10, 0.1, np.float32)
+    assert weigh(probabilities, None) is probabilities
+
+
+def test_evidence_multiplies_odds() -> None:
+    probabilities = np.array([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]], np.float32)
+    evidence = np.log(np.array([[2, 4, 1 + 1e-6], [4, 1 + 1e-6, 1 + 1e-6]], np.float32))
+    expected = np.array([[1, 1.2, 0.2], [0.4, 0.1, 0.8]]) / [[2.4], [1.3]]
+    np.testing.assert_allclose(weigh(probabilities, evidence), expected, rtol=1e-5)
+    np.testing.assert_allclose(weigh(probabilities[0], evidence[0]), expected[0], rtol=1e-5)
+
+
+def test_where_nothing_is_known_the_probability_stays() -> None:
+    probabilities = np.array([[0.5, 0.3, 0.2], [0, 0, 1]], np.float32)
+    evidence = np.log(np.array([[1.5, 0.5, 1]] * 2, np.float32))
+    weighed = weigh(probabilities, evidence)
+    expected = np.array([[0.8 * 0.75 / 0.9, 0.8 * 0.15 / 0.9, 0.2], [0, 0, 1]])
+    np.testing.assert_allclose(weighed, expected, rtol=1e-6)
+
+
+def test_a_photograph_speaks_for_labels_within_limits_and_neither_for_nor_against_a_bag() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (90, 70, 3), dtype=np.uint8)
+    for colours in (noise, np.zeros_like(noise), np.full_like(noise, 255)):
+        evidence = evidence_in(colours)
+        assert evidence is not None
+        assert evidence.shape == (10,)
+        assert evidence.dtype == np.float32
+        assert evidence[LABELS.index("Bag")] == 0
+        assert evidence.min() >= -5
+        assert evidence.max() < 5
+        assert (evidence == evidence_in(colours)).all()
+
+
+def test_another_file_than_the_card_names_is_refused() -> None:
+    RECOGNISER.require(RECOGNISER.digest)
+    with pytest.raises(StartError, match="recognises garments in colour with which the model was made, found another"):
+        RECOGNISER.require("0" * 64)

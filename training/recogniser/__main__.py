@@ -1,0 +1,50 @@
+"""`python -m training.recogniser`: learns from photographs what garments look like in colour."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.imaging.recognition import RECOGNISER
+from training.errors import TrainingError
+from training.photos import list_photos
+from training.recogniser.config import RecogniserConfig
+from training.recogniser.job import train_and_write
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    made = argparse.ArgumentParser(
+        prog="python -m training.recogniser",
+        description="Train the network that recognises garments on photographs in colour, in some ten minutes.",
+    )
+    made.add_argument("--photos", type=Path, required=True, metavar="FOLDER", help="as for python -m training")
+    made.add_argument(
+        "--output", type=Path, default=RECOGNISER.path, metavar="FILE", help=f"(default: {RECOGNISER.path.name})"
+    )
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the job and return the process's exit code."""
+    given = parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        train_and_write(RecogniserConfig(), list_photos(given.photos), given.output)
+    except (TrainingError, OSError) as error:
+        print(f"training: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("training: stopped; nothing is kept", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""What the recogniser learns from: photographs in many ways, half of them with the garment on another ground."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from app.imaging.segmentation import separate
+from training.config import Distortion
+from training.distortion import distort
+from training.photos import decode_photo
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from training.photos import Photo
+
+LESSON_PIXELS = 192
+"""Pixels along each side of a lesson, one and a half times those of a picture that is looked at."""
+
+STRENGTHS = replace(Distortion(), blur_pixels=1.5)
+"""How much the ways differ; a blur of the smaller picture is smaller too."""
+
+NEAR = 9
+"""Pixels around a garment, of a lesson's, that its ground is taken to begin beyond."""
+
+FAINT = 0.15
+"""What is garment to this share is no ground."""
+
+
+def lessons_of(photo: Photo, others: Sequence[Photo], ways: int, seed: int) -> NDArray[np.uint8]:
+    """Show a photograph as it is, and distorted: every other time with its garment on the ground of another photograph.
+
+    What lies around a garment is no reason to take it for one kind or another, though in one collection it may be.
+
+    Args:
+        photo: The photograph.
+        others: Where grounds are from.
+        ways: How often it is distorted.
+        seed: Decides how.
+
+    Returns:
+        uint8 `[1 + ways, 192, 192, 3]`.
+    """
+    rng = np.random.default_rng([seed, *photo.path.name.encode()])
+    whole = _small(photo)
+    garment = _share(whole)
+    lessons = [whole]
+    for way in range(ways):
+        picture = whole
+        if way % 2 and garment is not None:
+            ground = distort(_ground(others[int(rng.integers(len(others)))]), STRENGTHS, rng)
+            picture = np.rint(ground + garment[..., None] * (whole - ground.astype(np.float32))).astype(np.uint8)
+        lesson = distort(picture, STRENGTHS, rng)
+        lessons.append(lesson[:, ::-1] if rng.random() < 0.5 else lesson)  # noqa: PLR2004  a coin
+    return np.stack(lessons)
+
+
+def _small(photo: Photo) -> NDArray[np.uint8]:
+    whole = np.asarray(decode_photo(photo).convert("RGB"))
+    return np.asarray(cv2.resize(whole, (LESSON_PIXELS, LESSON_PIXELS), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _share(picture: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+    """Say which share of each pixel is garment, float32 `[192, 192]`; None where there is none."""
+    garment = separate(picture)
+    return None if garment is None else np.asarray(cv2.resize(garment, (LESSON_PIXELS, LESSON_PIXELS)), np.float32)
+
+
+def _ground(photo: Photo) -> NDArray[np.uint8]:
+    """Take the garment away, and paint over where it was."""
+    picture = _small(photo)
+    garment = _share(picture)
+    if garment is None:
+        return picture
+    hidden = cv2.dilate((garment > FAINT).astype(np.uint8), np.ones((NEAR, NEAR), np.uint8))
+    return np.asarray(cv2.inpaint(picture, hidden, 3, cv2.INPAINT_TELEA), np.uint8)

