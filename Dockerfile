@@ -46,8 +46,9 @@ CMD ["nginx", "-e", "stderr", "-g", "daemon off;"]
 FROM packages AS pruned
 RUN apt-get update && apt-get install -y --no-install-recommends binutils
 # TensorFlow declares these and runs without them: a SavedModel needs no Keras, a single machine no gRPC, and neither XLA
-# nor StableHLO is used. Other libraries are left as they are, since stripping breaks NumPy's; bytecode is left too, since
-# compiling it doubles the time of a start.
+# nor StableHLO is used. ONNX Runtime's tools make and convert networks, and it comes once more for other languages. Other
+# libraries are left as they are, since stripping breaks NumPy's; bytecode is left too, since compiling it doubles the
+# time of a start.
 RUN pip --python /venv/bin/python uninstall --quiet -y \
         grpcio h5py keras libclang markdown-it-py mdurl namex optree pygments rich setuptools wheel \
     && site=$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
@@ -55,6 +56,8 @@ RUN pip --python /venv/bin/python uninstall --quiet -y \
     && rm -r "$site/tensorflow/include" \
         "$site/tensorflow/compiler/mlir/stablehlo/stablehlo_extension.so" \
         "$site/tensorflow/compiler/tf2xla/ops/_xla_ops.so" \
+        "$site"/onnxruntime/backend "$site"/onnxruntime/datasets "$site"/onnxruntime/quantization \
+        "$site"/onnxruntime/tools "$site"/onnxruntime/transformers "$site"/onnxruntime/capi/libonnxruntime.so.* \
     && for package in PIL httptools tensorflow uvloop; do \
         find "$site/$package" -name '*.so*' -type f -exec strip --strip-unneeded {} +; done \
     && python -c 'import httptools, tensorflow, uvloop; from PIL import Image; Image.init()'

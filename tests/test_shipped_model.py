@@ -69,9 +69,9 @@ def test_its_card_claims_that_it_tells_shoes_and_long_sleeves_apart() -> None:
     photos = read_verified(SHIPPED).photos
     assert photos
     shares = {label: one.right / one.n for label, one in photos.told_apart.items()}
-    assert shares["Pullover"] > 0.75
+    assert shares["Pullover"] > 0.85
     assert sum(photos.told_apart[label].right for label in ("Ankle boot", "Sandal", "Sneaker")) > 18  # of 26
-    assert sum(one.right for one in photos.told_apart.values()) > 80  # of 103; always Pullover or Sneaker 89
+    assert sum(one.right for one in photos.told_apart.values()) > 85  # of 103; always Pullover or Sneaker 89
     assert photos.ece_equal_mass is not None
     assert photos.ece_equal_mass < 0.05
 

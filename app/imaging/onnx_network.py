@@ -26,10 +26,12 @@ class OnnxNetwork:
         path: An ONNX file that takes `pixels`, float32 `[1, 3, side, side]`, -1 to 1, and gives float32 `[1, ...]`.
         side: Pixels along each side of what it looks at.
         purpose: What it does, for messages.
+        remedy: What to do where a card names another, likewise.
     """
 
     side: ClassVar[int]
     purpose: ClassVar[str]
+    remedy: ClassVar[str]
 
     def __init__(self, path: Path) -> None:
         """Take the file, which is read once, when it is first needed."""
@@ -70,10 +72,8 @@ class OnnxNetwork:
             msg = f"{self.path}: expected the network that {self.purpose}, found none that can be read"
             raise StartError(msg) from error
         if digest not in {None, self.digest}:
-            msg = (
-                f"{self.path}: expected the network that {self.purpose} with which the model was made, found another. "
-            )
-            msg += "Train the model again."
+            msg = f"{self.path}: expected the network that {self.purpose} which the model's card names, found another. "
+            msg += self.remedy
             raise StartError(msg)
 
     def look_at(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

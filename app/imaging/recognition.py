@@ -18,6 +18,7 @@ class Recogniser(OnnxNetwork):
 
     side = 128
     purpose = "recognises garments in colour"
+    remedy = "Measure the model again: `python -m training.recogniser --measure`."
 
 
 LEAST = np.finfo(np.float32).tiny

@@ -39,6 +39,7 @@ class Segmenter(OnnxNetwork):
 
     side = SIDE
     purpose = "finds garments"
+    remedy = "Train the model again."
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Say how likely each pixel is garment.

@@ -164,7 +164,7 @@ def test_a_model_that_learnt_from_another_segmenter_is_refused(
     (tmp_path / "one.png").touch()
     monkeypatch.setenv("FASHION_MODEL_DIR", str(folder))
     assert main(["predict", str(tmp_path / "one.png")]) == 3
-    assert "expected the network that finds garments with which the model was made" in capsys.readouterr().err
+    assert "expected the network that finds garments which the model's card names" in capsys.readouterr().err
 
 
 def test_a_model_that_cannot_be_loaded_is_one_line_and_the_code_that_a_start_in_vain_has(

@@ -34,7 +34,7 @@ OPSET, IR_VERSION = 13, 8
 """Of ONNX: old enough for any reader of today."""
 
 LEAST_EVIDENCE = -5.0
-"""No label is made less likely than by e^5, however sure the network is."""
+"""No label is made less likely by more than e^5, however sure the network is."""
 
 
 class Backbone(OnnxNetwork):
@@ -42,6 +42,7 @@ class Backbone(OnnxNetwork):
 
     side = Recogniser.side
     purpose = "gives ImageNet's features"
+    remedy = ""
 
 
 class Head(NamedTuple):

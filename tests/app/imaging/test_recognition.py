@@ -45,5 +45,7 @@ def test_a_photograph_speaks_for_labels_within_limits_and_neither_for_nor_agains
 
 def test_another_file_than_the_card_names_is_refused() -> None:
     RECOGNISER.require(RECOGNISER.digest)
-    with pytest.raises(StartError, match="recognises garments in colour with which the model was made, found another"):
+    with pytest.raises(
+        StartError, match=r"recognises garments in colour which the model's card names, found another\. Measure"
+    ):
         RECOGNISER.require("0" * 64)

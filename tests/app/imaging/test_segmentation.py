@@ -50,7 +50,9 @@ def test_a_garment_is_told_from_its_ground(ground: tuple[int, int, int]) -> None
 def test_a_network_that_is_missing_or_damaged_is_found_before_it_is_needed(tmp_path: Path) -> None:
     SEGMENTER.require(None)
     SEGMENTER.require(SEGMENTER.digest)
-    with pytest.raises(StartError, match="finds garments with which the model was made, found another"):
+    with pytest.raises(
+        StartError, match=r"finds garments which the model's card names, found another\. Train the model"
+    ):
         SEGMENTER.require("0" * 64)
     damaged = tmp_path / "damaged.onnx"
     damaged.write_bytes(SEGMENTER.path.read_bytes()[:1000])

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from app.imaging.recognition import Recogniser
+from app.imaging.recognition import RECOGNISER, Recogniser
+from app.model_card import read_verified
+from app.settings import Settings
 from training.errors import DataError
-from training.photos import Photo, decode_photo, list_photos
+from training.photos import Photo, decode_photo, digest_of, list_photos
 from training.recogniser.__main__ import main
 from training.recogniser.config import RecogniserConfig
 from training.recogniser.job import fit, train_and_write
@@ -63,6 +66,32 @@ def test_a_garment_is_shown_on_its_own_ground_and_on_others(photo_folder: Path, 
     assert not (lessons == lessons_of(shown, [other], 8, seed=1)).all()
     corners = lessons[1:, ::191, ::191].mean(axis=(1, 2, 3))
     assert (corners > 128).tolist() == [True, False] * 4
+
+
+@pytest.mark.usefixtures("restored_logging")
+def test_a_model_is_measured_again_and_only_what_its_card_says_of_photographs_changes(
+    photo_folder: Path, tmp_path: Path
+) -> None:
+    folder, photos = tmp_path / "model" / "1", list_photos(photo_folder)
+    shutil.copytree(Settings().model_dir, folder)
+    (tmp_path / "model" / "report-1").mkdir()
+    (tmp_path / "model" / "report-1" / "README.md").touch()
+    before = read_verified(folder)
+    assert before.photos
+    command = ["--photos", str(photo_folder), "--measure", str(folder)]
+    assert main(command) == 1  # it learnt from other photographs
+    known = before.photos.model_copy(update={"digest": digest_of(photos), "recogniser": "0" * 64, "folders": {}})
+    before.model_copy(update={"photos": known}).write(folder)
+    assert main(command) == 0
+    after = read_verified(folder)
+    assert after.photos
+    assert after.photos.recogniser == RECOGNISER.digest
+    assert after.photos.folders.keys() == {"pants", "t-shirt"}
+    sets = [one.model_copy(update={"photos_coverage": None}) for one in after.prediction_sets]
+    assert sets == [one.model_copy(update={"photos_coverage": None}) for one in before.prediction_sets]
+    rest = {"photos": None, "prediction_sets": ()}
+    assert after.model_copy(update=rest) == before.model_copy(update=rest)
+    assert f"Of {after.photos.held_out} others" in (tmp_path / "model" / "report-1" / "README.md").read_text()
 
 
 @pytest.mark.usefixtures("restored_logging")

@@ -1,0 +1,62 @@
+"""Measures a model that is there already on photographs, with the recogniser of today."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from app.classifier import SavedModelClassifier
+from training.conformal import prediction_sets
+from training.errors import DataError
+from training.page import page
+from training.photo_metrics import answer_photos, measure_photos
+from training.photos import digest_of, split_photos
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from training.photos import Photo
+
+logger = logging.getLogger(__name__)
+
+
+def measure_again(artifact: Path, photos: Sequence[Photo]) -> None:
+    """Write anew what a model's card and its page say about photographs.
+
+    The model itself knows nothing of the recogniser, so it need not be trained again.
+
+    Args:
+        artifact: A model that learnt from photographs.
+        photos: The same, learnt from and held out.
+
+    Raises:
+        DataError: It learnt from none or from others.
+        StartError: It cannot be loaded.
+    """
+    classifier = SavedModelClassifier(artifact)
+    card = classifier.card
+    if card.photos is None or card.photos.digest != digest_of(photos):
+        msg = f"{artifact}: expected a model that learnt from these photographs, found one of others or of none"
+        raise DataError(msg)
+    config = card.training.config
+    learnt, held_out = split_photos(photos, config["photos"]["held_out_share"], config["split_seed"])
+    answered = answer_photos(classifier.classify, held_out)
+    covered = [
+        float(answered.covered(prediction_sets(answered.of_known.probabilities, one.threshold)).mean())
+        for one in card.prediction_sets
+    ]
+    measured = card.model_copy(
+        update={
+            "photos": measure_photos(answered, learnt),
+            "prediction_sets": tuple(
+                one.model_copy(update={"photos_coverage": share})
+                for one, share in zip(card.prediction_sets, covered, strict=True)
+            ),
+        }
+    )
+    measured.write(artifact)
+    report = artifact.parent / f"report-{artifact.name}" / "README.md"
+    if report.exists():
+        report.write_text(page(measured))
+    logger.info("%s: %d of %d photographs right", artifact, answered.right.sum(), len(answered.known))
