@@ -85,7 +85,10 @@ class OnnxNetwork:
         Returns:
             What the network gives, without its first axis.
         """
-        small = cv2.resize(pixels, (self.side, self.side), interpolation=cv2.INTER_AREA)
-        blob = small.astype(np.float32).transpose(2, 0, 1)[None] / np.float32(127.5) - 1
-        (output,) = self._session.run(None, {"pixels": blob})
+        (output,) = self._session.run(None, {"pixels": self.prepared(pixels)})
         return cast("NDArray[np.float32]", output[0])
+
+    def prepared(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Make of a picture what the network in the file takes, float32 `[1, 3, side, side]`."""
+        small = cv2.resize(pixels, (self.side, self.side), interpolation=cv2.INTER_AREA)
+        return small.astype(np.float32).transpose(2, 0, 1)[None] / np.float32(127.5) - 1

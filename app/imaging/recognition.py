@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Recogniser(OnnxNetwork):
     """The network of `training.recogniser`."""
 
-    side = 128
+    side = 160
     purpose = "recognises garments in colour"
     remedy = "Measure the model again: `python -m training.recogniser --measure`."
 

@@ -20,10 +20,11 @@ from training.machine import machine
 from training.parallel import on_all_cores
 from training.photos import CLASSES_OF, allowed_of, decode_photo, require_classed, split_photos, targets_of
 from training.recogniser.lessons import lessons_of
-from training.recogniser.network import Backbone, Head, export, published_weights
+from training.recogniser.network import Backbone, Head, complete, export, published_weights
+from training.recogniser.quantisation import quantise
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 ROUNDS = 500
 """Most steps of the fit; it takes some two hundred."""
+
+CALIBRATED_BY = 200
+"""Photographs that decide between which numbers the steps of 8 bits lie."""
 
 logger = logging.getLogger(__name__)
 
@@ -58,17 +62,17 @@ def train_and_write(config: RecogniserConfig, photos: Sequence[Photo], output: P
     if len({photo.labels for photo in learnt}) == 1:
         msg = f"expected photographs of several kinds to tell apart, received {learnt[0].folder} alone"
         raise DataError(msg)
-    weights = published_weights()
     with tempfile.TemporaryDirectory() as folder:
-        backbone = Backbone(Path(folder) / "backbone.onnx")
-        export(weights, None, backbone.path, {})
+        real, backbone = (Backbone(Path(folder) / name) for name in ("real.onnx", "backbone.onnx"))
+        export(published_weights(), real.path)
+        quantise(real, _calibration(learnt, config), backbone.path)
         look = partial(_features, backbone=backbone, others=learnt, config=config)
         features = np.stack(on_all_cores(look, learnt, "photographs"))
-    head = fit(features, targets_of(learnt), config.decay)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    whole = output.with_suffix(".partial")
-    facts = {"config": json.dumps(asdict(config)), "photographs": str(len(learnt)), "machine": machine()}
-    export(weights, head, whole, facts)
+        head = fit(features, targets_of(learnt), config.decay)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        whole = output.with_suffix(".partial")
+        facts = {"config": json.dumps(asdict(config)), "photographs": str(len(learnt)), "machine": machine()}
+        complete(backbone.path, head, whole, facts)
     whole.replace(output)
     logger.info("wrote %s", output)
     right = _right(Recogniser(output), held_out)
@@ -98,6 +102,13 @@ def fit(features: NDArray[np.float32], targets: NDArray[np.float32], decay: floa
     bias[fitted.classes_] = offsets - scale.mean_ @ kernel[:, fitted.classes_]
     bias[np.isinf(bias)] = bias.min(where=np.isfinite(bias), initial=0) - 100  # never, of what was never seen
     return Head(kernel.astype(np.float32), bias.astype(np.float32), targets.mean(axis=0))
+
+
+def _calibration(photos: Sequence[Photo], config: RecogniserConfig) -> Iterator[NDArray[np.uint8]]:
+    """Show some of the photographs, each in one of its ways."""
+    rng = np.random.default_rng(config.seed)
+    for which in rng.permutation(len(photos))[:CALIBRATED_BY]:
+        yield lessons_of(photos[which], photos, 1, config.seed)[1]
 
 
 def _features(

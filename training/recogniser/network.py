@@ -70,14 +70,12 @@ def published_weights() -> dict[str, NDArray[np.float32]]:
         return {name: tensor.astype(np.float32) for name, tensor in read_tensors(file).items()}
 
 
-def export(weights: Mapping[str, NDArray[np.float32]], head: Head | None, path: Path, facts: Mapping[str, str]) -> None:
-    """Write the network, each normalisation folded into the convolution before it, its numbers with 16 bits.
+def export(weights: Mapping[str, NDArray[np.float32]], path: Path) -> None:
+    """Write the network without a last layer, each normalisation folded into the convolution before it.
 
     Args:
         weights: As `published_weights` returns them.
-        head: What makes `app.imaging.recognition.evidence_in` of the features; None leaves it at these.
-        path: File to write. It takes float32 `[1, 3, 128, 128]`, -1 to 1, and gives float32 `[1, 10]` or the features.
-        facts: What to write into the file about itself.
+        path: File to write. It takes float32 `[1, 3, 160, 160]`, -1 to 1, and gives float32 `[1, features]`.
     """
     graph = _Graph(weights)
     value = graph.convolution("pixels", "_conv_stem", "_bn0", stride=2, bends=True)
@@ -95,23 +93,49 @@ def export(weights: Mapping[str, NDArray[np.float32]], head: Head | None, path: 
         if number in READ_AFTER:
             read.append(graph.add("Flatten", [graph.add("GlobalAveragePool", [value])]))
     value = graph.add("Concat", read, axis=1)
-    if head:
-        value = graph.add("Gemm", [value, graph.constant("kernel", head.kernel), graph.constant("bias", head.bias)])
-        # The labels that nothing is known of neither gain nor lose.
-        known = head.prior > 0
-        prior = graph.constant("log_prior", np.log(np.where(known, head.prior, 1)))
-        value = graph.add("Sub", [graph.add("LogSoftmax", [value], axis=1), prior])
-        value = graph.add("Mul", [value, graph.constant("known", known)])
-        value = graph.add("Clip", [value, graph.constant("least", np.array(LEAST_EVIDENCE))])
     real = onnx.TensorProto.FLOAT
     made = helper.make_graph(
         graph.nodes,
         "recogniser",
         [helper.make_tensor_value_info("pixels", real, [1, 3, Recogniser.side, Recogniser.side])],
-        [helper.make_tensor_value_info(value, real, [1, len(LABELS) if head else None])],
+        [helper.make_tensor_value_info(value, real, [1, None])],
         graph.constants,
     )
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
+
+
+def complete(backbone: Path, head: Head, path: Path, facts: Mapping[str, str]) -> None:
+    """Write a network together with its last layer.
+
+    Args:
+        backbone: The network without.
+        head: What makes `app.imaging.recognition.evidence_in` of the features.
+        path: File to write. It gives float32 `[1, 10]`.
+        facts: What to write into the file about itself.
+    """
+    model = onnx.load(backbone)
+    (features,) = model.graph.output
+    known = head.prior > 0
+    constants = {
+        "kernel": head.kernel,
+        "bias": head.bias,
+        "log_prior": np.log(np.where(known, head.prior, 1)),
+        "known": known,
+        "least": np.array(LEAST_EVIDENCE),
+    }
+    model.graph.initializer.extend(numpy_helper.from_array(v.astype(np.float32), n) for n, v in constants.items())
+    model.graph.node.extend(
+        [
+            helper.make_node("Gemm", [features.name, "kernel", "bias"], ["logits"]),
+            helper.make_node("LogSoftmax", ["logits"], ["log_likely"], axis=1),
+            helper.make_node("Sub", ["log_likely", "log_prior"], ["told"]),
+            helper.make_node("Mul", ["told", "known"], ["known_of"]),  # what is not known neither gains nor loses
+            helper.make_node("Clip", ["known_of", "least"], ["evidence"]),
+        ]
+    )
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("evidence", onnx.TensorProto.FLOAT, [1, len(LABELS)]))
     helper.set_model_props(model, dict(facts))
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
@@ -124,6 +148,7 @@ class _Graph:
         self.weights = weights
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
+        self.bounds = [self.constant(str(bound), np.array(bound)) for bound in (0, 6)]
 
     def add(self, kind: str, inputs: list[str], **settings: Any) -> str:  # noqa: ANN401  each kind has its own
         """Add a node and return its output's name."""
@@ -133,8 +158,8 @@ class _Graph:
 
     def constant(self, name: str, value: NDArray[np.generic]) -> str:
         """Add numbers and return the name of what they are in the graph."""
-        self.constants.append(numpy_helper.from_array(value.astype(np.float16), name))
-        return self.add("Cast", [name], to=onnx.TensorProto.FLOAT)
+        self.constants.append(numpy_helper.from_array(value.astype(np.float32), name))
+        return name
 
     def convolution(self, value: str, name: str, normalisation: str, *, stride: int = 1, bends: bool = False) -> str:
         """Add a convolution with its normalisation, and cut off what is below 0 or above 6 if it bends."""
@@ -154,12 +179,9 @@ class _Graph:
         value = self.add("Conv", [value, *constants], strides=[stride, stride], pads=pads, group=groups)
         if not bends:
             return value
-        return self.add("Clip", [value, *self._bounds()])
+        return self.add("Clip", [value, *self.bounds])
 
     def keeps_channels(self, block: str) -> bool:
         """Tell whether a block gives as many channels as it takes."""
         taken, given = self.weights[f"{block}_expand_conv.weight"], self.weights[f"{block}_project_conv.weight"]
         return int(taken.shape[1]) == len(given)
-
-    def _bounds(self) -> list[str]:
-        return [self.constant(f"bound_{len(self.nodes)}", np.array(bound)) for bound in (0, 6)]

@@ -1,0 +1,55 @@
+"""Makes a network compute with 8 bits, in half the time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from app.imaging.onnx_network import OnnxNetwork
+
+
+def quantise(network: OnnxNetwork, pictures: Iterable[NDArray[np.uint8]], path: Path) -> None:
+    """Write a network with weights of 7 bits and activations of 8.
+
+    Processors without VNNI add products of 8 bits two by two in 16, which is too few where the weights have 8 as well;
+    so with 7 all processors give the same answers.
+
+    Args:
+        network: With numbers of 32 bits.
+        pictures: uint8 `[height, width, 3]` each, as the network will be given; what occurs in it while it looks at
+            these decides between which numbers the 256 steps lie.
+        path: File to write.
+    """
+    prepared = path.with_suffix(".prepared")
+    quant_pre_process(network.path, prepared, skip_symbolic_shape=True)
+    quantize_static(
+        prepared,
+        path,
+        _Reader(network, pictures),
+        quant_format=QuantFormat.QDQ,
+        op_types_to_quantize=["Conv", "Clip", "Add"],
+        per_channel=True,
+        reduce_range=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+    )
+    prepared.unlink()
+
+
+class _Reader(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime has no types
+    """Hands out pictures one by one, as ONNX Runtime asks for them."""
+
+    def __init__(self, network: OnnxNetwork, pictures: Iterable[NDArray[np.uint8]]) -> None:
+        self._inputs = ({"pixels": network.prepared(picture)} for picture in pictures)
+
+    def get_next(self) -> dict[str, Any] | None:
+        return next(self._inputs, None)
