@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def quantise(network: OnnxNetwork, pictures: Iterable[NDArray[np.uint8]], path: Path) -> None:
     """Write a network with weights of 7 bits and activations of 8.
 
-    Processors without VNNI add products of 8 bits two by two in 16, which is too few where the weights have 8 as well;
-    so with 7 all processors give the same answers.
+    Processors without VNNI add products two by two in signed 16 bits, which hold twice 255 times 64 and not twice 255
+    times 127.
 
     Args:
         network: With numbers of 32 bits.
