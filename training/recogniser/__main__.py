@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +14,6 @@ from app.imaging.recognition import RECOGNISER
 from training.errors import TrainingError
 from training.photos import list_photos
 from training.recogniser.config import RecogniserConfig
-from training.recogniser.job import train_and_write
-from training.recogniser.measure import measure_again
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,12 +40,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job and return the process's exit code."""
     given = parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read by TensorFlow when it is first imported
     try:
+        from training.recogniser import job, measure  # noqa: PLC0415  they import TensorFlow: not for --help
+
         photos = list_photos(given.photos)
         if given.measure:
-            measure_again(given.measure, photos)
+            measure.measure_again(given.measure, photos)
         else:
-            train_and_write(RecogniserConfig(), photos, given.output)
+            job.train_and_write(RecogniserConfig(), photos, given.output)
     except (TrainingError, StartError, OSError) as error:
         print(f"training: {error}", file=sys.stderr)
         return 1

@@ -104,6 +104,6 @@ def test_the_command_says_what_is_missing(
     def interrupt(*_: object) -> float:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("training.recogniser.__main__.train_and_write", interrupt)
+    monkeypatch.setattr("training.recogniser.job.train_and_write", interrupt)
     monkeypatch.setattr("training.recogniser.__main__.list_photos", lambda _: [])
     assert main(["--photos", str(tmp_path)]) == 130
