@@ -99,6 +99,8 @@ async def _outcome(
         return Outcome(name, Prediction.model_validate(await predictor.predict(data, RAW_MEDIA_TYPE, mode)))
     except (OSError, ServiceError) as error:
         return Outcome(name, error=error)
+    except Exception as error:  # noqa: BLE001  a failure of ours at one picture costs no other its answer
+        return Outcome(name, error=ServiceError(f"The service failed at this picture: {error!r}."))
 
 
 def _read(name: str, max_bytes: int) -> bytes:

@@ -185,6 +185,7 @@ async def predict_batch(
                 answer = await predictor.predict(
                     upload.data, upload.media_type, wishes.conversion, preview=wishes.preview, stages=stages
                 )
+            result = Prediction.model_validate(answer)
         except ServiceError as error:
             trace.problems.append(error.code)
             return BatchItem(filename=upload.filename, problem=problem_of(error))
@@ -193,7 +194,7 @@ async def predict_batch(
             trace.problems.append(ServiceError.code)
             return BatchItem(filename=upload.filename, problem=internal_problem())
         trace.answers.append(answer)
-        return BatchItem(filename=upload.filename, result=Prediction.model_validate(answer))
+        return BatchItem(filename=upload.filename, result=result)
 
     held = Held(request.app.state.body_budget)
     try:

@@ -167,20 +167,29 @@ def read(response: httpx.Response, shape: TypeAdapter[Shape]) -> Shape:
         ServiceError: It is a problem.
         UnreachableError: It is not an answer of the service.
     """
+    problem: Problem | None = None
+    fault: ValidationError | None = None
     try:
         if response.is_success:
             return shape.validate_json(response.content)
-        problem: Problem | None = Problem.model_validate_json(response.content)
-    except ValidationError:
-        problem = None
+        problem = Problem.model_validate_json(response.content)
+    except ValidationError as error:
+        fault = error
     if problem is None or not problem.type.startswith(PROBLEM_URN):
         kind = response.headers.get("Content-Type", "unknown")
+        place = _place(fault) if response.is_success and fault else ""
         msg = (
             f"Expected an answer of the Fashion-MNIST service from {shown(str(response.url))}, received "
-            f"{response.status_code} {response.reason_phrase} of type {kind}."
+            f"{response.status_code} {response.reason_phrase} of type {kind}{place}."
         )
-        raise UnreachableError(msg)
+        raise UnreachableError(msg) from fault
     raise error_of(problem, retry_after_seconds(response) or LEAST_WAIT_SECONDS)
+
+
+def _place(fault: ValidationError) -> str:
+    """Name the first part of an answer that is not as it should be, where it has parts at all."""
+    first = fault.errors()[0]
+    return f", with {'.'.join(map(str, first['loc']))}: {first['msg']}" if first["loc"] else ""
 
 
 def error_of(problem: Problem, wait_seconds: float) -> ServiceError:

@@ -59,4 +59,6 @@ def weigh(probabilities: NDArray[np.float32], evidence: NDArray[np.float32] | No
     before = probabilities * known
     weighed = before * np.exp(evidence)
     scale = before.sum(axis=-1, keepdims=True) / np.maximum(weighed.sum(axis=-1, keepdims=True), LEAST)
-    return np.asarray(np.where(known, weighed * scale, probabilities), np.float32)
+    together = np.where(known, weighed * scale, probabilities)
+    # Rounding alone would leave some of 1.0000001; no part of a sum is more than the sum.
+    return np.asarray(together / together.sum(axis=-1, keepdims=True), np.float32)

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,8 +27,6 @@ from tests.conftest import encoded, interruptible
 from tests.fakes import FirstPixelClassifier, tagged_image
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from training.data import Data
 
 
@@ -48,6 +47,25 @@ def test_files_are_answered_in_order_and_together(tmp_path: Path) -> None:
     answered = [line["result"]["prediction"]["class_id"] for line in lines[:40] + lines[42:]]
     assert answered == [number % 10 for number in range(100)]
     assert len(classifier.seen) < 100
+
+
+def test_a_failure_of_ours_at_one_picture_costs_no_other_its_answer(tmp_path: Path) -> None:
+    def fail_at_dresses(images: np.ndarray) -> None:
+        if images[0, 0, 0] == 3:
+            msg = "torn"
+            raise ValueError(msg)
+
+    names = [str(tmp_path / f"{number}.png") for number in range(5)]
+    for number, name in enumerate(names):
+        Path(name).write_bytes(encoded(tagged_image(number)))
+    settings, out = Settings(max_forward_images=1), io.StringIO()
+    predictor = Predictor(FirstPixelClassifier(fail_at_dresses), settings, cores=1)
+    with Listing("json", names, out, io.StringIO()) as listing:
+        asyncio.run(predict_with(predictor, names, Mode.AUTO, settings, listing))
+    predictor.close()
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [number for number, line in enumerate(lines) if "result" in line] == [0, 1, 2, 4]
+    assert lines[3]["problem"]["detail"] == "The service failed at this picture: ValueError('torn')."
 
 
 def test_the_command_answers_with_the_model_that_would_be_served(

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from httpx2 import Response
     from numpy.typing import NDArray
 
+    from app.classifier import Answers
+
 BOOT = encoded(tagged_image(9))
 PROBLEM_TYPE = "application/problem+json"
 GARMENT = {"left": 201, "top": 118, "right": 423, "bottom": 721}
@@ -338,6 +340,19 @@ def test_a_failure_of_ours_at_one_picture_costs_no_other_of_the_batch_its_answer
     assert "picture failed" in printed
     assert "Traceback" in printed
     assert passes == [1] * 8
+
+
+def test_an_answer_that_is_not_as_documented_costs_no_other_of_the_batch_its_own() -> None:
+    class TooFamiliarWithDresses(FirstPixelClassifier):
+        def classify(self, images: NDArray[np.uint8]) -> Answers:
+            answers = super().classify(images)
+            return answers._replace(familiarity=answers.familiarity + (images[:, 0, 0] == 3))
+
+    client = TestClient(create_app(Settings(), TooFamiliarWithDresses()))
+    files = [("files", encoded(tagged_image(class_id))) for class_id in (3, 9)]
+    dress, boot = client.post("/predict/batch", files=files).json()["results"]
+    assert dress["problem"]["code"] == "internal"
+    assert boot["result"]["prediction"]["label"] == "Ankle boot"
 
 
 @pytest.mark.parametrize(

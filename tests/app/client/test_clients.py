@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import io
+import json
 import re
 import socket
 import subprocess
@@ -496,6 +497,15 @@ def test_what_is_no_answer_of_the_service_is_called_so(ask: Ask) -> None:
     for response in (HTMLResponse("welcome"), JSONResponse({"detail": "Not Found"}, 404), JSONResponse([1])):
         with listening(ScriptedService(response)) as url, pytest.raises(UnreachableError, match=url):
             ask(url, lambda client: client.predict(BOOT))
+
+
+def test_an_answer_in_part_unlike_what_is_documented_is_told_by_that_part(ask: Ask, answer: Response) -> None:
+    spoilt = JSONResponse(json.loads(bytes(answer.body)) | {"familiarity": 1.5})
+    with (
+        listening(ScriptedService(spoilt)) as url,
+        pytest.raises(UnreachableError, match=r"200 OK of type \S+, with familiarity: Input should be .+ 1\.$"),
+    ):
+        ask(url, lambda client: client.predict(BOOT))
 
 
 def test_an_answer_that_takes_too_long_is_a_timeout_and_is_not_asked_for_again(ask: Ask, answer: Response) -> None:

@@ -30,6 +30,17 @@ def test_where_nothing_is_known_the_probability_stays() -> None:
     np.testing.assert_allclose(weighed, expected, rtol=1e-6)
 
 
+def test_rounding_never_makes_a_probability_of_more_than_one() -> None:
+    rng = np.random.default_rng(0)
+    said = np.exp(rng.normal(0, 12, (20_000, 10)).astype(np.float32))
+    evidence = rng.normal(0, 4, said.shape).astype(np.float32)
+    evidence[:, 8] = 0
+    weighed = weigh(said / said.sum(axis=1, keepdims=True), evidence)
+    assert weighed.min() >= 0
+    assert weighed.max() == 1
+    np.testing.assert_allclose(weighed.sum(axis=1), 1, rtol=1e-6)
+
+
 def test_a_photograph_speaks_for_labels_within_limits_and_neither_for_nor_against_a_bag() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (90, 70, 3), dtype=np.uint8)
     for colours in (noise, np.zeros_like(noise), np.full_like(noise, 255)):
