@@ -122,15 +122,17 @@ def serve(settings: Settings) -> int:
         timeout_graceful_shutdown=settings.shutdown_seconds,
         timeout_worker_healthcheck=HANG_SECONDS,
     )
+    bound = listening(config)
+    os.environ[PREFIX + "PORT"] = str(bound.getsockname()[1])  # likewise: for 0 the system has chosen one
     if workers == 1:
         # With a supervisor it replaces the workers; here it would end the process with all that is in its hands.
         if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
             signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
         server = DrainingServer(config)
         Watchdog(server, config).start()
-        server.run(sockets=[listening(config)])
+        server.run(sockets=[bound])
         return 0
-    supervisor = Supervisor(config, sockets=[shared(listening(config))])
+    supervisor = Supervisor(config, sockets=[shared(bound)])
     supervisor.run()
     return STARTUP_FAILURE if supervisor.failed else 0
 
@@ -141,18 +143,17 @@ def listening(config: Config) -> socket.socket:
     Raises:
         SystemExit: The address cannot be had; uvicorn says why, and this line what to do.
     """
-    where = f"{config.host}:{config.port}"
     uvicorn = logging.getLogger("uvicorn.error")
     uvicorn.addFilter(_only_warnings)
     try:
         bound = config.bind_socket()
     except SystemExit:
         choose = "FASHION_HOST and FASHION_PORT choose another address"
-        print(f"fashion-mnist-service: cannot listen on {where}; {choose}", file=sys.stderr)
+        print(f"fashion-mnist-service: cannot listen on {config.host}:{config.port}; {choose}", file=sys.stderr)
         raise
     finally:
         uvicorn.removeFilter(_only_warnings)
-    logger.info("loading the model, to listen on %s", where)
+    logger.info("loading the model, to listen on %s:%d", config.host, bound.getsockname()[1])
     return bound
 
 

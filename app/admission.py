@@ -27,7 +27,7 @@ the wait for its first forward pass for the time of each picture."""
 def work_of(encoded_bytes: int, pixels: int = 0) -> float:
     """Return how many small pictures one takes as long as that a thread decodes.
 
-    A photograph of 40 kB takes about 5 times as long as a small picture, one of 3 MB about 20 times (docs/results.md, a
+    A photograph of 40 kB takes about 9 times as long as a small picture, one of 3 MB 24 times (docs/results.md, a
     forward pass added), and where all pixels have to be decoded each million takes about 25 times as long: 38 bytes of
     WebP may hold 50. What it misses, the measured rate mends.
 
@@ -35,7 +35,7 @@ def work_of(encoded_bytes: int, pixels: int = 0) -> float:
         encoded_bytes: Of the file.
         pixels: As `app.imaging.decode.declared_pixels` says.
     """
-    return 5 + encoded_bytes / 200_000 + 25 * pixels / 1e6
+    return 9 + encoded_bytes / 200_000 + 25 * pixels / 1e6
 
 
 class Admission:

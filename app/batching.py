@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from app.classifier import Answers
 from app.model_card import IMAGE_SHAPE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -85,10 +86,10 @@ class MicroBatcher:
     """
 
     def __init__(
-        self, classifier: Classifier, max_batch: int, passed: Callable[[int], object] = lambda _: None
+        self, classifier: Classifier, max_batch: int, on_pass: Callable[[int], object] = lambda _: None
     ) -> None:
         """Take the classifier to call, the most images of one pass, and who is told after each how many it had."""
-        self._passed = passed
+        self._on_pass = on_pass
         self._classifier = classifier
         self._sizes = batch_sizes(max_batch)
         self._waiting: deque[Waiting] = deque()
@@ -134,24 +135,20 @@ class MicroBatcher:
         if not batch:
             return
         loop = asyncio.get_running_loop()
-        images = self._padded(batch)
-        if self._classifier.seconds(len(images)) < LOOP_SECONDS:
-            try:
-                self._answer(batch, self._run(images))
-            except Exception as error:  # noqa: BLE001  belongs to those who wait for it, who raise it
-                _fail(batch, error)
-            # Not at once: what arrived meanwhile goes with what waits.
-            loop.call_soon(self._gather, len(self._waiting))
-        else:
-            self.running_since = time.monotonic()
-            running = loop.run_in_executor(self._thread, self._run, images)
-            running.add_done_callback(lambda done: self._finish(batch, done))
+        with _failing(batch):
+            images = self._padded(batch)
+            if self._classifier.seconds(len(images)) >= LOOP_SECONDS:
+                running = loop.run_in_executor(self._thread, self._run, images)
+                self.running_since = time.monotonic()
+                running.add_done_callback(lambda done: self._finish(batch, done))
+                return
+            self._answer(batch, self._run(images))
+        # Not at once: what arrived meanwhile goes with what waits.
+        loop.call_soon(self._gather, len(self._waiting))
 
     def _finish(self, batch: list[Waiting], done: asyncio.Future[Pass]) -> None:
         self.running_since = None
-        if error := done.exception():
-            _fail(batch, error)
-        else:
+        with _failing(batch):
             self._answer(batch, done.result())
         # In the next turn the answers go out; what they bring back comes in the one after it, and goes with what waits.
         loop = asyncio.get_running_loop()
@@ -177,13 +174,18 @@ class MicroBatcher:
 
     def _answer(self, batch: list[Waiting], done: Pass) -> None:
         """Hand each its row."""
-        self._passed(len(batch))
+        self._on_pass(len(batch))
         for waiting, *row in zip(batch, *done.answers, strict=False):  # rows of the padding are left over
             if not waiting.answer.done():
                 waiting.answer.set_result(Classified(Answers(*row), done.started, done.ended, len(batch)))
 
 
-def _fail(batch: list[Waiting], error: BaseException) -> None:
-    for waiting in batch:
-        if not waiting.answer.done():
-            waiting.answer.set_exception(error)
+@contextmanager
+def _failing(batch: list[Waiting]) -> Iterator[None]:
+    """Let whatever goes wrong be raised by those who wait for it, so that the next pass comes all the same."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001  as above
+        for waiting in batch:
+            if not waiting.answer.done():
+                waiting.answer.set_exception(error)

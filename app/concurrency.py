@@ -34,7 +34,8 @@ def in_threads(
         run: Does one piece; what it raises ends the iteration.
         work: As many pieces as one likes; iterated in the caller's thread.
         at_once: How many run at a time.
-        ordered: Whether results come in the order of the work, or as soon as each is there.
+        ordered: Whether results come in the order of the work, or as soon as each is there; none comes while the next
+            piece is waited for.
         has_ended: Set once no further result is used, for pieces that wait to do so no longer.
     """
     running: list[futures.Future[Result]] = []

@@ -19,7 +19,7 @@ from app.admission import SMALL, Admission, work_of
 from app.batching import MicroBatcher
 from app.errors import OverloadedError, StartError
 from app.imaging.conversion import Mode, convert
-from app.imaging.decode import accepted_format, declared_pixels, decode, is_tiny
+from app.imaging.decode import RAW_BYTES, accepted_format, declared_pixels, decode, is_tiny
 from app.imaging.native import read_native
 from app.imaging.recognition import evidence_in, weigh
 from app.model_card import IMAGE_SHAPE
@@ -83,14 +83,14 @@ class Predictor:
         classifier: Classifier,
         settings: Settings,
         cores: int,
-        passed: Callable[[int], object] = lambda _: None,
+        on_pass: Callable[[int], object] = lambda _: None,
     ) -> None:
         """Take what computes, what limits, how many pictures may be decoded at a time, and who hears of each pass.
 
         Raises:
             StartError: The model was not fitted for the coverage that the settings ask for.
         """
-        self._batcher = MicroBatcher(classifier, settings.max_forward_images, passed)
+        self._batcher = MicroBatcher(classifier, settings.max_forward_images, on_pass)
         self._settings = settings
         self._admission = Admission(
             settings.max_pending_images, settings.max_queue_seconds, settings.request_timeout_seconds
@@ -175,7 +175,8 @@ class Predictor:
 
     def _work_of(self, data: bytes) -> float:
         pixels = declared_pixels(data)
-        if accepted_format(data) is None or pixels > self._settings.max_image_pixels:
+        may_be_taken = accepted_format(data) is not None or len(data) == RAW_BYTES
+        if not may_be_taken or pixels > self._settings.max_image_pixels:
             return SMALL  # its first bytes refuse it
         return work_of(len(data), pixels)
 

@@ -55,8 +55,7 @@ class ProblemResponse(Response):
     def __init__(self, problem: Problem, headers: Mapping[str, str] | None = None, page: str | None = None) -> None:
         """Take the problem, headers to send with it, and the page that tells it where a person is to read it."""
         body, media_type = (page, "text/html") if page else (problem.model_dump_json(), MEDIA_TYPE)
-        super().__init__(body, problem.status, headers, media_type)
-        self.raw_headers.append(NOT_STORED)
+        super().__init__(body, problem.status, {**(headers or {}), "Cache-Control": "no-store"}, media_type)
         self._code = problem.code
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

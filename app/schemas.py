@@ -67,7 +67,7 @@ class ConversionFacts(Answer):
     mode: str = Field(
         description="`native`: untouched; `cut_out`: on a transparent ground, which shows where the garment is; "
         "`bright_on_black`: like the data set, of another size; `catalogue`: on a plain light ground, converted as the "
-        "data set was; `photo`: the garment found first, and looked at in colour too; `none`: resized only.",
+        "data set was; `photo`: the garment found first, mostly looked at in colour too; `none`: resized only.",
         examples=["photo"],
     )
     steps: tuple[str, ...] = Field(

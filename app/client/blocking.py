@@ -112,7 +112,8 @@ class FashionClient:
             conversion: As there.
             preview: As there.
             at_once: How many requests are under way at a time.
-            ordered: Whether outcomes come in the order of the pictures, or as soon as each is there.
+            ordered: Whether outcomes come in the order of the pictures, or as soon as each is there; none comes while
+                the next picture is waited for.
 
         Yields:
             Each picture with its prediction, or with the error that concerns it alone.

@@ -65,7 +65,7 @@ KINDS = {kind.code: kind for kind in kinds()}
 
 # The first two come from proxies: too many calls in a time, and no service behind it yet.
 _PASSING = {httpx.codes.TOO_MANY_REQUESTS, httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE}
-_NOT_CONNECTED = (httpx.ConnectTimeout, httpx.NetworkError, httpx.RemoteProtocolError)
+_CONNECTION_FAILED = (httpx.ConnectTimeout, httpx.NetworkError, httpx.RemoteProtocolError)
 _STATUSES = {status.value for status in HTTPStatus}
 _OWN_MACHINE = {"localhost", "127.0.0.1", "::1"}
 
@@ -208,7 +208,7 @@ def failure(
     error: httpx.RequestError | UnicodeError, url: str, timeout_seconds: float
 ) -> ServiceError | UnreachableError:
     """Return the exception for an answer that did not come."""
-    if isinstance(error, httpx.TimeoutException) and not isinstance(error, _NOT_CONNECTED):
+    if isinstance(error, httpx.TimeoutException) and not isinstance(error, _CONNECTION_FAILED):
         return RequestTimeoutError(
             f"Expected {shown(url)} to go on within {timeout_seconds:g} seconds, received nothing."
         )
@@ -263,7 +263,7 @@ def wait_after_answer(response: httpx.Response, tries: int, retries: int, *, alo
 
 def wait_after_failure(error: httpx.RequestError | UnicodeError, tries: int, retries: int) -> float | None:
     """Say the same where no answer came; what took too long is final, since more would make a busy service busier."""
-    return backoff_seconds(tries) if tries <= retries and isinstance(error, _NOT_CONNECTED) else None
+    return backoff_seconds(tries) if tries <= retries and isinstance(error, _CONNECTION_FAILED) else None
 
 
 def backoff_seconds(tries: int, first_seconds: float = FIRST_WAIT_SECONDS) -> float:

@@ -102,8 +102,8 @@ class Converted:
         mode: `native`, `cut_out`, `bright_on_black`, `catalogue`, `photo` or `none`: what was done.
         steps: How, in order.
         box: The garment in the given pixels; None where nothing was cut out.
-        colours: uint8 `[height, width, 3]`, a photograph, reduced and without its frame; None where it is grey, or its
-            ground plain as in a catalogue, whatever the mode.
+        colours: uint8 `[height, width, 3]`, a photograph, reduced and without its frame; None where it is grey, or
+            `auto` finds its ground plain as in a catalogue, whatever is done with it then.
     """
 
     image: NDArray[np.uint8]

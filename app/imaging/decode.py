@@ -217,7 +217,7 @@ def decode(data: bytes, media_type: str, max_image_pixels: int) -> Decoded:
         raise
     except Exception as error:  # foreign bytes: Pillow's decoders raise almost anything on damaged ones
         msg = f"Expected a readable {kind} image, received {len(data)} bytes that Pillow cannot decode. "
-        msg += "The file is damaged or was cut off on its way; send it again."
+        msg += "The file is damaged, was cut off on its way or is of a rare kind: send it again, or as PNG."
         raise InvalidImageError(msg) from error
 
 

@@ -29,7 +29,8 @@ function remember(given) {
   }
 }
 
-// A line that was lost tells nobody. The service takes 50 seconds at most, a proxy may wait for a slow upload before.
+// A line that was lost tells nobody. The service itself takes 30 seconds at most by default; a proxy before it may wait
+// for a slow upload first.
 const LONGEST_MILLISECONDS = 120_000;
 
 let mostBytes = Infinity; // until the service has said

@@ -96,7 +96,7 @@ def test_large_pictures_count_by_their_bytes() -> None:
     small, photograph, huge = (
         len(admitted(measured(0.01, 1000)[0], work)) for work in (1, work_of(40_000), work_of(10**7))
     )
-    assert (small, photograph, huge) == (501, 97, 10)
+    assert (small, photograph, huge) == (501, 55, 9)
 
 
 def test_a_rate_is_measured_over_the_time_in_which_something_is_pending_alone() -> None:

@@ -5,7 +5,7 @@ import math
 import random
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -179,6 +179,48 @@ def test_a_failing_pass_fails_those_in_it_and_no_one_after(seconds: Callable[[in
         with pytest.raises(RuntimeError, match="nine"):
             await batcher.classify(tagged_image(9))
         return tag_of(await batcher.classify(tagged_image(4)))[0]
+
+    assert asyncio.run(run()) == 4
+
+
+class Once:
+    """Raises the first time it is called, and then returns what it was given."""
+
+    def __init__(self, value: float | None = None) -> None:
+        self.value = value
+        self.is_over = False
+
+    def __call__(self, *_: object) -> float | None:
+        if not self.is_over:
+            self.is_over = True
+            msg = "once"
+            raise RuntimeError(msg)
+        return self.value
+
+
+@pytest.mark.parametrize("seconds", [0.0, math.inf], ids=["on the loop", "in the thread"])
+@pytest.mark.parametrize("broken", ["the time of a pass", "who hears of it", "the thread"])
+def test_what_fails_around_a_pass_fails_those_in_it_and_no_one_after(
+    seconds: float, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if broken == "the thread" and not seconds:
+        pytest.skip("has none")
+    once: Callable[[object], Any] = Once(seconds)
+
+    async def run() -> int:
+        batcher = MicroBatcher(
+            FirstPixelClassifier(seconds=once if broken == "the time of a pass" else lambda _: seconds),
+            8,
+            once if broken == "who hears of it" else lambda _: None,
+        )
+        if broken == "the thread":  # as where a container may start no more
+            start = threading.Thread.start
+            fail = Once()
+            monkeypatch.setattr(threading.Thread, "start", lambda thread: (fail(), start(thread)))
+        with pytest.raises(RuntimeError, match="once"):
+            await asyncio.wait_for(batcher.classify(tagged_image(9)), 10)
+        assert batcher.running_since is None
+        return tag_of(await asyncio.wait_for(batcher.classify(tagged_image(4)), 10))[0]
 
     assert asyncio.run(run()) == 4
 

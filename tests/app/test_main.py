@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import signal
 import socket
@@ -181,9 +182,24 @@ def test_what_cannot_start_says_why_in_one_line(settings: dict[str, object], lin
 
 def test_nobody_is_told_that_it_runs_before_it_is_ready(caplog: pytest.LogCaptureFixture) -> None:
     config = Config("app", host="127.0.0.1", port=0, log_config=None, drain_seconds=0)
-    with caplog.at_level("INFO"), listening(config):
+    with caplog.at_level("INFO"), listening(config) as bound:
+        port = bound.getsockname()[1]
         logging.getLogger("uvicorn.error").info("heard again")
-    assert caplog.messages == ["loading the model, to listen on 127.0.0.1:0", "heard again"]
+    assert caplog.messages == [f"loading the model, to listen on 127.0.0.1:{port}", "heard again"]
+
+
+def test_a_port_that_the_system_chose_is_told(artifact: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "app"],
+        env=environment(PORT=0, MODEL_DIR=artifact, DRAIN_SECONDS=0),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr
+        told = next(found for line in process.stderr if (found := re.search(r"ready on (\S+) with sample", line)))
+        assert httpx2.get(f"{told[1]}/health/ready", timeout=START_SECONDS).status_code == httpx2.codes.OK
+        process.terminate()
+        process.communicate(timeout=START_SECONDS)
 
 
 @pytest.mark.parametrize(("host", "address"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])

@@ -104,6 +104,7 @@ def test_who_mistypes_an_address_in_a_browser_is_led_back(client: TestClient, pa
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert page.headers["content-security-policy"] == client.get("/").headers["content-security-policy"]
     assert (page.headers["vary"], page.headers.get("allow")) == ("Accept", told.headers.get("allow"))
+    assert [one.headers.get_list("cache-control") for one in (page, told)] == [["no-store"]] * 2
     assert told.json()["detail"] in page.text
     links = [urljoin(path, link) for link in re.findall(r'<a [^>]*href="([^"]+)"', page.text)]
     assert links == ["/", "/", "/model", "/docs"]

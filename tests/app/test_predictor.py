@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from app.admission import Admission, Permit, work_of
 from app.errors import OverloadedError, ServiceError, StartError
 from app.imaging.conversion import Mode
+from app.imaging.decode import RAW_BYTES, RAW_MEDIA_TYPE
 from app.imaging.recognition import RECOGNISER, weigh
 from app.predictor import Predictor
 from app.settings import Settings
@@ -270,6 +272,20 @@ def test_a_photograph_is_looked_at_in_colour_and_weighs_in_the_answer(
     assert weighed == pytest.approx(weigh(said, evidence).tolist(), rel=0.2, abs=0.01)  # of pixels reduced in two steps
     assert (weighed == said.tolist()) is not is_seen
     assert answer["prediction"]["probability"] == max(weighed)
+
+
+def test_raw_pixels_that_are_to_be_converted_as_a_photograph_count_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[float] = []
+    permit = Admission.permit
+
+    def noting(admission: Admission, work: float) -> Permit:
+        taken.append(work)
+        return permit(admission, work)
+
+    monkeypatch.setattr(Admission, "permit", noting)
+    pixels = bytes(RAW_BYTES - 1) + b"\xff"
+    asyncio.run(predictor(FirstPixelClassifier()).predict(pixels, RAW_MEDIA_TYPE, Mode.PHOTO))
+    assert taken == [work_of(RAW_BYTES)]
 
 
 def test_a_catalogue_picture_is_not_looked_at_in_colour_even_where_it_is_converted_as_a_photograph() -> None:
