@@ -66,6 +66,13 @@ class PhotoMetrics(CardPart):
     told_apart: dict[str, FolderMetrics] = {}
     """For each class given by eye to photographs of kinds of several: how many were given it, and how many got it. By
     kind in older cards, empty in still older ones."""
+    accuracy_alone: Share | None = None
+    """The same share by the network alone, without the look in colour; null in older cards."""
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    """What the logarithms are divided by where network and look in colour come together; 1 in older cards. It is fitted
+    to the photographs held out, and each fifth of them is measured at the temperature of the others."""
+    negative_log_likelihood: float | None = None
+    """Mean over the photographs, in nats, of all classes together that are right for one; null in older cards."""
     ece_equal_mass: Share | None = None
     """Expected calibration error in 15 bins that hold equally many, over the photographs of which one class alone is
     right; null in older cards."""
@@ -317,6 +324,11 @@ class ModelCard(CardPart):
     def recogniser(self) -> str | None:
         """SHA-256 of the network with which the model was measured on photographs, likewise."""
         return self.photos.recogniser if self.photos else None
+
+    @property
+    def photo_temperature(self) -> float:
+        """What the logarithms are divided by where the model and a photograph's colours come together."""
+        return self.photos.temperature if self.photos else 1.0
 
     def write(self, folder: Path) -> None:
         """Write the card into an artifact's folder."""

@@ -236,7 +236,7 @@ class Predictor:
 
     def _judge(self, answer: Answers, evidence: NDArray[np.float32] | None) -> dict[str, Any]:
         """Name, rank and weigh what the model says of one image, and a photograph itself speaks for."""
-        probabilities = weigh(answer.probabilities, evidence)
+        probabilities = weigh(answer.probabilities, evidence, self.card.photo_temperature)
         classes = [
             {"class_id": name.class_id, "label": name.label, "probability": probability}
             for name, probability in zip(self.classes, probabilities.tolist(), strict=True)

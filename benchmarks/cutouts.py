@@ -22,7 +22,7 @@ from benchmarks.photos import choose
 from training.errors import TrainingError
 from training.markdown import table
 from training.photos import CLASSES_OF, allowed_of, decode_photo, list_photos
-from training.upload import convert_upload
+from training.upload import answer_uploads, convert_upload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from app.classifier import Classifier
+    from app.imaging.conversion import Converted
     from training.photos import Photo
 
 PALEST = 225
@@ -91,14 +92,14 @@ def on_white(picture: Image.Image) -> Image.Image:
 
 def right(photos: Sequence[Photo], pictures: Sequence[Image.Image], classifier: Classifier) -> float:
     """Return the share of pictures whose first label is right, sent the way of every upload as PNG."""
-    answers = classifier.classify(np.stack([*map(_converted, pictures)])).probabilities.argmax(axis=1)
+    answers = answer_uploads(classifier, [*map(_converted, pictures)]).probabilities.argmax(axis=1)
     return float((allowed_of(photos)[np.arange(len(photos)), answers] > 0).mean())
 
 
-def _converted(picture: Image.Image) -> NDArray[np.uint8]:
+def _converted(picture: Image.Image) -> Converted:
     file = io.BytesIO()
     picture.save(file, "PNG")
-    return convert_upload(file.getvalue()).image
+    return convert_upload(file.getvalue())
 
 
 if __name__ == "__main__":

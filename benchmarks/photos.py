@@ -158,7 +158,7 @@ def answer(photo: Photo, classifier: Classifier, mode: Mode = Mode.AUTO) -> Outc
         image=converted.image,
         mode=converted.mode,
         is_found="no_garment_found" not in converted.steps,
-        answer=Answers(weigh(probabilities, evidence), familiarity),
+        answer=Answers(weigh(probabilities, evidence, classifier.card.photo_temperature), familiarity),
         seconds=tuple(after - before for before, after in itertools.pairwise(times)),
     )
 
@@ -168,7 +168,8 @@ def label_at_full_size(photo: Photo, classifier: Classifier, mode: Mode = Mode.A
     with Image.open(photo.path) as picture:
         converted = convert(ImageOps.exif_transpose(picture).convert("RGB"), mode)
     (probabilities,), _ = classifier.classify(converted.image[None])
-    return LABELS[int(weigh(probabilities, evidence_in(converted.colours)).argmax())]
+    weighed = weigh(probabilities, evidence_in(converted.colours), classifier.card.photo_temperature)
+    return LABELS[int(weighed.argmax())]
 
 
 def compare(outcomes: Sequence[Outcome], labels: Sequence[str]) -> str:

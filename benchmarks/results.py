@@ -61,8 +61,10 @@ class Row:
 
     @property
     def photos(self) -> list[float]:
-        """The share of right photographs of each model that was measured on some."""
-        return [card["photos"]["accuracy"] for card in self.cards if card.get("photos")]
+        """The share of right photographs of each network by itself; of none where an older card lacks it."""
+        measured = [card["photos"] for card in self.cards if card.get("photos")]
+        alone = [one.get("accuracy_alone") if one.get("recogniser") else one["accuracy"] for one in measured]
+        return [share for share in alone if share is not None]
 
     def cells(self) -> list[str]:
         """Write the row in the order of `COLUMNS`."""

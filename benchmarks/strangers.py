@@ -17,15 +17,15 @@ from app.classifier import SavedModelClassifier
 from app.errors import ServiceError, StartError
 from training.evaluate import wilson_interval
 from training.markdown import table
-from training.upload import convert_upload, decode_upload
+from training.upload import answer_uploads, convert_upload, decode_upload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
     from PIL import Image
 
     from app.classifier import Classifier
+    from app.imaging.conversion import Converted
 
 CROPS = 9
 
@@ -72,7 +72,7 @@ def answer(path: Path, classifier: Classifier, seed: int) -> Stranger:
     if decoded.opacity:
         whole.putalpha(decoded.opacity)
     views = [whole, *(crop(whole, rng) for _ in range(CROPS))]
-    answers = classifier.classify(np.stack([_uploaded(view) for view in views]))
+    answers = answer_uploads(classifier, [_uploaded(view) for view in views])
     first = answers.probabilities[0]
     return Stranger(
         name=path.name,
@@ -91,11 +91,11 @@ def crop(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
     return picture.crop((left, top, left + width, top + height))
 
 
-def _uploaded(view: Image.Image) -> NDArray[np.uint8]:
-    """Return what the model sees of a view that is sent as a PNG, uint8 `[28, 28]`."""
+def _uploaded(view: Image.Image) -> Converted:
+    """Return what is seen of a view that is sent as a PNG."""
     buffer = io.BytesIO()
     view.save(buffer, "PNG")
-    return convert_upload(buffer.getvalue()).image
+    return convert_upload(buffer.getvalue())
 
 
 def page(strangers: Sequence[Stranger], threshold: float) -> str:

@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-USAGE, OPERATING, RESULTS = ((ROOT / f"docs/{name}.md").read_text() for name in ("usage", "operating", "results"))
+USAGE, OPERATING, RESULTS, HOW_IT_WORKS = (
+    (ROOT / f"docs/{name}.md").read_text() for name in ("usage", "operating", "results", "how-it-works")
+)
 
 
 def test_the_first_request_gives_the_answer_that_stands_beside_it() -> None:
@@ -208,10 +210,15 @@ def test_the_figures_of_the_shipped_model_are_those_of_its_card() -> None:
 def test_the_figures_on_photographs_are_those_of_its_card() -> None:
     photos = read_verified(ROOT / Settings().model_dir).photos
     assert photos
+    assert photos.accuracy_alone is not None
     low, high = photos.accuracy_interval_95
     assert f"**{photos.accuracy:.1%} of real photographs**" in README
     assert f"{100 * low:.1f} to {100 * high:.1f}%" in README
     assert f"{photos.learnt_from:,} others of the same collection" in RESULTS
+    assert f"alone, {round(photos.accuracy_alone * photos.held_out)} are right, {photos.accuracy_alone:.1%}" in RESULTS
+    assert f"calibration error is {photos.ece_equal_mass:.3f}, in 15 bins" in RESULTS
+    assert f"a label that fits is {photos.negative_log_likelihood:.3f}" in RESULTS
+    assert f"temperature of\n{photos.temperature:.2f}, which changes no first label" in HOW_IT_WORKS
     rows = re.findall(r"^\| ([a-z-]+) \| (\d+) \| (\d+) \| ([\d.]+%) \|$", RESULTS, re.MULTILINE)
     assert rows == [
         (folder, str(one.n), str(one.right), f"{one.right / one.n:.1%}") for folder, one in photos.folders.items()

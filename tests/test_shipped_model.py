@@ -73,7 +73,18 @@ def test_its_card_claims_that_it_tells_shoes_and_long_sleeves_apart() -> None:
     assert sum(photos.told_apart[label].right for label in ("Ankle boot", "Sandal", "Sneaker")) > 18  # of 26
     assert sum(one.right for one in photos.told_apart.values()) > 85  # of 103; always Pullover or Sneaker 89
     assert photos.ece_equal_mass is not None
-    assert photos.ece_equal_mass < 0.05
+    assert photos.ece_equal_mass < 0.03
+
+
+def test_its_card_claims_to_be_better_and_surer_of_photographs_for_their_colours_and_sets_to_hold_there_too() -> None:
+    card = read_verified(SHIPPED)
+    assert card.photos
+    assert card.photos.accuracy_alone is not None
+    assert card.photos.accuracy > card.photos.accuracy_alone + 0.02
+    assert card.photos.negative_log_likelihood is not None
+    assert card.photos.negative_log_likelihood < 0.16
+    covered = {one.coverage: one.photos_coverage for one in card.prediction_sets}
+    assert all(share is not None and share > coverage - 0.01 for coverage, share in covered.items())
 
 
 def test_its_card_claims_to_withstand_other_tones_and_blur() -> None:

@@ -83,7 +83,7 @@ class DistillationConfig:
         trust: Share of a target that is the teachers' answer where the label is known.
         blends: How many blends of two images are made for each image of the training split.
         blended_share: Share of each batch that are blends.
-        seed: Decides which images are blended, and how.
+        seed: Decides which images are blended, and how; the run's own seed does not.
         continued: Begin with the weights of the first teacher, which is of the same network, instead of afresh.
     """
 
@@ -109,7 +109,8 @@ class TrainingConfig:
     Attributes:
         network: Which graph of `training.network` to train.
         epochs: Passes over the training split; an upper bound where `patience` is set.
-        seed: Seeds the initial weights, the order of the images and their augmentation.
+        seed: Seeds the initial weights, the order of the images and their augmentation. Splits, photographs in their
+            many ways and blends have seeds of their own, so that runs of several seeds share what takes long to make.
         optimizer: `adam` at a constant rate, or `sgd` with Nesterov momentum and a one-cycle rate.
         learning_rate: Adam's rate, or the peak of the one-cycle schedule.
         warmup: Share of all steps over which the one-cycle rate climbs to its peak; then it falls to zero.

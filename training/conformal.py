@@ -67,7 +67,7 @@ def measure_sets(
         test_mean_size=float(sets.sum(axis=1).mean()),
         test_worst_class=worst,
         test_worst_class_coverage=by_class[worst],
-        photos_coverage=float(photos.covered(prediction_sets(photos.of_known.probabilities, threshold)).mean())
+        photos_coverage=float(photos.covered(prediction_sets(photos.probabilities, threshold)).mean())
         if photos
         else None,
     )

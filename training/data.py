@@ -74,7 +74,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """The three splits; `test` is evaluated once a model is chosen and never chooses one.
+    """The three splits; `test` is for models that are chosen already.
 
     Attributes:
         digests: SHA-256 of each uncompressed file that the splits were read from, by name.

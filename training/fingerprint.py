@@ -7,13 +7,15 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnxruntime
 import PIL
 
 from app import imaging
 
 CONVERSION = (
-    *sorted(Path(imaging.__path__[0]).glob("*.py")),
-    *(f"{library.__name__} {library.__version__}" for library in (cv2, np, PIL)),
+    # The look in colour comes after it.
+    *sorted(path for path in Path(imaging.__path__[0]).glob("*.py") if path.name != "recognition.py"),
+    *(f"{library.__name__} {library.__version__}" for library in (cv2, np, onnxruntime, PIL)),
 )
 """What every conversion of a photograph depends on but the segmenter's weights: code, and libraries by version."""
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from app.classifier import Answers
-from app.imaging.recognition import RECOGNISER, evidence_in, weigh
+from app.imaging.recognition import RECOGNISER, evidence_in
 from app.imaging.segmentation import SEGMENTER
 from app.model_card import IMAGE_SHAPE, FolderMetrics, PhotoMetrics
 from training.evaluate import in_batches, wilson_interval
+from training.photo_temperature import cross_fitted, fit_temperature, fitting_loss
 from training.photos import CLASSES_OF, COLLECTIONS, allowed_of, convert_photo, digest_of, targets_of
 from training.reliability import expected_calibration_error
 
@@ -31,30 +32,50 @@ class AnsweredPhotos:
 
     Attributes:
         known: Those of folders with a right label.
-        of_known: What the model says about each.
+        of_known: What the network says about each.
+        probabilities: float32 `[n, 10]`, what it says together with the colours of each.
+        temperature: At which others are to be put together.
         unknown: The others.
-        of_unknown: Likewise.
+        of_unknown: What the network says about each.
     """
 
     known: tuple[Photo, ...]
     of_known: Answers
+    probabilities: NDArray[np.float32]
+    temperature: float
     unknown: tuple[Photo, ...]
     of_unknown: Answers
 
     @classmethod
-    def of(cls, photos: Sequence[Photo], answers: Answers) -> Self:
-        """Tell photographs, with an answer to each, apart."""
-        known = np.array([bool(CLASSES_OF[photo.folder]) for photo in photos], bool)
-        sides = (
+    def of(cls, photos: Sequence[Photo], answers: Answers, evidence: NDArray[np.float32] | None = None) -> Self:
+        """Tell photographs, with an answer to each, apart.
+
+        Args:
+            photos: Any.
+            answers: To each.
+            evidence: float32 `[n, 10]`, what the colours of each speak for, 0 where they were not looked at; None where
+                the answers hold it already.
+        """
+        is_known = np.array([bool(CLASSES_OF[photo.folder]) for photo in photos], bool)
+        (known, of_known), (unknown, of_unknown) = (
             (tuple(itertools.compress(photos, side)), Answers(*(part[side] for part in answers)))
-            for side in (known, ~known)
+            for side in (is_known, ~is_known)
         )
-        return cls(*next(sides), *next(sides))
+        probabilities, temperature = of_known.probabilities, 1.0
+        if evidence is not None:
+            fitted_to = probabilities, evidence[is_known], targets_of(known)
+            probabilities, temperature = cross_fitted(*fitted_to), fit_temperature(*fitted_to)
+        return cls(known, of_known, probabilities, temperature, unknown, of_unknown)
 
     @property
     def right(self) -> NDArray[np.bool_]:
         """Whether the most probable label of each known photograph is one of its folder's, `[n]`."""
-        return self._named(allowed_of(self.known))
+        return _fits(self.probabilities, allowed_of(self.known))
+
+    @property
+    def right_alone(self) -> NDArray[np.bool_]:
+        """The same by the network alone."""
+        return _fits(self.of_known.probabilities, allowed_of(self.known))
 
     def covered(self, sets: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return whether each known photograph's set of labels, bool `[n, 10]`, holds one of its folder's, `[n]`."""
@@ -77,17 +98,12 @@ class AnsweredPhotos:
         sure = np.array([len(photo.labels) == 1 for photo in self.known], bool)
         if not sure.any():
             return None
-        return expected_calibration_error(self.of_known.probabilities[sure], self._exact[sure], "mass")
+        return expected_calibration_error(self.probabilities[sure], self._exact[sure], "mass")
 
     @property
     def _exact(self) -> NDArray[np.bool_]:
         """Whether the most probable label of each known photograph is right for this one, `[n]`."""
-        return self._named(targets_of(self.known))
-
-    def _named(self, allowed: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Return whether the most probable label of each known photograph is among those above 0, `[n]`."""
-        named = self.of_known.probabilities.argmax(axis=1)
-        return np.asarray(allowed[np.arange(len(named)), named] > 0)
+        return _fits(self.probabilities, targets_of(self.known))
 
 
 def answer_photos(classify: Callable[[NDArray[np.uint8]], Answers], photos: Sequence[Photo]) -> AnsweredPhotos:
@@ -100,13 +116,10 @@ def answer_photos(classify: Callable[[NDArray[np.uint8]], Answers], photos: Sequ
     converted = [convert_photo(photo) for photo in photos]
     images = np.array([one.image for one in converted], np.uint8).reshape(-1, *IMAGE_SHAPE)
     answers = in_batches(classify, images)
-    weighed = [
-        weigh(probabilities, evidence_in(one.colours))
-        for probabilities, one in zip(answers.probabilities, converted, strict=True)
-    ]
-    return AnsweredPhotos.of(
-        photos, Answers(np.array(weighed).reshape(answers.probabilities.shape), answers.familiarity)
-    )
+    evidence = np.zeros_like(answers.probabilities)
+    for row, one in zip(evidence, converted, strict=True):
+        row[:] = 0 if (said := evidence_in(one.colours)) is None else said
+    return AnsweredPhotos.of(photos, answers, evidence)
 
 
 def measure_photos(answered: AnsweredPhotos, learnt: Sequence[Photo]) -> PhotoMetrics:
@@ -127,6 +140,9 @@ def measure_photos(answered: AnsweredPhotos, learnt: Sequence[Photo]) -> PhotoMe
         held_out=n,
         accuracy=right / n,
         accuracy_interval_95=wilson_interval(right, n),
+        accuracy_alone=float(answered.right_alone.mean()),
+        temperature=answered.temperature,
+        negative_log_likelihood=fitting_loss(answered.probabilities, allowed_of(answered.known)),
         folders=answered.folders,
         told_apart=answered.told_apart,
         ece_equal_mass=answered.calibration_error,
@@ -146,6 +162,12 @@ def constant_answers(told_apart: Mapping[str, FolderMetrics]) -> str:
             label = max(n, key=n.__getitem__)
             said.append(f"{label} {n[label]} of {sum(n.values())}")
     return ", ".join(said)
+
+
+def _fits(probabilities: NDArray[np.float32], allowed: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return whether the most probable label in each row is one above 0, `[n]`."""
+    named = probabilities.argmax(axis=1)
+    return np.asarray(allowed[np.arange(len(named)), named] > 0)
 
 
 def _counts(names: Iterable[str], right: Iterable[np.bool_]) -> dict[str, FolderMetrics]:

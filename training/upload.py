@@ -1,13 +1,20 @@
-"""Converts a file as the service does when it is uploaded."""
+"""Converts a file, and answers for it, as the service does when it is uploaded."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from app.classifier import Answers
 from app.imaging.conversion import Mode, convert
 from app.imaging.decode import decode
+from app.imaging.recognition import evidence_in, weigh
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from app.classifier import Classifier
     from app.imaging.conversion import Converted
     from app.imaging.decode import Decoded
 
@@ -32,3 +39,13 @@ def convert_upload(data: bytes) -> Converted:
     """
     decoded = decode_upload(data)
     return convert(decoded.pixels, Mode.AUTO, decoded.opacity)
+
+
+def answer_uploads(classifier: Classifier, converted: Sequence[Converted]) -> Answers:
+    """Answer for converted files: what the model says of each, and what the colours of a photograph speak for."""
+    probabilities, familiarity = classifier.classify(np.stack([one.image for one in converted]))
+    temperature = classifier.card.photo_temperature
+    weighed = [
+        weigh(row, evidence_in(one.colours), temperature) for row, one in zip(probabilities, converted, strict=True)
+    ]
+    return Answers(np.stack(weighed), familiarity)

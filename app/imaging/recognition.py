@@ -41,14 +41,18 @@ def evidence_in(colours: NDArray[np.uint8] | None) -> NDArray[np.float32] | None
     return None if colours is None else RECOGNISER.look_at(colours)
 
 
-def weigh(probabilities: NDArray[np.float32], evidence: NDArray[np.float32] | None) -> NDArray[np.float32]:
+def weigh(
+    probabilities: NDArray[np.float32], evidence: NDArray[np.float32] | None, temperature: float = 1.0
+) -> NDArray[np.float32]:
     """Combine what a model says of the 28x28 image with what the photograph itself speaks for, by Bayes' rule.
 
-    Both are taken for independent of each other, given the label. Where nothing is known the probability stays.
+    That takes both for independent of each other, given the label, which they are not quite: the temperature makes up
+    for it. Where nothing is known the probability stays.
 
     Args:
         probabilities: float32 `[10]`, or `[n, 10]`.
         evidence: Likewise, as `evidence_in` returns it; None leaves the probabilities as they are.
+        temperature: What the logarithms of their product are divided by.
 
     Returns:
         Likewise, each row summing to 1.
@@ -56,9 +60,10 @@ def weigh(probabilities: NDArray[np.float32], evidence: NDArray[np.float32] | No
     if evidence is None:
         return probabilities
     known = evidence != 0
-    before = probabilities * known
-    weighed = before * np.exp(evidence)
-    scale = before.sum(axis=-1, keepdims=True) / np.maximum(weighed.sum(axis=-1, keepdims=True), LEAST)
+    logarithms = (np.log(np.maximum(probabilities, LEAST)) + evidence) / np.float32(temperature)
+    weighed = np.exp(logarithms - logarithms.max(axis=-1, keepdims=True)) * known
+    share = (probabilities * known).sum(axis=-1, keepdims=True)
+    scale = share / np.maximum(weighed.sum(axis=-1, keepdims=True), LEAST)
     together = np.where(known, weighed * scale, probabilities)
     # Rounding alone would leave some of 1.0000001; no part of a sum is more than the sum.
     return np.asarray(together / together.sum(axis=-1, keepdims=True), np.float32)

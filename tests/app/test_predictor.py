@@ -4,6 +4,7 @@ import asyncio
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,11 +16,13 @@ from app.errors import OverloadedError, ServiceError, StartError
 from app.imaging.conversion import Mode
 from app.imaging.decode import RAW_BYTES, RAW_MEDIA_TYPE
 from app.imaging.recognition import RECOGNISER, weigh
+from app.model_card import read_verified
 from app.predictor import Predictor
 from app.settings import Settings
 from app.stages import Stages
 from tests.conftest import encoded
 from tests.fakes import FirstPixelClassifier, tagged_image
+from training.data import LABELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -272,6 +275,23 @@ def test_a_photograph_is_looked_at_in_colour_and_weighs_in_the_answer(
     assert weighed == pytest.approx(weigh(said, evidence).tolist(), rel=0.2, abs=0.01)  # of pixels reduced in two steps
     assert (weighed == said.tolist()) is not is_seen
     assert answer["prediction"]["probability"] == max(weighed)
+
+
+def test_a_photograph_weighs_at_the_temperature_on_the_card() -> None:
+    def probabilities(temperature: float) -> np.ndarray:
+        classifier = FirstPixelClassifier()
+        shipped = read_verified(Settings().model_dir).photos
+        assert shipped
+        photos = shipped.model_copy(update={"temperature": temperature})
+        classifier.card = classifier.card.model_copy(update={"photos": photos})
+        answer = asyncio.run(predictor(classifier).predict(picture, "image/jpeg", Mode.AUTO))
+        return np.array([entry["probability"] for entry in answer["probabilities"]])
+
+    picture = Path("app/web/samples/sweater.jpg").read_bytes()
+    bag = LABELS.index("Bag")
+    once, twice = (np.delete(probabilities(temperature), bag) for temperature in (1, 2))
+    np.testing.assert_allclose(twice**2 / (twice**2).sum(), once / once.sum(), rtol=1e-4)
+    assert twice.max() < once.max()
 
 
 def test_raw_pixels_that_are_to_be_converted_as_a_photograph_count_as_one(monkeypatch: pytest.MonkeyPatch) -> None:

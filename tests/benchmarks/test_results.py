@@ -46,6 +46,17 @@ def test_models_of_other_photographs_or_data_are_no_seeds_of_one(card: dict[str,
     assert [len(row.cards) for row in rows([card, photos, files])] == [1, 1, 1]
 
 
+def test_of_photographs_what_the_network_by_itself_gets_right_is_told(card: dict[str, Any]) -> None:
+    of_colours = {"recogniser": "0" * 64, "accuracy": 0.95}
+    for photos, told in (
+        ({"accuracy": 0.9}, [0.9]),
+        (of_colours, []),
+        (of_colours | {"accuracy_alone": 0.92}, [0.92]),
+        (None, []),
+    ):
+        assert rows([card | {"photos": photos}])[0].photos == told
+
+
 def test_two_models_of_one_seed_are_refused(
     artifact: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

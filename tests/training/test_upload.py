@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import io
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,16 +11,17 @@ from PIL import Image
 
 from app.imaging.conversion import Mode, convert
 from app.imaging.decode import decode
+from app.model_card import read_verified
+from app.predictor import Predictor
+from app.settings import Settings
 from benchmarks.photos import answer
 from tests.fakes import FirstPixelClassifier
 from training.config import PhotoConfig
 from training.mixture import prepare
 from training.photos import Photo, convert_photo
-from training.upload import convert_upload
+from training.upload import answer_uploads, convert_upload
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from training.data import Data
 
 
@@ -40,6 +43,22 @@ def test_a_cut_out_is_told_from_its_ground_by_what_is_transparent(cut_out: bytes
     assert (converted.mode, converted.steps) == (served.mode, served.steps)
     assert np.array_equal(converted.image, served.image)
     assert converted.image.any()
+
+
+def test_an_upload_is_answered_as_it_is_served(cut_out: bytes) -> None:
+    classifier = FirstPixelClassifier()
+    shipped = read_verified(Settings().model_dir).photos
+    assert shipped
+    assert shipped.temperature != 1
+    classifier.card = classifier.card.model_copy(update={"photos": shipped})
+    files = [cut_out, Path("app/web/samples/sweater.jpg").read_bytes()]
+    answers = answer_uploads(classifier, [convert_upload(file) for file in files])
+    service = Predictor(classifier, Settings(), 1)
+    for file, probabilities, familiarity in zip(files, *answers, strict=True):
+        served = asyncio.run(service.predict(file, "", Mode.AUTO))
+        assert [one["probability"] for one in served["probabilities"]] == probabilities.tolist()
+        assert served["familiarity"] == familiarity
+    service.close()
 
 
 def test_a_cut_out_is_learnt_from_and_measured_as_it_is_served(cut_out: bytes, data: Data, tmp_path: Path) -> None:

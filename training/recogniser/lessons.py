@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from training.photos import Photo
 
 LESSON_PIXELS = 192
-"""Pixels along each side of a lesson, one and a half times those of a picture that is looked at."""
+"""Pixels along each side of a lesson, a fifth more than of a picture that is looked at."""
 
 STRENGTHS = replace(Distortion(), blur_pixels=1.5)
 """How much the ways differ; a blur of the smaller picture is smaller too."""

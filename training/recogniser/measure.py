@@ -43,7 +43,7 @@ def measure_again(artifact: Path, photos: Sequence[Photo]) -> None:
     learnt, held_out = split_photos(photos, config["photos"]["held_out_share"], config["split_seed"])
     answered = answer_photos(classifier.classify, held_out)
     covered = [
-        float(answered.covered(prediction_sets(answered.of_known.probabilities, one.threshold)).mean())
+        float(answered.covered(prediction_sets(answered.probabilities, one.threshold)).mean())
         for one in card.prediction_sets
     ]
     measured = card.model_copy(

@@ -22,6 +22,15 @@ def test_evidence_multiplies_odds() -> None:
     np.testing.assert_allclose(weigh(probabilities[0], evidence[0]), expected[0], rtol=1e-5)
 
 
+def test_a_temperature_tempers_what_is_known_and_keeps_the_order() -> None:
+    probabilities = np.array([0.5, 0.3, 0.2], np.float32)
+    evidence = np.log(np.array([2, 0.5, 1], np.float32))
+    odds = np.sqrt([0.5 * 2, 0.3 * 0.5])
+    expected = [*(0.8 * odds / odds.sum()), 0.2]
+    np.testing.assert_allclose(weigh(probabilities, evidence, 2), expected, rtol=1e-6)
+    assert weigh(probabilities, None, 2) is probabilities
+
+
 def test_where_nothing_is_known_the_probability_stays() -> None:
     probabilities = np.array([[0.5, 0.3, 0.2], [0, 0, 1]], np.float32)
     evidence = np.log(np.array([[1.5, 0.5, 1]] * 2, np.float32))
