@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from app.classifier import SavedModelClassifier
+from app.classifier import Answers, SavedModel, SavedModelClassifier
 from app.errors import StartError
 from app.model_card import CARD_NAME, ModelCard, file_digests, read_verified
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from app.model_card import GoldenExample
     from training.data import Data
@@ -87,6 +89,20 @@ def test_an_artifact_that_does_not_answer_as_its_card_says_is_refused(
     rewritten(copy, golden_set=(*golden[:3], other, *golden[4:]))
     with pytest.raises(StartError, match=r"expected the answer on the card for golden image 3, within 0\.001"):
         SavedModelClassifier(copy)
+
+
+def test_an_artifact_that_answers_with_what_is_no_number_is_refused(
+    artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classify = SavedModel.classify
+
+    def of_nothing(model: SavedModel, images: NDArray[np.uint8]) -> Answers:
+        answers = classify(model, images)
+        return answers._replace(familiarity=answers.familiarity + np.float32("nan"))
+
+    monkeypatch.setattr(SavedModel, "classify", of_nothing)
+    with pytest.raises(StartError, match=r"golden image 0, within .+ found a difference of nan"):
+        SavedModelClassifier(artifact)
 
 
 def test_a_model_of_more_classes_than_the_card_has_labels_is_refused(copy: Path) -> None:

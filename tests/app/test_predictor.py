@@ -14,7 +14,7 @@ from PIL import Image
 from app.admission import Admission, Permit, work_of
 from app.errors import OverloadedError, ServiceError, StartError
 from app.imaging.conversion import Mode
-from app.imaging.decode import RAW_BYTES, RAW_MEDIA_TYPE
+from app.imaging.decode import RAW_BYTES, RAW_MEDIA_TYPE, Decoded, decode
 from app.imaging.recognition import RECOGNISER, weigh
 from app.model_card import read_verified
 from app.predictor import Predictor
@@ -275,6 +275,31 @@ def test_a_photograph_is_looked_at_in_colour_and_weighs_in_the_answer(
     assert weighed == pytest.approx(weigh(said, evidence).tolist(), rel=0.2, abs=0.01)  # of pixels reduced in two steps
     assert (weighed == said.tolist()) is not is_seen
     assert answer["prediction"]["probability"] == max(weighed)
+
+
+@pytest.mark.parametrize("cores", [1, 3])
+def test_as_many_pictures_are_decoded_at_a_time_as_there_are_cores(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_work, most = 0, 0
+    changing = threading.Lock()
+
+    def decode_slowly(data: bytes, media_type: str, max_image_pixels: int) -> Decoded:
+        nonlocal at_work, most
+        with changing:
+            at_work += 1
+            most = max(most, at_work)
+        time.sleep(0.05)
+        with changing:
+            at_work -= 1
+        return decode(data, media_type, max_image_pixels)
+
+    monkeypatch.setattr("app.predictor.decode", decode_slowly)
+    service, picture = predictor(FirstPixelClassifier(), cores=cores), encoded(Image.new("RGB", (90, 90), "red"))
+
+    async def run() -> None:
+        await asyncio.gather(*(service.predict(picture, "image/png", Mode.AUTO) for _ in range(9)))
+
+    asyncio.run(run())
+    assert most == cores
 
 
 def test_a_photograph_weighs_at_the_temperature_on_the_card() -> None:
