@@ -209,7 +209,7 @@ class Predictor:
         steps = (*decoded.steps, *converted.steps, *(() if evidence is None else ("seen_in_colour",)))
         conversion: dict[str, Any] = {"mode": converted.mode, "steps": steps}
         if converted.box:
-            conversion["garment"] = _in_upright_file(converted.box, decoded)
+            conversion["garment"] = _in_file(converted.box, decoded)
         file = {"format": decoded.format, "width": decoded.width, "height": decoded.height}
         prepared = self._prepared(converted.image, file, conversion, preview=preview)
         prepared.evidence = evidence
@@ -267,12 +267,10 @@ def _least_probability(card: ModelCard, coverage: float) -> float:
     return fitted[coverage]
 
 
-def _in_upright_file(box: tuple[int, int, int, int], decoded: Decoded) -> dict[str, int]:
-    """Scale a box of the decoded pixels to the upright file, whose last row and column it may not pass."""
-    width, height = decoded.pixels.size
-    short, long = sorted((decoded.width, decoded.height))  # which is which depends on how the file is turned
-    sides = (long if width > height else short, long if height > width else short)
-    left, top, right, bottom = (min(edge * decoded.reduction, side) for edge, side in zip(box, sides * 2, strict=True))
+def _in_file(box: tuple[int, int, int, int], decoded: Decoded) -> dict[str, int]:
+    """Scale a box of the decoded pixels to the file, whose last row and column it may not pass."""
+    sides = (decoded.width, decoded.height) * 2
+    left, top, right, bottom = (min(edge * decoded.reduction, side) for edge, side in zip(box, sides, strict=True))
     return {"left": left, "top": top, "right": right, "bottom": bottom}
 
 

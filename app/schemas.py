@@ -47,13 +47,14 @@ class ImageFacts(Answer):
 
     format: str = Field(description="Found by its bytes: PNG, JPEG, WEBP, BMP, GIF, TIFF, or RAW.", examples=["JPEG"])
     width: int = Field(
-        description="In pixels, as stored, which for a phone held upright may be the longer side.", examples=[4032]
+        description="In pixels, as one looks at it: turned upright, which a phone may store as its height.",
+        examples=[3024],
     )
-    height: int = Field(description="In pixels, as stored.", examples=[3024])
+    height: int = Field(description="In pixels, likewise.", examples=[4032])
 
 
 class GarmentBox(Answer):
-    """The rectangle that was cut out, in pixels of the file as one looks at it, turned upright."""
+    """The rectangle that was cut out, in pixels of the file, upright: within the width and height of `image`."""
 
     left: int = Field(examples=[724])
     top: int = Field(examples=[310])

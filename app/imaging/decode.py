@@ -152,7 +152,7 @@ class Decoded:
     Attributes:
         pixels: Pillow image of mode `L` or `RGB`, upright, without transparency.
         format: Format of the file, one of `FORMATS` or `RAW`.
-        width: Of the file, in pixels, before it was turned upright.
+        width: Of the file, in pixels, upright.
         height: Likewise.
         reduction: How many pixels of the file, along each side, one of `pixels` stands for: 1, 2, 4 or 8.
         steps: What was done to the pixels, in order.
@@ -291,10 +291,10 @@ def _decode(data: bytes, kind: str, max_image_pixels: int) -> Decoded:
     orientation = _load(image, kind)
     if orientation in _TURNS:
         steps.append("exif_transpose")
-        if kind != "TIFF":
+        if kind != "TIFF":  # which Pillow has turned
             image = image.transpose(_TURNS[orientation])
-        elif orientation in _SIDEWAYS:
-            width, height = height, width
+            if orientation in _SIDEWAYS:
+                width, height = height, width
     opacity = None
     if image.has_transparency_data:
         image, opacity = _on_white(image, kind)

@@ -153,10 +153,11 @@ def test_a_picture_without_a_garment_says_so_and_is_answered(client: TestClient)
 def test_the_garment_is_found_in_pixels_of_the_upright_file(
     client: TestClient, kind: str, scale: int, *, turned: bool
 ) -> None:
-    picture, exif = photograph(scale), Image.Exif()
+    picture = stored = photograph(scale)
+    exif = Image.Exif()
     if turned:
-        picture, exif[ExifTags.Base.Orientation] = picture.transpose(Image.Transpose.ROTATE_90), 6
-    answer = client.post("/predict", content=encoded(picture, kind, exif=exif)).json()
+        stored, exif[ExifTags.Base.Orientation] = picture.transpose(Image.Transpose.ROTATE_90), 6
+    answer = client.post("/predict", content=encoded(stored, kind, exif=exif)).json()
     assert (answer["image"]["width"], answer["image"]["height"]) == picture.size
     # The garment is looked for on a smaller copy: an edge may be one of its pixels outside.
     expected = {edge: pytest.approx(scale * value, abs=8 * scale) for edge, value in GARMENT.items()}

@@ -55,9 +55,9 @@ def test_every_picture_becomes_an_image_for_the_model(
 ) -> None:
     decoded = decode(written(mode, kind, size, orientation), "image/png", MAX_IMAGE_PIXELS)
     is_sideways = kind in EXIF_FORMATS and orientation in SIDEWAYS
-    assert (decoded.format, decoded.width, decoded.height) == (kind, *size)
-    assert decoded.pixels.mode in {"L", "RGB"}
     upright = size[::-1] if is_sideways else size
+    assert (decoded.format, decoded.width, decoded.height) == (kind, *upright)
+    assert decoded.pixels.mode in {"L", "RGB"}
     assert decoded.pixels.size == tuple(-(-side // decoded.reduction) for side in upright)
     assert fits_the_model(convert(decoded.pixels, conversion, decoded.opacity).image)
 
