@@ -74,11 +74,13 @@ FROM python AS serving
 RUN pip uninstall --quiet -y pip setuptools wheel && rm -r /usr/local/lib/python3.*/ensurepip
 COPY --from=pruned /venv /venv
 COPY --from=bill /sbom.cdx.json /
+COPY LICENSE .
 COPY app app
 COPY models models
 # Building the service verifies the artifact, replays its golden set on the pruned packages, and leaves the bytecode of
 # all it imports.
 RUN chmod -R a+rX . && python -c 'from app.main import app_from_environment; app_from_environment()'
+LABEL org.opencontainers.image.title="Fashion-MNIST service" org.opencontainers.image.licenses="MIT AND Apache-2.0"
 ENV FASHION_HOST=0.0.0.0 FASHION_PORT=8000 FASHION_WORKERS=2 FASHION_LOG_FORMAT=json
 # Given an arena for each thread, glibc keeps twice as much of the memory that large pictures took.
 ENV MALLOC_ARENA_MAX=2

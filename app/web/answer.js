@@ -32,16 +32,19 @@ export function drawPicture(picture, image) {
   $("frame").replaceChildren(copy);
 }
 
-export function drawBox(picture, garment) {
+export function drawBox(answer) {
   $("frame").querySelector(".box")?.remove();
+  const { garment, steps } = answer?.conversion ?? {};
   if (!garment || !$("frame").querySelector("img")) return;
+  const { format, width, height } = answer.image; // not the browser's, which may take another size out of the tags
+  if (format === "WEBP" && steps.includes("exif_transpose")) return; // which some browsers do not turn
   const box = element("div", { className: "box" });
   const share = (pixels, side) => `${(100 * pixels) / side}%`;
   Object.assign(box.style, {
-    left: share(garment.left, picture.width),
-    top: share(garment.top, picture.height),
-    width: share(garment.right - garment.left, picture.width),
-    height: share(garment.bottom - garment.top, picture.height),
+    left: share(garment.left, width),
+    top: share(garment.top, height),
+    width: share(garment.right - garment.left, width),
+    height: share(garment.bottom - garment.top, height),
   });
   $("frame").append(box);
 }

@@ -10,6 +10,7 @@ export function listen(show) {
   const take = (files, address) => {
     turn += 1;
     $("sample-problem").hidden = $("drop-problem").hidden = true;
+    $("camera").close(); // a picture may be pasted while it is open
     show(files, address);
   };
   for (const input of [$("choose"), $("take")]) {
@@ -49,6 +50,7 @@ function listenForDrops(take) {
 }
 
 function sayNoFile() {
+  $("camera").close();
   const problem = $("drop-problem");
   problem.hidden = true; // so that it is read aloud once more
   requestAnimationFrame(() => {

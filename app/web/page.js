@@ -12,9 +12,11 @@ const $ = (id) => document.getElementById(id);
 
 const state = { pictures: [], current: null, mode: "auto", facts: {}, drawn: null, round: new AbortController() };
 let atATime = 4; // requests; a browser opens six connections to a host
+let learning = null; // what the model is
 
 async function take(files, address) {
   startRound();
+  learn();
   for (const picture of state.pictures) picture.forget();
   state.pictures = files.map((file) => new Picture(file, address));
   gallery.open(state.pictures, (picture, byKeyboard) => {
@@ -43,7 +45,7 @@ async function show(picture) {
   const image = await picture.shown;
   if (picture !== state.current) return;
   answer.drawPicture(picture, image);
-  answer.drawBox(picture, picture.answers.get(state.mode)?.conversion?.garment);
+  answer.drawBox(picture.answers.get(state.mode));
 }
 
 // What a screen reader hears is what has come to stand there; in one text, for the next would take its place.
@@ -127,7 +129,7 @@ function draw() {
   if (drawn.every((one, place) => one === state.drawn?.[place])) return;
   state.drawn = drawn;
   answer.drawModes(current, mode);
-  answer.drawBox(current, outcome?.conversion?.garment);
+  answer.drawBox(outcome);
   if (!outcome) answer.drawWaiting();
   else if (outcome instanceof Problem) answer.drawProblem(outcome, current.waitSeconds, tryAgain);
   else answer.drawAnswer(outcome, state.facts);
@@ -149,9 +151,14 @@ addEventListener("online", () => {
 intake.listen(take);
 gallery.listen(() => state.pictures, () => state.mode);
 
-information().then((facts) => {
-  state.facts = facts;
-  const { formats, max_body_bytes: most } = facts.limits;
-  $("limits").prepend(`${formats.join(", ")}, up to ${words.size(most)} each. `);
-  if (state.current) draw();
-}, () => {}); // without it the sentences do without their numbers
+// Without it the sentences do without their numbers; asked in vain, it is asked again with the next pictures.
+function learn() {
+  learning ??= information().then((facts) => {
+    state.facts = facts;
+    const { formats, max_body_bytes: most } = facts.limits;
+    $("limits").prepend(`${formats.join(", ")}, up to ${words.size(most)} each. `);
+    if (state.current) draw();
+  }, () => (learning = null));
+}
+
+learn();

@@ -28,7 +28,7 @@ export class Picture {
     const image = new Image();
     image.src = URL.createObjectURL(this.file);
     try {
-      await image.decode(); // upright: browsers turn pictures as EXIF says, and so does the service
+      await image.decode();
     } catch {
       URL.revokeObjectURL(image.src);
       return null;

@@ -111,9 +111,10 @@ function problemOf(response, body) {
 const unreachable = () =>
   new Problem({
     title: "The service cannot be reached",
-    detail: "It may have stopped, or this device may be offline. The picture is kept; try again when it is back.",
+    detail: "It may have stopped, or this device may be offline. The picture is kept.",
     code: "unreachable",
     mayPass: true,
+    retryAfterSeconds: 5,
   });
 
 const tooLate = () =>

@@ -117,6 +117,10 @@ def test_a_sideways_photograph_of_a_phone_is_shown_small_and_upright_with_the_bo
     expect(page.locator(".sure")).to_be_visible()
     expect(page.locator("#caption")).to_contain_text(f"{upright.width} × {upright.height}")
     assert page.locator("#frame img").evaluate("image => Math.max(image.naturalWidth, image.naturalHeight)") == 1200
+    expect_box_around_the_garment(page)
+
+
+def expect_box_around_the_garment(page: Page) -> None:
     shown, box = page.locator("#frame img").bounding_box(), page.locator(".box").bounding_box()
     assert shown
     assert box
@@ -126,13 +130,38 @@ def test_a_sideways_photograph_of_a_phone_is_shown_small_and_upright_with_the_bo
     assert (left, top, right, bottom) == pytest.approx(tuple(GARMENT.values()), abs=8)
 
 
-def test_a_pasted_picture_is_answered(page: Page, url: str) -> None:
-    page.goto("/")
-    carried = page.evaluate_handle(CARRY, ["image.png", "image/png", list(NOISE["buffer"])])
+def test_the_box_is_around_the_garment_though_the_browser_takes_the_picture_for_half_as_large(page: Page) -> None:
+    picture, exif = photograph(scale=2), Image.Exif()
+    exif.update({ExifTags.Base.XResolution: 144.0, ExifTags.Base.YResolution: 144.0, ExifTags.Base.ResolutionUnit: 2})
+    tags = exif.get_ifd(ExifTags.IFD.Exif)
+    tags[ExifTags.Base.ExifImageWidth], tags[ExifTags.Base.ExifImageHeight] = (side // 2 for side in picture.size)
+    open_with(page, {"name": "dense.jpg", "mimeType": "image/jpeg", "buffer": encoded(picture, "JPEG", exif=exif)})
+    expect(page.locator(".sure")).to_be_visible()
+    assert page.locator("#frame img").evaluate("image => image.naturalWidth") == picture.width // 2
+    expect_box_around_the_garment(page)
+
+
+def test_a_picture_that_some_browsers_do_not_turn_has_no_box(page: Page) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 3
+    turned = encoded(photograph().transpose(Image.Transpose.ROTATE_180), "WEBP", exif=exif.tobytes())
+    open_with(page, {"name": "turned.webp", "mimeType": "image/webp", "buffer": turned})
+    expect(page.locator(".steps")).to_contain_text("Turned upright")
+    expect(page.locator("#frame img")).to_be_visible()
+    expect(page.locator(".box")).to_have_count(0)
+
+
+def paste(page: Page, file: FilePayload) -> None:
+    carried = page.evaluate_handle(CARRY, [file["name"], file["mimeType"], list(file["buffer"])])
     page.evaluate(
         "carried => document.dispatchEvent(new ClipboardEvent('paste', {clipboardData: carried, bubbles: true}))",
         carried,
     )
+
+
+def test_a_pasted_picture_is_answered(page: Page, url: str) -> None:
+    page.goto("/")
+    paste(page, NOISE)
     answer = served(url, NOISE["buffer"])
     expect_answer(page, answer)
     *most, last = (one["label"] for one in answer["probabilities"])
@@ -284,6 +313,16 @@ def test_a_picture_of_the_camera_is_answered(page: Page) -> None:
     expect(page.locator("#camera")).to_be_hidden()
 
 
+def test_a_picture_that_is_pasted_while_the_camera_is_open_closes_it(page: Page, url: str) -> None:
+    page.goto("/")
+    page.click("#open-camera")
+    expect(page.locator("#shoot")).to_be_enabled()
+    paste(page, NOISE)
+    expect(page.locator("#camera")).to_be_hidden()
+    assert page.evaluate("document.getElementById('video').srcObject") is None
+    expect_answer(page, served(url, NOISE["buffer"]))
+
+
 def test_a_camera_that_answers_late_is_not_left_on(page: Page) -> None:
     page.add_init_script("""
       const devices = navigator.mediaDevices, ask = devices.getUserMedia.bind(devices);
@@ -422,6 +461,33 @@ def test_a_service_out_of_reach_is_asked_again_when_it_is_back(page: Page, url: 
     keep(page, "offline")
     page.context.set_offline(False)
     expect_answer(page, served(url, SWEATER.read_bytes()))
+
+
+def test_a_gallery_goes_on_by_itself_when_the_service_is_back(page: Page) -> None:
+    asked: list[Route] = []
+
+    def gone(route: Route) -> None:
+        asked.append(route)
+        route.abort()
+
+    page.route("**/predict?*", gone)
+    open_with(page, *[NOISE | {"name": f"{number}.png"} for number in range(20)])
+    expect(page.locator(".problem")).to_contain_text("The service cannot be reached")
+    expect(page.locator("#wait")).to_contain_text("It is tried again in")
+    assert len(asked) <= 4  # not all of them in vain
+    page.unroute("**/predict?*")
+    expect(page.locator("#gallery-title")).to_have_text("20 of 20 pictures answered", timeout=20_000)
+
+
+def test_what_the_model_is_is_asked_again_where_it_was_asked_in_vain(page: Page) -> None:
+    page.route("**/model", lambda route: route.fulfill(status=503, body=""))
+    page.goto("/")
+    page.wait_for_load_state("networkidle")
+    expect(page.locator("#limits")).not_to_contain_text("up to")
+    page.unroute("**/model")
+    page.set_input_files("#choose", SWEATER)
+    expect(page.locator("#limits")).to_contain_text("up to 10 MiB each")
+    expect(page.locator(".sure")).to_contain_text("For photographs")
 
 
 def test_a_request_that_is_never_answered_can_be_tried_again(page: Page, url: str) -> None:

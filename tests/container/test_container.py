@@ -153,7 +153,7 @@ def test_its_bill_of_materials_lists_what_is_installed_with_versions(service: De
 
 
 def test_it_holds_the_service_and_its_models_and_nothing_else_of_ours(service: Deployment) -> None:
-    assert service.execute("ls", "-A", "/service").split() == ["app", "models"]
+    assert service.execute("ls", "-A", "/service").split() == ["LICENSE", "app", "models"]
     assert service.execute("find", "/service/models", "-name", "report-*", "-o", "-name", ".*") == ""
 
 
