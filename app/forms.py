@@ -21,6 +21,8 @@ SHOWN_NAME = 40
 IN_QUERY = frozenset({"conversion", "preview"})
 """Options of `app.dependencies.Wishes`: in a form they would be missed without a word."""
 INVALID = "Invalid multipart data. Let an HTTP library or `curl -F` write it."
+MAX_OPTIONS = 32
+"""Most options of a header, which is searched in the square of their number; a name may have some `;` too."""
 MAX_OTHER_FIELDS = 16
 """Most fields beside the files: whoever sends more means another service."""
 
@@ -61,7 +63,7 @@ class Form:
         self._filename: str | None = None
         self._pieces: list[bytes] = []
         self._begun = self._ended = False
-        boundary = parse_options_header(content_type)[1].get(b"boundary")
+        boundary = self._options_of(content_type.encode("latin-1")).get(b"boundary")
         if not boundary:
             self._refuse("Missing boundary. Let your HTTP library write the Content-Type of a form.")
         try:
@@ -139,7 +141,7 @@ class Form:
         self._header_name = self._header_value = b""
 
     def _end_headers(self) -> None:
-        _, options = parse_options_header(self._headers.get(b"content-disposition"))
+        options = self._options_of(self._headers.get(b"content-disposition", b""))
         if b"name" not in options:
             self._refuse('The Content-Disposition header field "name" must be provided.')
         self._name = _text(options[b"name"])
@@ -170,6 +172,11 @@ class Form:
 
     def _end(self) -> None:
         self._ended = True
+
+    def _options_of(self, value: bytes) -> dict[bytes, bytes]:
+        if value.count(b";") > MAX_OPTIONS:
+            self._refuse(INVALID)
+        return parse_options_header(value)[1]
 
     def _refuse(self, reason: str) -> NoReturn:
         msg = f"Expected a {MULTIPART} body of {self._most_files}, received a bad one: {reason}"

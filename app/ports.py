@@ -32,25 +32,39 @@ class SharedPort(socket.socket):
         return listen_with_others, self.getsockname()[:2]
 
 
-def listen_with_others(host: str, port: int) -> SharedPort:
-    """Bind a socket to an address that others of the same user may be bound to."""
+def listen_with_others(host: str, port: int, *, reuse_address: bool = True) -> SharedPort:
+    """Bind a socket to an address that others of the same user may be bound to.
+
+    Args:
+        host: IPv4 or IPv6.
+        port: Above 0.
+        reuse_address: Also where connections of before are not over, and where others do not listen yet.
+    """
     bound = SharedPort(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuse_address)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    bound.bind((host, port))
+    try:
+        bound.bind((host, port))
+    except OSError:
+        bound.close()
+        raise
     return bound
 
 
 def shared(bound: socket.socket) -> socket.socket:
     """Exchange a socket, which shows that nobody else has the address, for one that the workers can share.
 
+    It does not let in a second service while none of the workers listens yet: Linux would, where both reuse addresses.
     Elsewhere than on Linux it stays, since there all connections might go to one of them.
     """
     if sys.platform != "linux":
         return bound
     host, port, *_ = bound.getsockname()
     bound.close()
-    return listen_with_others(host, port)
+    try:
+        return listen_with_others(host, port, reuse_address=False)
+    except OSError:  # a service before has left connections behind
+        return listen_with_others(host, port)
 
 
 def begin_no_more(listener: socket.socket) -> None:

@@ -6,6 +6,7 @@ from itertools import filterfalse
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app.errors import (
@@ -69,6 +70,21 @@ class HeadWithBody:
             self._transport.write(data)
 
 
+class Flow(FlowControl):
+    """uvicorn's, which each request resumes that looks whether its client is still there.
+
+    Attributes:
+        is_full: Whether enough has come for requests that wait for the answer to another, so that no more is read.
+    """
+
+    is_full = False
+
+    def resume_reading(self) -> None:
+        """Read on, unless enough has come."""
+        if not self.is_full:
+            super().resume_reading()
+
+
 class Protocol(HttpToolsProtocol):
     """One connection. What it refuses gets a problem where an answer is due, and is closed.
 
@@ -92,6 +108,9 @@ class Protocol(HttpToolsProtocol):
     """How many requests may wait for the answer to the one before them. Hardly any client sends one in advance, and a
     read of the socket may hold ten thousand, each of which costs time and memory that no other limit counts."""
 
+    max_parameters: ClassVar[int] = 32
+    """Of a query: whatever reads one splits it into all that it has."""
+
     def __init__(self, *, app_state: dict[str, Any], **options: Any) -> None:  # noqa: ANN401  uvicorn's
         """Take what uvicorn passes."""
         super().__init__(app_state=app_state, **options)
@@ -108,6 +127,7 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """Begin to wait for the first header, unless there are connections enough."""
         super().connection_made(transport)
+        self.flow: Flow = Flow(transport)
         limit = self._settings.max_connections
         if len(self.connections) > limit:
             msg = f"Expected at most {limit} connections at a time, received one more. Try again later."
@@ -125,6 +145,9 @@ class Protocol(HttpToolsProtocol):
         for cycle in self._unanswered:  # with the newest, answered or not; else it and this would keep each other alive
             cycle.transport = self.transport
         self._unanswered = []
+        for cycle, _ in self.pipeline:  # which is never begun with; likewise
+            cycle.on_response = _do_nothing
+        self.pipeline.clear()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -164,27 +187,12 @@ class Protocol(HttpToolsProtocol):
         """Hand the request to the app.
 
         Raises:
-            HeaderTooLargeError: Its header is; httptools stops at it, and uvicorn calls `send_400_response`.
-            MalformedRequestError: It does not say once for whom it is (RFC 9112, 3.2), too many wait before it, or it
-                offers another protocol along with a body.
+            ServiceError: It cannot be; httptools stops at it, and uvicorn calls `send_400_response`.
         """
-        if len(self.pipeline) >= self.max_ahead:
-            msg = f"Expected at most {self.max_ahead} requests before their answers, received one more. Wait for these."
-            self._malformed = MalformedRequestError(msg)
-            raise self._malformed
-        if self._framing_bytes > self.max_header_bytes and self._header_bytes() > self.max_header_bytes:
-            self._malformed = self._header_too_large()
-            raise self._malformed
-        hosts = len([name for name, _ in self.headers if name == b"host"])
-        if hosts != 1 and (hosts or self.parser.get_http_version() == "1.1"):
-            self._malformed = MalformedRequestError(f"Expected one Host header, received {hosts}.")
-            raise self._malformed
+        if fault := self._fault_of_head():
+            self._malformed = fault
+            raise fault
         upgrades = self.parser.should_upgrade()
-        if upgrades and any(name in _OF_A_BODY and value != b"0" for name, value in self.headers):
-            msg = "Expected HTTP/1.1 without an Upgrade, received the offer of one with a body, which is lost so. "
-            msg += "In Java set HttpClient.Version.HTTP_1_1; with curl leave out --http2."
-            self._malformed = MalformedRequestError(msg)
-            raise self._malformed
         if self.url.startswith((b"http://", b"https://")):
             self.url = _with_path(self.url)
         super().on_headers_complete()
@@ -207,8 +215,12 @@ class Protocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Go on with the next request, and read no others before all that wait are answered."""
+        self.flow.is_full = False
+        if self.cycle.response_complete:
+            self.cycle.body.clear()  # of a request refused before it was read
         super().on_response_complete()
         if self.pipeline:
+            self._read_on_or_not()
             self.flow.pause_reading()
         self._close_read_or_not()
 
@@ -221,6 +233,8 @@ class Protocol(HttpToolsProtocol):
         """Keep a piece of the body."""
         self._framing_bytes = 0
         super().on_body(body)
+        if self.pipeline:
+            self._read_on_or_not()
 
     def on_message_complete(self) -> None:
         """Stop waiting: all of the request is there."""
@@ -240,6 +254,25 @@ class Protocol(HttpToolsProtocol):
 
     def _unsupported_upgrade_warning(self) -> None:
         """Say nothing: any client may offer another protocol, and uvicorn's line names packages that change nothing."""
+
+    def _fault_of_head(self) -> ServiceError | None:
+        """Say why a request that has just begun cannot be taken, if it cannot."""
+        if len(self.pipeline) >= self.max_ahead:
+            msg = f"Expected at most {self.max_ahead} requests before their answers, received one more. Wait for these."
+            return MalformedRequestError(msg)
+        if self._framing_bytes > self.max_header_bytes and self._header_bytes() > self.max_header_bytes:
+            return self._header_too_large()
+        if self.url.count(b"&") >= self.max_parameters:
+            msg = f"Expected at most {self.max_parameters} parameters in the query, received more. Send fewer."
+            return MalformedRequestError(msg)
+        hosts = len([name for name, _ in self.headers if name == b"host"])
+        if hosts != 1 and (hosts or self.parser.get_http_version() == "1.1"):  # RFC 9112, 3.2
+            return MalformedRequestError(f"Expected one Host header, received {hosts}.")
+        if self.parser.should_upgrade() and any(name in _OF_A_BODY and value != b"0" for name, value in self.headers):
+            msg = "Expected HTTP/1.1 without an Upgrade, received the offer of one with a body, which is lost so. "
+            msg += "In Java set HttpClient.Version.HTTP_1_1; with curl leave out --http2."
+            return MalformedRequestError(msg)
+        return None
 
     def _header_bytes(self) -> int:
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
@@ -276,6 +309,11 @@ class Protocol(HttpToolsProtocol):
         self._stop_timer()
         if self.transport.is_closing():
             return
+        if self._awaited == BODY and self.pipeline:  # it ends the connection, once those before it are answered
+            self.pipeline.popleft()
+            self._unanswered.pop()
+            self.cycle = self._unanswered[-1]
+            self._awaited = HEADER
         if self._awaited != BODY and self._is_answering():
             self._listens = False
             self.cycle.keep_alive = False  # the last of them closes
@@ -306,8 +344,15 @@ class Protocol(HttpToolsProtocol):
         self._stop_timer()
         self._timer = self.loop.call_later(self.linger_seconds, self.transport.abort)
 
+    def _read_on_or_not(self) -> None:
+        """Read no more where requests that nobody has begun with hold enough: no budget counts their bodies yet."""
+        if sum(len(cycle.body) for cycle, _ in self.pipeline) > HIGH_WATER_LIMIT:
+            self.flow.is_full = True
+            self.flow.pause_reading()
+
     def _tell_all_that_nobody_listens(self) -> None:
         for cycle in filterfalse(_is_answered, self._unanswered):
+            cast("dict[str, Any]", cycle.scope).setdefault(CUT_OFF, 0)  # no answer reaches anybody
             cycle.disconnected = True
             cycle.message_event.set()
 
@@ -342,6 +387,10 @@ class Protocol(HttpToolsProtocol):
         if self._unread_timer is not None:
             self._unread_timer.cancel()
             self._unread_timer = None
+
+
+def _do_nothing() -> None:
+    """Stand in for what nobody is to be told of."""
 
 
 def _with_path(url: bytes) -> bytes:

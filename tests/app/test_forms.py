@@ -130,6 +130,16 @@ def test_a_boundary_longer_than_any_is_refused() -> None:
         read(END, content_type=TYPE + "x" * 1000)
 
 
+def test_a_name_may_have_some_semicolons_and_no_header_thousands() -> None:
+    (upload,) = read(part(f'name="file"; filename="{";" * 20}"') + END)
+    assert upload.filename == ";" * 20
+    for options, content_type in ((";" * 4000, TYPE), ("", TYPE + ";" * 4000)):
+        started = time.process_time()
+        with pytest.raises(InvalidRequestError, match="Invalid multipart data"):
+            read(part(f'name="file"; filename="{options}"') * 64 + END, max_files=64, content_type=content_type)
+        assert time.process_time() - started < 0.02
+
+
 def test_as_many_other_fields_as_are_allowed_may_stand_beside_the_file() -> None:
     assert len(read(part('name="x"') * MAX_OTHER_FIELDS + part('name="file"; filename="a"') + END)) == 1
 

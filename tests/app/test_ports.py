@@ -40,6 +40,33 @@ def test_a_shared_port_arrives_as_another_socket_that_gets_its_share_of_connecti
     assert min(shares) > 10  # a fair coin gives fewer once in a hundred million times
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the workers accept from one socket")
+def test_nobody_else_gets_a_shared_port_whether_or_not_a_worker_has_come() -> None:
+    with shared(bound()) as parent:
+        for is_joined in (False, True):
+            worker = pickle.loads(pickle.dumps(parent)) if is_joined else parent  # noqa: S301  our own
+            with socket.socket() as other:
+                other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                with pytest.raises(OSError, match="in use"):
+                    other.bind(parent.getsockname())
+            worker.close() if is_joined else None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the workers accept from one socket")
+def test_connections_that_a_service_before_left_behind_do_not_keep_the_port() -> None:
+    with bound() as before:
+        before.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as uvicorn does
+        before.listen()
+        address = before.getsockname()
+        with socket.create_connection(address):
+            before.accept()[0].close()  # who closes first has it in TIME_WAIT
+    again = socket.socket()
+    again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    again.bind(address)
+    with shared(again) as parent:
+        assert parent.getsockname() == address
+
+
 def test_elsewhere_than_on_linux_the_socket_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     with bound() as before:

@@ -37,6 +37,7 @@ BOOT = encoded(tagged_image(9))
 PICTURE = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(BOOT) + BOOT
 PDF = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n%PDF"
 CLASSES = b"GET /classes HTTP/1.1\r\nHost: a\r\n\r\n"
+CHUNKED = b"POST /predict HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 LARGE = b"GET /static-offline-docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: a\r\n\r\n"
 SLOW_SECONDS = 0.5
 SOON_SECONDS = 20  # the machine may be busy
@@ -475,6 +476,71 @@ def test_who_leaves_with_several_requests_under_way_is_not_answered_and_counted_
     assert "Traceback" not in "".join(capsys.readouterr())
 
 
+def test_who_leaves_just_before_the_answer_is_counted_as_gone_too() -> None:
+    classifier, entered, release = held_up()
+    with serving(classifier=classifier) as service:
+        with service.connect(PICTURE):
+            assert entered.wait(SOON_SECONDS)
+        eventually(lambda: not service.server.server_state.connections)
+        release.set()
+        eventually(lambda: not service.server.server_state.tasks)
+        counted = service.app.state.metrics.exposition().decode()
+    assert 'http_requests_total{code="none",handler="/predict",method="POST"} 1.0' in counted
+    assert 'code="200",handler="/predict"' not in counted
+
+
+def test_who_leaves_with_requests_that_nobody_has_begun_with_leaves_nothing_to_the_garbage_collector() -> None:
+    classifier, entered, release = held_up()
+    with serving(classifier=classifier) as service:
+        gc.collect()
+        gc.disable()
+        try:
+            with service.connect(PICTURE * 3):
+                assert entered.wait(SOON_SECONDS)
+            eventually(lambda: not service.server.server_state.connections)
+            release.set()
+            eventually(lambda: not service.server.server_state.tasks)
+            assert not any(isinstance(one, Protocol) for one in gc.get_objects())
+        finally:
+            gc.enable()
+
+
+def test_bodies_of_requests_that_wait_for_other_answers_are_not_read_without_end() -> None:
+    ahead, most = 20, 0
+    large = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 900000000\r\nConnection: close\r\n\r\n"
+    with (
+        serving(classifier=FirstPixelClassifier(lambda _: time.sleep(0.05))) as service,
+        service.connect(PICTURE * ahead + large) as connection,
+    ):
+
+        def send() -> None:
+            with suppress(OSError):
+                while True:
+                    connection.sendall(bytes(2**16))
+
+        sending = threading.Thread(target=send)
+        sending.start()
+        eventually(lambda: bool(service.server.server_state.connections))
+        (protocol,) = service.server.server_state.connections
+        while cast("Protocol", protocol).pipeline:
+            most = max(most, sum(len(cycle.body) for cycle, _ in tuple(cast("Protocol", protocol).pipeline)))
+            time.sleep(0.001)
+        received = read_all(connection)
+        connection.shutdown(socket.SHUT_RDWR)
+        sending.join()
+    assert received.count(b"HTTP/1.1 200 OK") == ahead
+    assert last(received) == (413, "payload_too_large")
+    assert 0 < most < 2**19  # 64 KiB and a read of the socket, which are 256
+
+
+def test_a_body_that_was_refused_unread_does_not_stay_with_its_connection(service: Service) -> None:
+    refused = b"POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n" + bytes(100_000)
+    with service.connect(refused) as connection:
+        assert connection.recv(65536).startswith(b"HTTP/1.1 404")
+        (protocol,) = service.server.server_state.connections
+        eventually(lambda: not cast("Protocol", protocol).cycle.body)
+
+
 @pytest.mark.parametrize("missing", [1, len(PICTURE) - 5])
 def test_a_request_that_waits_for_an_earlier_answer_is_not_called_slow(missing: int) -> None:
     classifier, entered, release = held_up()
@@ -613,7 +679,15 @@ def test_what_is_not_http_leaves_one_line_that_says_what_to_do(capsys: pytest.Ca
 
 
 @pytest.mark.parametrize(
-    "rest", [b"hello\r\n\r\n", b"GET /classes HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nX: %s\r\n\r\n" % (b"x" * 600_000)]
+    "rest",
+    [
+        b"hello\r\n\r\n",
+        b"GET /classes HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: %s\r\n\r\n" % (b"x" * 600_000),
+        CHUNKED + b"zz\r\n",
+        CHUNKED + b"1;%s\r\n" % (b"x" * 600_000),
+    ],
+    ids=["no HTTP", "no Host", "header too large", "no chunk", "framing too large"],
 )
 @pytest.mark.parametrize("is_in_one_piece", [True, False])
 def test_what_is_not_http_after_whole_requests_costs_them_no_answer(rest: bytes, *, is_in_one_piece: bool) -> None:
@@ -651,6 +725,12 @@ def test_an_address_may_leave_out_the_path_of_the_root(service: Service, address
     request = f"GET {address} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
     with service.connect(request.encode()) as connection:
         assert b"<title>Which garment" in read_all(connection)
+
+
+def test_a_query_has_a_limited_number_of_parameters(service: Service) -> None:
+    most = closing(PICTURE.replace(b"/predict", b"/predict?" + b"&".join([b"preview=true"] * Protocol.max_parameters)))
+    assert service.answer(most)[0] == 200
+    assert service.answer(most.replace(b"&", b"&preview=true&", 1)) == (400, "malformed_request")
 
 
 def test_http_1_0_gets_no_100(service: Service) -> None:
