@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -33,6 +34,9 @@ RETIRE = getattr(signal, "SIGUSR1", signal.SIGTERM)
 LOAD_SECONDS = 120.0
 """How long, in a reload, a new worker may take until it is ready. Until then no other that ends is replaced."""
 
+PING_SECONDS = 0.1
+"""How long the supervisor waits for an answer at a time, before it looks after the others."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -46,6 +50,7 @@ class Worker(multiprocess.Process):
         super().__init__(config, sockets)
         self._ends_by: float | None = None
         self._told: set[int] = set()
+        self._asked: float | None = None
 
     @property
     def server(self) -> DrainingServer:
@@ -74,6 +79,23 @@ class Worker(multiprocess.Process):
         # The server is made here, before the thread that answers pings, which could make another.
         Watchdog(self.server, self.config).start()
         super().target(sockets)
+
+    def _healthcheck(self, timeout: float) -> bool | None:
+        """Say whether it is ready; None where it is dead, or has not answered for so many seconds.
+
+        uvicorn waits for the answer, and meanwhile looks after no other worker: here a late one is heard next time.
+        """
+        try:
+            if self._asked is None:
+                self.parent_conn.send(b"ping")
+                self._asked = time.monotonic()
+            if self.parent_conn.poll(min(timeout, PING_SECONDS)):
+                is_ready: bool = self.parent_conn.recv()
+                self._asked = None
+                return is_ready
+        except (OSError, EOFError, pickle.UnpicklingError):
+            return None
+        return False if time.monotonic() < self._asked + timeout else None
 
     def wait_until_ready(self, timeout: float, should_exit: threading.Event | None = None) -> bool:
         """Wait longer than uvicorn does in a reload, which is for the answer to a ping and not for loading."""

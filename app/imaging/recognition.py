@@ -42,7 +42,7 @@ def evidence_in(colours: NDArray[np.uint8] | None) -> NDArray[np.float32] | None
 
 
 def weigh(
-    probabilities: NDArray[np.float32], evidence: NDArray[np.float32] | None, temperature: float = 1.0
+    probabilities: NDArray[np.float32], evidence: NDArray[np.float32] | None, temperature: float
 ) -> NDArray[np.float32]:
     """Combine what a model says of the 28x28 image with what the photograph itself speaks for, by Bayes' rule.
 

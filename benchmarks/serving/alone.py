@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from concurrent.futures import ProcessPoolExecutor
-from itertools import cycle, islice
+from itertools import cycle, islice, repeat
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Self
 
@@ -81,8 +81,10 @@ def _read(picture: bytes) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None
 
 
 def _probabilities(artifact: Path, pictures: Sequence[bytes]) -> NDArray[np.float32]:
+    classifier = _model(artifact)
     images, evidence = zip(*map(_read, pictures), strict=True)
-    return np.stack(list(map(weigh, _model(artifact).classify(np.stack(images)).probabilities, evidence)))
+    said = classifier.classify(np.stack(images)).probabilities
+    return np.stack(list(map(weigh, said, evidence, repeat(classifier.card.photo_temperature))))
 
 
 def _classify(artifact: Path, pictures: Sequence[bytes], seconds: float) -> float:

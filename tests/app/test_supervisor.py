@@ -230,11 +230,44 @@ def test_one_that_dies_between_a_ping_and_its_answer_is_not_waited_for() -> None
     worker = DiesOfAPing(Config("app", drain_seconds=0, log_config=None), [])
     worker.start()
     started = time.monotonic()
-    assert not worker.is_alive(timeout=60)
-    assert time.monotonic() - started < 50
+    while worker.is_alive(timeout=60):
+        assert time.monotonic() - started < 50
     worker.kill()
     worker.join()
     assert worker.exitcode == -signal.SIGKILL
+
+
+class AnswersLate(supervisor.Worker):
+    def target(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002  uvicorn's
+        for is_ready in (False, True):
+            self.child_conn.recv()
+            time.sleep(1)
+            self.child_conn.send(is_ready)
+        time.sleep(600)
+
+
+def test_one_that_hangs_holds_up_nobody_and_is_given_up_once_it_has_been_silent_for_long() -> None:
+    worker = AnswersLate(Config("app", drain_seconds=0, log_config=None), [])
+    worker.start()
+    longest, deadline = 0.0, time.monotonic() + 60
+
+    def ask(timeout: float) -> tuple[bool, bool]:
+        nonlocal longest
+        assert time.monotonic() < deadline
+        started = time.monotonic()
+        said = worker.is_alive(timeout), worker.is_ready(timeout)
+        longest = max(longest, time.monotonic() - started)
+        return said
+
+    while not ask(60)[1]:
+        pass
+    assert longest < 1
+    assert ask(60) == (True, False)
+    time.sleep(1)
+    assert ask(60) == (True, False)
+    assert ask(0.5) == (False, False)
+    worker.kill()
+    worker.join()
 
 
 class NeverStops(supervisor.Worker):

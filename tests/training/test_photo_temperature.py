@@ -22,7 +22,7 @@ def test_what_is_said_twice_counts_once() -> None:
     assert temperature == pytest.approx(2, rel=0.05)
     weighed = weigh(probabilities, evidence, temperature)
     assert np.abs(weighed - probabilities).max() < 0.02
-    assert fitting_loss(weighed, allowed) < fitting_loss(weigh(probabilities, evidence), allowed) - 0.1
+    assert fitting_loss(weighed, allowed) < fitting_loss(weigh(probabilities, evidence, 1), allowed) - 0.1
 
 
 def test_each_photograph_is_weighed_at_the_temperature_of_the_others() -> None:

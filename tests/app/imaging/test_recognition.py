@@ -11,15 +11,15 @@ from training.data import LABELS
 def test_what_is_no_photograph_speaks_for_nothing_and_changes_no_bit() -> None:
     assert evidence_in(None) is None
     probabilities = np.full(10, 0.1, np.float32)
-    assert weigh(probabilities, None) is probabilities
+    assert weigh(probabilities, None, 2) is probabilities
 
 
 def test_evidence_multiplies_odds() -> None:
     probabilities = np.array([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]], np.float32)
     evidence = np.log(np.array([[2, 4, 1 + 1e-6], [4, 1 + 1e-6, 1 + 1e-6]], np.float32))
     expected = np.array([[1, 1.2, 0.2], [0.4, 0.1, 0.8]]) / [[2.4], [1.3]]
-    np.testing.assert_allclose(weigh(probabilities, evidence), expected, rtol=1e-5)
-    np.testing.assert_allclose(weigh(probabilities[0], evidence[0]), expected[0], rtol=1e-5)
+    np.testing.assert_allclose(weigh(probabilities, evidence, 1), expected, rtol=1e-5)
+    np.testing.assert_allclose(weigh(probabilities[0], evidence[0], 1), expected[0], rtol=1e-5)
 
 
 def test_a_temperature_tempers_what_is_known_and_keeps_the_order() -> None:
@@ -28,13 +28,12 @@ def test_a_temperature_tempers_what_is_known_and_keeps_the_order() -> None:
     odds = np.sqrt([0.5 * 2, 0.3 * 0.5])
     expected = [*(0.8 * odds / odds.sum()), 0.2]
     np.testing.assert_allclose(weigh(probabilities, evidence, 2), expected, rtol=1e-6)
-    assert weigh(probabilities, None, 2) is probabilities
 
 
 def test_where_nothing_is_known_the_probability_stays() -> None:
     probabilities = np.array([[0.5, 0.3, 0.2], [0, 0, 1]], np.float32)
     evidence = np.log(np.array([[1.5, 0.5, 1]] * 2, np.float32))
-    weighed = weigh(probabilities, evidence)
+    weighed = weigh(probabilities, evidence, 1)
     expected = np.array([[0.8 * 0.75 / 0.9, 0.8 * 0.15 / 0.9, 0.2], [0, 0, 1]])
     np.testing.assert_allclose(weighed, expected, rtol=1e-6)
 
@@ -44,7 +43,7 @@ def test_rounding_never_makes_a_probability_of_more_than_one() -> None:
     said = np.exp(rng.normal(0, 12, (20_000, 10)).astype(np.float32))
     evidence = rng.normal(0, 4, said.shape).astype(np.float32)
     evidence[:, 8] = 0
-    weighed = weigh(said / said.sum(axis=1, keepdims=True), evidence)
+    weighed = weigh(said / said.sum(axis=1, keepdims=True), evidence, 1.6)
     assert weighed.min() >= 0
     assert weighed.max() == 1
     np.testing.assert_allclose(weighed.sum(axis=1), 1, rtol=1e-6)

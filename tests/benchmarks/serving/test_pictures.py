@@ -2,24 +2,25 @@ from __future__ import annotations
 
 import io
 import multiprocessing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 from PIL import Image
 
+from app.classifier import SavedModelClassifier
 from app.imaging.conversion import Mode, convert
 from app.imaging.decode import decode
+from app.main import create_app
+from app.settings import Settings
 from benchmarks.serving.alone import Alone
 from benchmarks.serving.pictures import native_images, photograph, png
 from benchmarks.serving.systems import MULTIPART, form, open_inference, ranked, tensor
 from tests.fakes import tagged_image
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from fastapi.testclient import TestClient
-
     from training.data import Data
 
 
@@ -59,3 +60,12 @@ def test_parts_are_timed_in_as_many_processes_as_there_are_cores(data: Data) -> 
     with Alone(2) as alone:
         assert alone.convert(pictures, seconds=0.05) > 0
         assert len({process.pid for process in multiprocessing.active_children()} - before) == 2
+
+
+def test_what_is_expected_of_a_photograph_is_what_the_service_says_of_it() -> None:
+    sweater, artifact = Path("app/web/samples/sweater.jpg").read_bytes(), Settings().model_dir
+    with Alone(1) as alone:
+        (expected,) = alone.probabilities(artifact, [sweater])
+    with TestClient(create_app(Settings(), SavedModelClassifier(artifact))) as client:
+        said = ranked(client.post("/predict", content=sweater).json())
+    np.testing.assert_allclose(said, expected, atol=1e-4)

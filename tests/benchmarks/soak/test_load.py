@@ -37,7 +37,7 @@ def kinds(pictures: Pictures) -> dict[str, list[Request]]:
     """Return all requests, expecting what the fake says, and a photograph speaks for."""
     converted = [convert(decode(picture, "", 10**6).pixels, Mode.AUTO) for picture in pictures.all]
     said = FirstPixelClassifier().classify(np.stack([one.image for one in converted])).probabilities
-    rows = [weigh(row, evidence_in(one.colours)) for row, one in zip(said, converted, strict=True)]
+    rows = [weigh(row, evidence_in(one.colours), 1) for row, one in zip(said, converted, strict=True)]
     return good(pictures, np.stack(rows)) | {"bad": bad(pictures)}
 
 
