@@ -21,7 +21,7 @@ def fit_temperature(
     """Find the temperature of `weigh` with the lowest negative log-likelihood of a label that fits.
 
     Bayes' rule takes the networks for independent, but both see the same garment and err on the same ones, so that
-    together they are too sure. A temperature changes no first label.
+    together they are too sure. A temperature keeps the order of the labels that evidence speaks of.
 
     Args:
         probabilities: float32 `[n, 10]`, of photographs that neither network has learnt from.
