@@ -122,7 +122,7 @@ def serve(settings: Settings) -> int:
         timeout_graceful_shutdown=settings.shutdown_seconds,
         timeout_worker_healthcheck=HANG_SECONDS,
     )
-    bound = listening(config)
+    bound = shared(listening(config))
     os.environ[PREFIX + "PORT"] = str(bound.getsockname()[1])  # likewise: for 0 the system has chosen one
     if workers == 1:
         # With a supervisor it replaces the workers; here it would end the process with all that is in its hands.
@@ -132,7 +132,7 @@ def serve(settings: Settings) -> int:
         Watchdog(server, config).start()
         server.run(sockets=[bound])
         return 0
-    supervisor = Supervisor(config, sockets=[shared(bound)])
+    supervisor = Supervisor(config, sockets=[bound])
     supervisor.run()
     return STARTUP_FAILURE if supervisor.failed else 0
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import select
 import signal
+import sys
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 
-from app.ports import begin_no_more
+from app.ports import begin_no_more, listens
 
 if TYPE_CHECKING:
     import socket
@@ -29,6 +32,8 @@ SAME_SIGNAL_SECONDS = 1.0
 """A terminal or systemd signals all processes at once, and the supervisor its workers besides: one wish, not two."""
 
 _CLOSE = (b"connection", b"close")
+
+logger = logging.getLogger(__name__)
 
 
 class Config(uvicorn.Config):
@@ -106,9 +111,17 @@ class DrainingServer(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, on sockets that are bound."""
+        """Listen, on sockets that are bound.
+
+        Raises:
+            SystemExit: Somebody else began to in the meantime, of which uvloop says nothing.
+        """
         self._listening = sockets or ()
         await super().startup(sockets)
+        if not all(map(listens, self._listening)):
+            logger.error("cannot listen on %s:%s: another program does by now", self.config.host, self.config.port)
+            await self.lifespan.shutdown()
+            sys.exit(STARTUP_FAILURE)
         if self.started:
             self._is_stuck = self.lifespan.state["service"].predictor.is_stuck
 

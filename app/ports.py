@@ -54,7 +54,8 @@ def listen_with_others(host: str, port: int, *, reuse_address: bool = True) -> S
 def shared(bound: socket.socket) -> socket.socket:
     """Exchange a socket, which shows that nobody else has the address, for one that the workers can share.
 
-    It does not let in a second service while none of the workers listens yet: Linux would, where both reuse addresses.
+    It does not let in a second service while the model loads and nobody listens yet: Linux would, where both reuse
+    addresses.
     Elsewhere than on Linux it stays, since there all connections might go to one of them.
     """
     if sys.platform != "linux":
@@ -65,6 +66,14 @@ def shared(bound: socket.socket) -> socket.socket:
         return listen_with_others(host, port, reuse_address=False)
     except OSError:  # a service before has left connections behind
         return listen_with_others(host, port)
+
+
+def listens(bound: socket.socket) -> bool:
+    """Say whether a socket is open and accepts connections."""
+    try:
+        return bool(bound.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+    except OSError:  # it was closed
+        return False
 
 
 def begin_no_more(listener: socket.socket) -> None:

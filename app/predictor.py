@@ -205,7 +205,7 @@ class Predictor:
         finally:
             stages.end("decode")
         converted = convert(decoded.pixels, mode, decoded.opacity)
-        evidence = evidence_in(converted.colours)
+        evidence = evidence_in(converted.colours, self.card.labels)
         steps = (*decoded.steps, *converted.steps, *(() if evidence is None else ("seen_in_colour",)))
         conversion: dict[str, Any] = {"mode": converted.mode, "steps": steps}
         if converted.box:

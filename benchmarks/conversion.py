@@ -14,6 +14,7 @@ from PIL import Image
 
 from app.imaging.native import read_native
 from app.imaging.recognition import evidence_in
+from training.data import LABELS
 from training.machine import machine
 from training.markdown import table
 from training.upload import convert_upload
@@ -62,7 +63,7 @@ def missed(times: dict[str, tuple[float, float]]) -> list[str]:
 def _seconds(data: bytes) -> float:
     started = time.perf_counter()
     if read_native(data) is None:
-        evidence_in(convert_upload(data).colours)
+        evidence_in(convert_upload(data).colours, LABELS)
     return time.perf_counter() - started
 
 

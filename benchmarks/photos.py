@@ -149,7 +149,7 @@ def answer(photo: Photo, classifier: Classifier, mode: Mode = Mode.AUTO) -> Outc
     times.append(time.perf_counter())
     converted = convert(decoded.pixels, mode, decoded.opacity)
     times.append(time.perf_counter())
-    evidence = evidence_in(converted.colours)
+    evidence = evidence_in(converted.colours, classifier.card.labels)
     times.append(time.perf_counter())
     (probabilities,), (familiarity,) = classifier.classify(converted.image[None])
     times.append(time.perf_counter())
@@ -168,7 +168,8 @@ def label_at_full_size(photo: Photo, classifier: Classifier, mode: Mode = Mode.A
     with Image.open(photo.path) as picture:
         converted = convert(ImageOps.exif_transpose(picture).convert("RGB"), mode)
     (probabilities,), _ = classifier.classify(converted.image[None])
-    weighed = weigh(probabilities, evidence_in(converted.colours), classifier.card.photo_temperature)
+    evidence = evidence_in(converted.colours, classifier.card.labels)
+    weighed = weigh(probabilities, evidence, classifier.card.photo_temperature)
     return LABELS[int(weighed.argmax())]
 
 

@@ -13,6 +13,7 @@ from app.classifier import Answers
 from app.imaging.recognition import RECOGNISER, evidence_in
 from app.imaging.segmentation import SEGMENTER
 from app.model_card import IMAGE_SHAPE, FolderMetrics, PhotoMetrics
+from training.data import LABELS
 from training.evaluate import in_batches, wilson_interval
 from training.photo_temperature import cross_fitted, fit_temperature, fitting_loss
 from training.photos import CLASSES_OF, COLLECTIONS, allowed_of, convert_photo, digest_of, targets_of
@@ -118,7 +119,7 @@ def answer_photos(classify: Callable[[NDArray[np.uint8]], Answers], photos: Sequ
     answers = in_batches(classify, images)
     evidence = np.zeros_like(answers.probabilities)
     for row, one in zip(evidence, converted, strict=True):
-        row[:] = 0 if (said := evidence_in(one.colours)) is None else said
+        row[:] = 0 if (said := evidence_in(one.colours, LABELS)) is None else said
     return AnsweredPhotos.of(photos, answers, evidence)
 
 

@@ -44,8 +44,9 @@ def convert_upload(data: bytes) -> Converted:
 def answer_uploads(classifier: Classifier, converted: Sequence[Converted]) -> Answers:
     """Answer for converted files: what the model says of each, and what the colours of a photograph speak for."""
     probabilities, familiarity = classifier.classify(np.stack([one.image for one in converted]))
-    temperature = classifier.card.photo_temperature
+    card = classifier.card
     weighed = [
-        weigh(row, evidence_in(one.colours), temperature) for row, one in zip(probabilities, converted, strict=True)
+        weigh(row, evidence_in(one.colours, card.labels), card.photo_temperature)
+        for row, one in zip(probabilities, converted, strict=True)
     ]
     return Answers(np.stack(weighed), familiarity)

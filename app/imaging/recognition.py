@@ -10,13 +10,20 @@ import numpy as np
 from app.imaging.onnx_network import OnnxNetwork
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 
 class Recogniser(OnnxNetwork):
-    """The network of `training.recogniser`."""
+    """The network of `training.recogniser`.
+
+    Attributes:
+        labels: What it speaks for, in the order of its output.
+    """
 
     side = 160
+    labels = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
     purpose = "recognises garments in colour"
     remedy = "Measure the model again: `python -m training.recogniser --measure`."
 
@@ -27,18 +34,19 @@ LEAST = np.finfo(np.float32).tiny
 RECOGNISER = Recogniser(Path(__file__).with_name("recogniser.onnx"))
 
 
-def evidence_in(colours: NDArray[np.uint8] | None) -> NDArray[np.float32] | None:
+def evidence_in(colours: NDArray[np.uint8] | None, labels: Sequence[str]) -> NDArray[np.float32] | None:
     """Say by how much a photograph speaks for each label.
 
     Args:
         colours: uint8 `[height, width, 3]`, a photograph; None for any other picture.
+        labels: Those of the model.
 
     Returns:
         float32 `[10]`, in label order: the logarithm of how much more often a garment that looks so has the label than
         garments have on average; 0 where that is not known, of Bag, since there were no photographs of any. None for
-        None.
+        None, and where the model has other labels.
     """
-    return None if colours is None else RECOGNISER.look_at(colours)
+    return None if colours is None or tuple(labels) != RECOGNISER.labels else RECOGNISER.look_at(colours)
 
 
 def weigh(

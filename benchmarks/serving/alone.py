@@ -14,6 +14,7 @@ import numpy as np
 from app.classifier import SavedModelClassifier
 from app.imaging.native import read_native
 from app.imaging.recognition import evidence_in, weigh
+from training.data import LABELS
 from training.upload import convert_upload
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def _read(picture: bytes) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None
     if (native := read_native(picture)) is not None:
         return native, None
     converted = convert_upload(picture)
-    return converted.image, evidence_in(converted.colours)
+    return converted.image, evidence_in(converted.colours, LABELS)
 
 
 def _probabilities(artifact: Path, pictures: Sequence[bytes]) -> NDArray[np.float32]:

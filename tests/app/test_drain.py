@@ -6,6 +6,7 @@ import http.client
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from contextlib import ExitStack, closing, contextmanager
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 import pytest
+from uvicorn.config import STARTUP_FAILURE
 
 from app import drain, predictor
 from app.drain import LAST_LOOKS, LOOK_SECONDS, Config, DrainingServer
@@ -146,6 +148,29 @@ def test_one_that_retires_stays_ready_until_the_whole_service_stops() -> None:
         server.retire()
         assert ready(f"http://{address}") == HTTPStatus.SERVICE_UNAVAILABLE
         assert not server.should_exit
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere two cannot be bound to an address")
+@pytest.mark.usefixtures("quiet")
+def test_one_whose_address_another_listens_at_by_now_ends_and_does_not_call_itself_started(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with socket.socket() as late, socket.socket() as other:
+        for one in (late, other):
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            one.bind(late.getsockname() if one is other else ("127.0.0.1", 0))
+        other.listen()
+        config = Config(
+            create_app(Settings(), FirstPixelClassifier()),
+            host="127.0.0.1",
+            port=late.getsockname()[1],
+            drain_seconds=0,
+            log_config=None,
+        )
+        with pytest.raises(SystemExit) as caught:
+            DrainingServer(config).run(sockets=[late])
+    assert caught.value.code == STARTUP_FAILURE
+    assert f"cannot listen on 127.0.0.1:{config.port}: another program does by now" in caplog.messages
 
 
 def test_one_that_retires_before_it_serves_does_not_begin() -> None:

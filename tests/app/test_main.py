@@ -220,6 +220,25 @@ def test_an_address_that_is_taken_stops_the_start_with_what_to_do() -> None:
     assert last.startswith(f"fashion-mnist-service: cannot listen on 127.0.0.1:{port}; FASHION_HOST and FASHION_PORT")
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_second_service_is_refused_the_address_while_the_first_loads(artifact: Path, workers: int) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = {"MODEL_DIR": artifact, "PORT": port, "WORKERS": workers, "DRAIN_SECONDS": 0}
+    with subprocess.Popen(
+        [sys.executable, "-m", "app"], env=environment(**settings), stderr=subprocess.PIPE, text=True
+    ) as first:
+        assert first.stderr
+        next(line for line in first.stderr if "loading the model, to listen on" in line)
+        second = start_in_vain(**settings)
+        assert second.returncode == 3
+        assert f"cannot listen on 127.0.0.1:{port}" in second.stderr
+        wait_until_ready(first, f"http://127.0.0.1:{port}")
+        first.terminate()
+        first.communicate(timeout=START_SECONDS)
+
+
 def test_a_coverage_that_the_model_was_not_fitted_for_stops_the_start(artifact: Path) -> None:
     done = start_in_vain(MODEL_DIR=artifact, COVERAGE=0.8)
     assert done.returncode == 3

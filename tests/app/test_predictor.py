@@ -279,6 +279,16 @@ def test_a_photograph_is_looked_at_in_colour_and_weighs_in_the_answer(
     assert answer["prediction"]["probability"] == max(weighed)
 
 
+def test_a_model_of_other_classes_answers_for_a_photograph_by_itself() -> None:
+    classifier = FirstPixelClassifier()
+    classifier.card = classifier.card.model_copy(update={"labels": tuple(f"class {i}" for i in range(10))})
+    data = Path("app/web/samples/sweater.jpg").read_bytes()
+    answer = asyncio.run(predictor(classifier).predict(data, "image/jpeg", Mode.PHOTO))
+    assert "seen_in_colour" not in answer["conversion"]["steps"]
+    said = classifier.classify(classifier.seen[0]).probabilities[0]
+    assert [entry["probability"] for entry in answer["probabilities"]] == said.tolist()
+
+
 @pytest.mark.parametrize("cores", [1, 3])
 def test_as_many_pictures_are_decoded_at_a_time_as_there_are_cores(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
     at_work, most = 0, 0

@@ -9,7 +9,7 @@ from training.data import LABELS
 
 
 def test_what_is_no_photograph_speaks_for_nothing_and_changes_no_bit() -> None:
-    assert evidence_in(None) is None
+    assert evidence_in(None, LABELS) is None
     probabilities = np.full(10, 0.1, np.float32)
     assert weigh(probabilities, None, 2) is probabilities
 
@@ -52,14 +52,22 @@ def test_rounding_never_makes_a_probability_of_more_than_one() -> None:
 def test_a_photograph_speaks_for_labels_within_limits_and_neither_for_nor_against_a_bag() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (90, 70, 3), dtype=np.uint8)
     for colours in (noise, np.zeros_like(noise), np.full_like(noise, 255)):
-        evidence = evidence_in(colours)
+        evidence = evidence_in(colours, LABELS)
         assert evidence is not None
         assert evidence.shape == (10,)
         assert evidence.dtype == np.float32
         assert evidence[LABELS.index("Bag")] == 0
         assert evidence.min() >= -5
         assert evidence.max() < 5
-        assert (evidence == evidence_in(colours)).all()
+        assert (evidence == evidence_in(colours, LABELS)).all()
+
+
+def test_it_speaks_for_the_labels_that_photographs_were_learnt_with_and_to_no_model_of_others() -> None:
+    assert RECOGNISER.labels == LABELS
+    colours = np.zeros((90, 70, 3), np.uint8)
+    assert evidence_in(colours, list(LABELS)) is not None
+    assert evidence_in(colours, [*LABELS[:9], "Hat"]) is None
+    assert evidence_in(colours, [*LABELS, "Hat"]) is None
 
 
 def test_another_file_than_the_card_names_is_refused() -> None:

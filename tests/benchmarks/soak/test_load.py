@@ -18,6 +18,7 @@ from benchmarks.soak.drive import OpenLoad, Tally, closed_load
 from benchmarks.soak.mix import Mix, Pictures, Request, bad, good, has_status
 from tests.conftest import listening
 from tests.fakes import FirstPixelClassifier, ScriptedService
+from training.data import LABELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,7 +38,7 @@ def kinds(pictures: Pictures) -> dict[str, list[Request]]:
     """Return all requests, expecting what the fake says, and a photograph speaks for."""
     converted = [convert(decode(picture, "", 10**6).pixels, Mode.AUTO) for picture in pictures.all]
     said = FirstPixelClassifier().classify(np.stack([one.image for one in converted])).probabilities
-    rows = [weigh(row, evidence_in(one.colours), 1) for row, one in zip(said, converted, strict=True)]
+    rows = [weigh(row, evidence_in(one.colours, LABELS), 1) for row, one in zip(said, converted, strict=True)]
     return good(pictures, np.stack(rows)) | {"bad": bad(pictures)}
 
 
