@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import io
 import os
@@ -71,7 +72,8 @@ def run(command: Callable[[], int]) -> NoReturn:
     """Run a command and end the process with what it returns."""
     _open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape")  # names of files are bytes, and come out as they went in
+        codecs.register_error("as_it_was", _as_it_was)
+        sys.stdout.reconfigure(errors="as_it_was")
     try:
         code = command()
         sys.stdout.flush()  # here, where what it raises is understood
@@ -88,6 +90,14 @@ def run(command: Callable[[], int]) -> NoReturn:
             sys.stderr.write(f"standard output: {error.strerror}\n")
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain while it ends
         sys.exit(1)
+
+
+def _as_it_was(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Write the bytes of a file's name as they are, and what else the encoding of standard output lacks escaped."""
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.lookup_error("backslashreplace")(error)
 
 
 def _open_closed_streams() -> None:

@@ -202,6 +202,10 @@ class RetryableError(ServiceError):
         super().__init__(detail)
         self.retry_after_seconds = retry_after_seconds
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Travel between processes with both arguments."""
+        return type(self), (str(self), self.retry_after_seconds)
+
 
 class OverloadedError(RetryableError):
     """More images, bytes or connections are there already than the limit."""

@@ -38,9 +38,11 @@ class AsyncFashionClient:
         http: httpx.AsyncClient | None = None,
     ) -> None:
         """Prepare to ask, as `FashionClient` does."""
-        self.url = exchange.service_url(url)
+        self.url, self._auth = exchange.service_url(url)
         self._headers = exchange.key_headers(api_key)
         self._timeout_seconds = timeout_seconds
+        # Waiting for one of its own connections, however many share it, is no silence of the service.
+        self._timeout = httpx.Timeout(timeout_seconds, pool=None)
         self._retries = retries
         self._http = http or exchange.http_client(httpx.AsyncClient, self.url)
         self._uplink = AsyncUplink()
@@ -59,7 +61,7 @@ class AsyncFashionClient:
         params = exchange.query(conversion, preview=preview)
         files = exchange.form([(name_of(picture), await asyncio.to_thread(load, picture)) for picture in pictures])
         response = await self._send("POST", "/predict/batch", params=params, files=files)
-        return exchange.read(response, exchange.BATCH).results
+        return exchange.read_batch(response, len(files))
 
     async def predict_many(
         self,
@@ -105,7 +107,7 @@ class AsyncFashionClient:
             await asyncio.sleep(batch.wait_seconds)
             try:
                 response = await self._send("POST", "/predict/batch", run, params=params, files=files)
-                batch.take(exchange.read(response, exchange.BATCH).results)
+                batch.take(exchange.read_batch(response, len(files)))
             except ServiceError as error:
                 batch.refuse(error)
         return batch.outcomes
@@ -119,16 +121,14 @@ class AsyncFashionClient:
     ) -> httpx.Response:
         run = run or exchange.Run()
         headers = self._headers | content.pop("headers", {})
-        request = self._http.build_request(
-            method, self.url + path, timeout=self._timeout_seconds, headers=headers, **content
-        )
+        request = self._http.build_request(method, self.url + path, timeout=self._timeout, headers=headers, **content)
         tries = 0
         while True:
             tries += 1
             alone = run.is_slow
             try:
                 async with self._uplink.alone() if alone else self._uplink.shared():
-                    response = await self._http.send(request, follow_redirects=False)
+                    response = await self._http.send(request, auth=self._auth, follow_redirects=False)
             except httpx.RequestError as error:
                 wait = exchange.wait_after_failure(error, tries, self._retries)
                 if wait is None:

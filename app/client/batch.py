@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple
 
 from app.client.exchange import LEAST_WAIT_SECONDS, backoff_seconds, error_of, form
 from app.client.pictures import P, load
-from app.errors import RetryableError, ServiceError, UnauthorizedError
+from app.errors import PayloadTooLargeError, RetryableError, ServiceError, UnauthorizedError
 from app.outcomes import Outcome
 
 if TYPE_CHECKING:
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 BATCH_FILES = 32
 """More pictures in a request make nothing faster, and keep the first answer waiting."""
 
-BATCH_BYTES = 2**20
-"""Likewise; four at a time arrive in the 20 seconds that the service waits for each where 1.7 Mbit/s go up."""
+BATCH_BYTES = 10**6
+"""Likewise; four at a time arrive in the 20 seconds that the service waits for each where 1.6 Mbit/s go up. With the
+parts' headers it is still less than the 2**20 that nginx lets through unless told otherwise."""
 
 
 class Loaded(NamedTuple, Generic[P]):
@@ -27,7 +28,7 @@ class Loaded(NamedTuple, Generic[P]):
 
     picture: P
     data: bytes = b""
-    error: OSError | None = None
+    error: OSError | PayloadTooLargeError | None = None
 
 
 def batches(pictures: Iterable[P], limits: Limits, at_once: int) -> Iterator[list[Loaded[P]]]:
@@ -43,10 +44,7 @@ def batches(pictures: Iterable[P], limits: Limits, at_once: int) -> Iterator[lis
     batch: list[Loaded[P]] = []
     batch_bytes = 0
     for picture in pictures:
-        try:
-            one = Loaded(picture, load(picture))
-        except OSError as error:
-            one = Loaded(picture, error=error)
+        one = _loaded(picture, limits.max_body_bytes)
         if batch and batch_bytes + len(one.data) > most_bytes:
             yield batch
             batch, batch_bytes = [], 0
@@ -100,6 +98,17 @@ class Batch(Generic[P]):
         for number in self._waiting:
             self.outcomes[number] = Outcome(self._pictures[number].picture, error=error)
         self._waiting = []
+
+
+def _loaded(picture: P, most_bytes: int) -> Loaded[P]:
+    """Load a picture; of one that the service would refuse for its size, no more than shows that is read."""
+    try:
+        data = load(picture, most_bytes + 1)
+    except OSError as error:
+        return Loaded(picture, error=error)
+    if len(data) > most_bytes:
+        return Loaded(picture, error=PayloadTooLargeError(f"Expected at most {most_bytes} bytes, found more."))
+    return Loaded(picture, data)
 
 
 def _outcome(picture: P, item: BatchItem) -> Outcome[P]:

@@ -52,9 +52,11 @@ class FashionClient:
             ValueError: The key cannot stand in a header.
             UnreachableError: The environment names a proxy or certificates that cannot be used.
         """
-        self.url = exchange.service_url(url)
+        self.url, self._auth = exchange.service_url(url)
         self._headers = exchange.key_headers(api_key)
         self._timeout_seconds = timeout_seconds
+        # Waiting for one of its own connections, however many share it, is no silence of the service.
+        self._timeout = httpx.Timeout(timeout_seconds, pool=None)
         self._retries = retries
         self._http = http or exchange.http_client(httpx.Client, self.url)
         self._uplink = Uplink()
@@ -92,7 +94,7 @@ class FashionClient:
         params = exchange.query(conversion, preview=preview)
         files = exchange.form((name_of(picture), load(picture)) for picture in pictures)
         response = self._send("POST", "/predict/batch", params=params, files=files)
-        return exchange.read(response, exchange.BATCH).results
+        return exchange.read_batch(response, len(files))
 
     def predict_many(
         self,
@@ -157,7 +159,7 @@ class FashionClient:
             run.has_ended.wait(batch.wait_seconds)
             try:
                 response = self._send("POST", "/predict/batch", run, params=params, files=files)
-                batch.take(exchange.read(response, exchange.BATCH).results)
+                batch.take(exchange.read_batch(response, len(files)))
             except ServiceError as error:
                 batch.refuse(error)
         return batch.outcomes
@@ -171,9 +173,7 @@ class FashionClient:
     ) -> httpx.Response:
         run = run or exchange.Run()
         headers = self._headers | content.pop("headers", {})
-        request = self._http.build_request(
-            method, self.url + path, timeout=self._timeout_seconds, headers=headers, **content
-        )
+        request = self._http.build_request(method, self.url + path, timeout=self._timeout, headers=headers, **content)
         tries = 0
         while True:
             tries += 1
@@ -182,7 +182,9 @@ class FashionClient:
                 with self._uplink.alone() if alone else self._uplink.shared():
                     if run.has_ended.is_set():
                         raise CancelledError  # nobody would read the answer
-                    response = self._http.send(request, follow_redirects=False)  # nobody else is to see the key
+                    response = self._http.send(
+                        request, auth=self._auth, follow_redirects=False
+                    )  # nobody else is to see the key
             except (httpx.RequestError, UnicodeError) as error:  # the latter of a name that no host can have
                 wait = exchange.wait_after_failure(error, tries, self._retries)
                 if wait is None:

@@ -21,17 +21,29 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from app.errors import (
     BodyTooSlowError,
+    PayloadTooLargeError,
     RequestTimeoutError,
     RetryableError,
     ServiceError,
     UnreachableError,
     kinds,
 )
-from app.schemas import PROBLEM_URN, BatchPrediction, ClassName, Limits, ModelInformation, Prediction, Problem
+from app.schemas import (
+    PROBLEM_URN,
+    BatchItem,
+    BatchPrediction,
+    ClassName,
+    Limits,
+    ModelInformation,
+    Prediction,
+    Problem,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import TypeAlias
+
+    from httpx._client import UseClientDefault
 
     from app.schemas import Conversion
 
@@ -54,6 +66,8 @@ LEAST_WAIT_SECONDS = 1
 """What the service asks for at least, and all that is known of one picture of a batch."""
 LONGEST_WAIT_SECONDS = 30.0
 """Who is asked to come back later than that is told so instead."""
+A_DAY = 86400.0
+"""Longer is told as this."""
 
 MOST_PORT = 65535
 
@@ -65,6 +79,10 @@ KINDS = {kind.code: kind for kind in kinds()}
 
 # The first two come from proxies: too many calls in a time, and no service behind it yet.
 _PASSING = {httpx.codes.TOO_MANY_REQUESTS, httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE}
+_OF_PROXIES: dict[int, type[ServiceError | UnreachableError]] = {
+    kind.status: kind for kind in (PayloadTooLargeError, RequestTimeoutError)
+}
+"""What a proxy refuses on its own is of this picture alone; whatever else it says, there is no service behind it."""
 _CONNECTION_FAILED = (httpx.ConnectTimeout, httpx.NetworkError, httpx.RemoteProtocolError)
 _STATUSES = {status.value for status in HTTPStatus}
 _OWN_MACHINE = {"localhost", "127.0.0.1", "::1"}
@@ -96,22 +114,27 @@ MODEL = TypeAdapter(ModelInformation)
 LIMITS = TypeAdapter(_OfModel)
 
 
-def service_url(url: str | None) -> str:
+def service_url(url: str | None) -> tuple[str, httpx.BasicAuth | UseClientDefault]:
     """Return the address to ask: the one given, that of `FASHION_URL`, or the one that `make serve` listens at.
+
+    Returns:
+        The address, and apart from it the name and password that may stand in it: httpx writes addresses to the log.
 
     Raises:
         httpx.InvalidURL: It is no address of a service.
     """
-    address = (url or os.environ.get(URL_VARIABLE) or DEFAULT_URL).rstrip("/")
-    if fault := _fault(shown(address)):
-        msg = f"expected the address of a service as {DEFAULT_URL}, found {shown(address)}: {fault}"
+    given = (url or os.environ.get(URL_VARIABLE) or DEFAULT_URL).strip().rstrip("/")
+    address = re.sub(r"^(\w+://)?[^/?#]*@", r"\1", given)
+    if fault := _fault(address):
+        hidden = re.sub(r"^(\w+://)?\S*@", r"\1", given)
+        if hidden != address:
+            fault = "in a name or a password / is written as %2F, ? as %3F, and # as %23"
+        msg = f"expected the address of a service as {DEFAULT_URL}, found {hidden}: {fault}"
         raise httpx.InvalidURL(msg)
-    return address
-
-
-def shown(url: str) -> str:
-    """Return an address without the name and password that may stand in it, for messages."""
-    return re.sub(r"(^|//)[^/?#]*@", r"\1", url)
+    if address == given:
+        return address, httpx.USE_CLIENT_DEFAULT
+    asked = httpx.URL(given)
+    return address, httpx.BasicAuth(asked.username, asked.password)
 
 
 def key_headers(api_key: str | None) -> dict[str, str]:
@@ -160,6 +183,22 @@ def form(pictures: Iterable[tuple[str, bytes]]) -> Form:
     return [("files", (name or "picture", data, BYTES)) for name, data in pictures]
 
 
+def read_batch(response: httpx.Response, count: int) -> tuple[BatchItem, ...]:
+    """Read the answer to so many pictures, of which each has a result or a problem.
+
+    Raises:
+        ServiceError: It is a problem.
+        UnreachableError: It is not an answer of the service.
+    """
+    items = read(response, BATCH).results
+    told = sum((item.result is None) != (item.problem is None) for item in items)
+    if not told == len(items) == count:
+        msg = f"Expected a result or a problem for each of {count} pictures from {response.url}, received {told} of "
+        msg += f"{len(items)}."
+        raise UnreachableError(msg)
+    return items
+
+
 def read(response: httpx.Response, shape: TypeAdapter[Shape]) -> Shape:
     """Read an answer.
 
@@ -179,10 +218,12 @@ def read(response: httpx.Response, shape: TypeAdapter[Shape]) -> Shape:
         kind = response.headers.get("Content-Type", "unknown")
         place = _place(fault) if response.is_success and fault else ""
         msg = (
-            f"Expected an answer of the Fashion-MNIST service from {shown(str(response.url))}, received "
+            f"Expected an answer of the Fashion-MNIST service from {response.url}, received "
             f"{response.status_code} {response.reason_phrase} of type {kind}{place}."
         )
-        raise UnreachableError(msg) from fault
+        if response.has_redirect_location:
+            msg += f" It points to {response.headers['Location']}."
+        raise _OF_PROXIES.get(response.status_code, UnreachableError)(msg) from fault
     raise error_of(problem, retry_after_seconds(response) or LEAST_WAIT_SECONDS)
 
 
@@ -209,17 +250,15 @@ def failure(
 ) -> ServiceError | UnreachableError:
     """Return the exception for an answer that did not come."""
     if isinstance(error, httpx.TimeoutException) and not isinstance(error, _CONNECTION_FAILED):
-        return RequestTimeoutError(
-            f"Expected {shown(url)} to go on within {timeout_seconds:g} seconds, received nothing."
-        )
+        return RequestTimeoutError(f"Expected {url} to go on within {timeout_seconds:g} seconds, received nothing.")
     reason = str(error).rstrip(".") or type(error).__name__
     if "CERTIFICATE_VERIFY_FAILED" in reason:
         advice = "Name what to trust in SSL_CERT_FILE or, for this machine, in a client of httpx passed as `http`."
     elif "[SSL" in reason:
-        advice = f"If it speaks plain HTTP, ask http://{shown(url).partition('://')[2]}."
+        advice = f"If it speaks plain HTTP, ask http://{url.partition('://')[2]}."
     else:
         advice = "Check the address, or start one by `make serve`; `python -m app predict` needs none."
-    msg = f"Expected the Fashion-MNIST service at {shown(url)}, received no answer: {reason}. {advice}"
+    msg = f"Expected the Fashion-MNIST service at {url}, received no answer: {reason}. {advice}"
     return UnreachableError(msg)
 
 
@@ -227,10 +266,10 @@ def retry_after_seconds(response: httpx.Response) -> float | None:
     """Read `Retry-After`, which is a number of seconds or, from some proxies, a date; None where there is none."""
     value = response.headers.get("Retry-After", "")
     if value.isdecimal():
-        return float(value)
+        return min(float(value), A_DAY)
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
+        return min(max(0.0, parsedate_to_datetime(value).timestamp() - time.time()), A_DAY)
+    except (ValueError, OverflowError):
         return None
 
 
@@ -256,9 +295,8 @@ def wait_after_answer(response: httpx.Response, tries: int, retries: int, *, alo
         return 0.0
     if tries > retries or response.status_code not in _PASSING:
         return None
-    asked = retry_after_seconds(response)
-    wait = backoff_seconds(tries) if asked is None else asked
-    return wait if wait <= LONGEST_WAIT_SECONDS else None
+    asked = retry_after_seconds(response) or 0.0
+    return max(_longer(asked), backoff_seconds(tries)) if asked <= LONGEST_WAIT_SECONDS else None
 
 
 def wait_after_failure(error: httpx.RequestError | UnicodeError, tries: int, retries: int) -> float | None:
@@ -267,9 +305,13 @@ def wait_after_failure(error: httpx.RequestError | UnicodeError, tries: int, ret
 
 
 def backoff_seconds(tries: int, first_seconds: float = FIRST_WAIT_SECONDS) -> float:
-    """Return a wait that doubles with each try, up to a quarter longer so that clients do not return as one."""
-    longer = random.uniform(1, 1.25)  # noqa: S311  no secret
-    return min(LONGEST_WAIT_SECONDS, first_seconds * 2.0 ** (tries - 1) * longer)
+    """Return a wait that doubles with each try."""
+    return min(LONGEST_WAIT_SECONDS, _longer(first_seconds * 2.0 ** (tries - 1)))
+
+
+def _longer(seconds: float) -> float:
+    """Return a wait that is up to a quarter longer, so that clients do not return as one."""
+    return seconds * random.uniform(1, 1.25)  # noqa: S311  no secret
 
 
 def _fault(address: str) -> str | None:
@@ -286,6 +328,6 @@ def _fault(address: str) -> str | None:
         return "it names no machine"
     if (url.port or 0) > MOST_PORT:
         return f"a port is at most {MOST_PORT}"
-    if url.path.endswith(("/predict", "/predict/batch")):
-        return f"the client adds the path of a call itself; did you mean {address.rpartition('/predict')[0]}?"
+    if (call := re.search(r"((?<!/)/predict(/batch)?)?([?#].*)?$", address)) and call[0]:
+        return f"the client adds the path of a call itself; did you mean {address[: call.start()]}?"
     return None

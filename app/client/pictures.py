@@ -29,12 +29,19 @@ WHITE_IS_ZERO = 262
 _PLAIN = {"PA": "RGBA", "RGBa": "RGBA", "La": "LA"}
 """What to encode modes as that no format has."""
 
-LONGEST_WEBP = 16383
-"""Pixels along each side that the format can hold."""
+LONGEST = {"JPEG": 65500, "WEBP": 16383}
+"""Pixels along each side that a format can hold."""
+
+LARGE_PIXELS = 12 * 2**20
+"""An even larger one is of a lower quality: with 95 one of 48 megapixels would be over the limit as a JPEG, too."""
 
 
-def load(picture: Picture) -> bytes:
+def load(picture: Picture, most_bytes: int = -1) -> bytes:
     """Return the encoded bytes of a picture.
+
+    Args:
+        picture: What a caller calls one.
+        most_bytes: How many to read of a file; by default all.
 
     Raises:
         TypeError: It is no picture.
@@ -43,22 +50,33 @@ def load(picture: Picture) -> bytes:
     if isinstance(picture, bytes):
         return picture
     if isinstance(picture, str | os.PathLike):
-        read = Path(picture).read_bytes
+        read = partial(_read, picture, most_bytes)
+    elif hasattr(picture, "read"):
+        read = partial(picture.read, most_bytes)
     else:
-        read = picture.read if hasattr(picture, "read") else partial(_encode, _image(picture))
+        read = partial(_encode, _image(picture))
     try:
-        return read()
+        data = read()
     except OSError:
         raise
     except Exception as error:  # Pillow raises almost anything on a damaged image, and what is closed a ValueError
         msg = f"expected a picture that can be read, found one of type {type(picture).__name__}: {error}"
         raise OSError(msg) from error
+    if not isinstance(data, bytes):
+        msg = f"expected a file opened in binary mode, found one that reads {type(data).__name__}"
+        raise TypeError(msg)
+    return data
 
 
 def name_of(picture: Picture) -> str:
     """Return the last part of a picture's path, or nothing where it has none."""
     path = picture if isinstance(picture, str | os.PathLike) else getattr(picture, "name", "")
     return Path(path).name.encode(errors="replace").decode() if isinstance(path, str | os.PathLike) else ""
+
+
+def _read(path: str | os.PathLike[str], most_bytes: int) -> bytes:
+    with Path(path).open("rb") as file:
+        return file.read(most_bytes)
 
 
 def _image(picture: Image | NDArray[np.uint8]) -> Image:
@@ -102,15 +120,16 @@ def _encode(image: Image) -> bytes:
         image = image if least < 0 or most >= 2**16 else image.convert("I;16" if most >= 2**8 else "L")
     if is_negative:  # which Pillow itself mends in 8 bits alone
         image = image.point(lambda level: level * -1 + 65535)
-    is_large = image.width * image.height > LOSSLESS_PIXELS
+    pixels = image.width * image.height
+    is_large, quality = pixels > LOSSLESS_PIXELS, 95 if pixels <= LARGE_PIXELS else 85
     if is_large and image.mode == "CMYK":  # as the service does, and of four inks a JPEG would be much larger
         image = image.convert("RGB")
     if is_large and image.mode in {"RGB", "L"} and "transparency" in image.info:  # of one colour, which JPEG has not
         image = image.convert("RGBA")
-    if is_large and image.mode in {"RGB", "L", "YCbCr"}:
-        image.save(buffer, "JPEG", quality=95, exif=exif)
-    elif is_large and image.mode in {"RGBA", "LA"} and max(image.size) <= LONGEST_WEBP:
-        image.save(buffer, "WEBP", quality=95, method=0, exif=exif)
+    if is_large and image.mode in {"RGB", "L", "YCbCr"} and max(image.size) <= LONGEST["JPEG"]:
+        image.save(buffer, "JPEG", quality=quality, exif=exif)
+    elif is_large and image.mode in {"RGBA", "LA"} and max(image.size) <= LONGEST["WEBP"]:
+        image.save(buffer, "WEBP", quality=quality, method=0, exif=exif)
     elif image.mode in {"CMYK", "YCbCr", "LAB", "F", "I"}:  # modes that PNG has not
         image.save(buffer, "TIFF", exif=exif)
     else:

@@ -80,6 +80,18 @@ def test_lines_that_find_no_reader_or_no_room_end_it_with_1_and_no_more_than_a_r
 
 
 @pytest.mark.parametrize(
+    ("encoding", "line"), [("utf-8", b"gr\xc3\xbc\xff\xe4\xb8\xad"), ("ascii", rb"gr\xfc\udcff\u4e2d")]
+)
+def test_a_name_is_written_as_it_is_and_what_standard_output_cannot_say_of_it_escaped(
+    encoding: str, line: bytes
+) -> None:
+    code = r"from app.command_line import run; run(lambda: print('gr\xfc\udcff\u4e2d'))"
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, line + b"\n", b"")
+
+
+@pytest.mark.parametrize(
     ("closed", "out", "err"),
     [
         ("<&-", "0 bytes\n", "a warning\n"),

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import pickle
 import re
+
+import pytest
 
 from app import errors
 
@@ -13,6 +16,12 @@ def test_the_tree_in_the_module_docstring_lists_every_error_with_its_status_and_
     listed = set(re.findall(r"(\w+Error) +(\d{3}) (\w+)", errors.__doc__ or ""))
     answered = [error for error in _leaves(errors.ServiceError) if error is not errors.RetryableError]
     assert listed == {(error.__name__, str(error.status.value), error.code) for error in answered}
+
+
+@pytest.mark.parametrize("error", [errors.OverloadedError("Full.", 3), errors.InvalidImageError("Cut off.")])
+def test_an_error_may_travel_to_another_process(error: errors.ServiceError) -> None:
+    arrived = pickle.loads(pickle.dumps(error))  # noqa: S301  our own
+    assert (type(arrived), str(arrived), vars(arrived)) == (type(error), str(error), vars(error))
 
 
 def test_no_two_errors_share_a_code() -> None:

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
 from app.client.batch import BATCH_BYTES, BATCH_FILES, Batch, Loaded, batches
-from app.errors import InvalidImageError, OverloadedError, ServiceError
+from app.errors import InvalidImageError, OverloadedError, PayloadTooLargeError, ServiceError
 from app.schemas import BatchItem, Limits, problem_of
 from app.settings import Settings
 
@@ -52,6 +53,22 @@ def test_a_picture_that_cannot_be_read_keeps_its_place(tmp_path: Path) -> None:
     (batch,) = batches(pictures, limits(), 1)
     assert [one.data for one in batch] == [b"one", b"", b"two"]
     assert isinstance(batch[1].error, FileNotFoundError)
+
+
+def test_of_a_picture_over_the_limit_no_more_is_read_than_shows_it_and_nothing_is_sent(tmp_path: Path) -> None:
+    with (tmp_path / "huge.tif").open("wb") as sparse:
+        sparse.truncate(2**40)  # more than any machine's memory
+    pictures: list[bytes | Path] = [b"." * 100, tmp_path / "huge.tif", b"." * 101]
+    (batch,) = batches(pictures, limits(max_body_bytes=100), 1)
+    assert [len(one.data) for one in batch] == [100, 0, 0]
+    for one in batch[1:]:
+        assert isinstance(one.error, PayloadTooLargeError)
+        assert str(one.error) == "Expected at most 100 bytes, found more."
+
+
+def test_a_full_batch_fits_through_an_nginx_that_was_told_nothing() -> None:
+    (batch,) = batches([bytes(BATCH_BYTES // BATCH_FILES)] * BATCH_FILES, limits(), 1)
+    assert len(httpx.Request("POST", "http://a", files=Batch(batch, 0).form()).read()) <= 2**20
 
 
 def refused(error: ServiceError) -> BatchItem:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from base64 import b64encode
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -267,6 +268,27 @@ def test_a_batch_that_is_refused_whole_is_the_error_of_each_of_its_pictures(ask:
     assert [type(outcome.error) for outcome in outcomes] == [PayloadTooLargeError, InvalidImageError]
 
 
+def test_a_picture_that_a_proxy_finds_too_large_or_too_slow_costs_no_other_its_answer(ask: Ask) -> None:
+    refusals = [HTMLResponse("<h1>Too large</h1>", 413), HTMLResponse("<h1>Gateway time-out</h1>", 504)]
+    service = ScriptedService(ONE_A_BATCH, *refusals, items(InvalidImageError("-")))
+    with listening(service) as url:
+        outcomes = ask(url, lambda client: client.predict_many([b"one", b"two", b"three"], at_once=1))
+    kinds = [type(outcome.error) for outcome in outcomes]
+    assert kinds == [PayloadTooLargeError, RequestTimeoutError, InvalidImageError]
+    assert "413 Request Entity Too Large of type text/html" in str(outcomes[0].error)
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_an_answer_to_another_number_of_pictures_is_none(ask: Ask, count: int) -> None:
+    answer = items(*[InvalidImageError("-")] * count)
+    for call, script in (("predict_many", [ONE_A_BATCH, answer]), ("predict_batch", [answer])):
+        with (
+            listening(ScriptedService(*script)) as url,
+            pytest.raises(UnreachableError, match=f"for each of 1 pictures .+, received {count} of {count}"),
+        ):
+            ask(url, methodcaller(call, [b"one"]))
+
+
 def test_what_is_too_slow_beside_others_is_sent_again_alone_and_so_is_all_that_follows(ask: Ask) -> None:
     service = NarrowUplink()
     with listening(service) as url:
@@ -420,10 +442,13 @@ def test_a_proxy_that_counts_calls_or_whose_service_starts_is_asked_again(ask: A
     ("value", "expected"),
     [
         ("120", 120),
+        ("9" * 400, exchange.A_DAY),
         ("", None),
         ("soon", None),
         ("-3", None),
         ("Fri, 31 Dec 1999 23:59:59 GMT", 0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", exchange.A_DAY),
+        ("Fri, 31 Dec 9999 23:59:59 -9959", None),
     ],
 )
 def test_the_time_to_come_back_is_read_as_seconds_or_as_a_date(value: str, expected: float | None) -> None:
@@ -434,6 +459,15 @@ def test_a_date_to_come_back_at_is_told_in_seconds_from_now() -> None:
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
     seconds = exchange.retry_after_seconds(httpx.Response(503, headers={"Retry-After": date}))
     assert seconds == pytest.approx(100, abs=5)
+
+
+@pytest.mark.parametrize("value", ["0", "2", "Fri, 31 Dec 1999 23:59:59 GMT"])
+def test_who_names_a_time_is_not_asked_sooner_and_never_by_all_at_once(value: str) -> None:
+    response = httpx.Response(503, headers={"Retry-After": value})
+    waits = [exchange.wait_after_answer(response, tries, 8, alone=True) or 0.0 for tries in range(1, 8)]
+    asked = float(value) if value.isdecimal() else 0.0
+    assert all(wait >= max(asked, 0.1 * 2**number) for number, wait in enumerate(waits))
+    assert len(set(waits)) == len(waits)
 
 
 def test_waits_double_and_stay_bounded() -> None:
@@ -517,6 +551,19 @@ def test_an_answer_that_takes_too_long_is_a_timeout_and_is_not_asked_for_again(a
     assert len(service.times) == 2
 
 
+def test_who_waits_for_a_connection_of_the_client_itself_is_kept_waiting_by_no_service(answer: Response) -> None:
+    service = ScriptedService(answer, delay_seconds=0.2)
+
+    async def run(url: str) -> int:
+        one_at_a_time = httpx.AsyncClient(limits=httpx.Limits(max_connections=1))
+        async with AsyncFashionClient(url, http=one_at_a_time, timeout_seconds=0.5, retries=0) as client:
+            return len(await asyncio.gather(*(client.predict(BOOT) for _ in range(5))))
+
+    with listening(service) as url:
+        httpx.get(url)  # by then it listens
+        assert asyncio.run(run(url)) == 5
+
+
 def test_a_picture_that_cannot_be_read_is_an_error_of_the_file(ask: Ask, url: str, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         ask(url, lambda client: client.predict(tmp_path / "missing.png"))
@@ -575,6 +622,8 @@ def test_certificates_that_cannot_be_read_are_called_so(
         ("http://:8000", "it names no machine"),
         ("http://xn--a", "Codepoint U+0080"),
         ("http://127.0.0.1:65536", "a port is at most 65535"),
+        ("http://localhost:8137/#", "the path of a call itself; did you mean http://localhost:8137/?"),
+        ("http://localhost:8137/?preview=true", "the path of a call itself; did you mean http://localhost:8137/?"),
         ("http://localhost:8137/predict", "the path of a call itself; did you mean http://localhost:8137?"),
         ("http://predict.example/garments/predict/batch?preview=true", "did you mean http://predict.example/garments?"),
     ],
@@ -589,8 +638,8 @@ def test_what_is_no_address_of_a_service_is_told_which_was_meant(
 
 
 def test_an_address_may_have_a_path_before_those_of_the_calls() -> None:
-    for address in ("http://garments.example/predictions", "HTTPS://predict"):
-        assert FashionClient(address).url == address
+    for address in ("http://garments.example/predictions", "HTTPS://predict", "http://garments.example/~me@home"):
+        assert FashionClient(f" {address}/\n").url == address
 
 
 def test_a_client_of_httpx_may_bring_credentials(url: str) -> None:
@@ -626,10 +675,29 @@ def test_a_password_in_the_address_stands_in_no_message(capsys: pytest.CaptureFi
     transport = httpx.MockTransport(lambda _: httpx.Response(200, text="hello"))
     with pytest.raises(UnreachableError, match=r"from http://127\.0\.0\.1:1/classes, received") as foreign:
         FashionClient(address, http=httpx.Client(transport=transport)).classes()
-    for wrong in ("http://gateway:secret@a:b", "gateway:secret@127.0.0.1", f"{address}/predict"):
+    shown = ""
+    for wrong in ("http://g:secret@a:b", "g:secret@127.0.0.1", f"{address}/predict", "http://g:a/secret@127.0.0.1"):
         with pytest.raises(SystemExit):
             main(["picture", "--url", wrong])
-    assert "secret" not in str(caught.value) + str(foreign.value) + "".join(capsys.readouterr())
+        shown = "".join(capsys.readouterr())
+        assert "secret" not in shown
+    assert "found http://127.0.0.1: in a name or a password / is written as %2F" in shown
+    assert "secret" not in str(caught.value) + str(foreign.value)
+
+
+def test_a_password_in_the_address_is_sent_and_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    sent: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request.headers["Authorization"])
+        return httpx.Response(200, json=[])
+
+    http = httpx.Client(transport=httpx.MockTransport(answer))
+    with caplog.at_level("INFO"), FashionClient("http://gateway:s%2Fcret@127.0.0.1", http=http) as client:
+        client.classes()
+    assert sent == ["Basic " + b64encode(b"gateway:s/cret").decode()]
+    assert "GET http://127.0.0.1/classes" in caplog.text
+    assert "cret" not in caplog.text
 
 
 @pytest.mark.parametrize("kind", [httpx.Client, httpx.AsyncClient])
@@ -644,7 +712,7 @@ def test_a_key_is_sent_and_not_carried_to_where_a_redirect_points(
 
     http = kind(transport=httpx.MockTransport(answer), follow_redirects=True)
     ask = ask_blocking if kind is httpx.Client else ask_on_a_loop
-    with pytest.raises(UnreachableError, match="307"):
+    with pytest.raises(UnreachableError, match=r"307 .+ It points to http://elsewhere/classes\."):
         ask("http://127.0.0.1", lambda client: client.classes(), api_key="key", http=http)
     assert asked == [("127.0.0.1", "key")]
 

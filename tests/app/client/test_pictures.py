@@ -3,7 +3,7 @@ from __future__ import annotations
 import io
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -43,6 +43,17 @@ def test_a_large_photograph_of_pillow_is_sent_small_enough_for_the_service() -> 
     decoded = decode(data, "", 50_000_000)
     assert (decoded.format, decoded.width, decoded.height) == ("JPEG", 1500, 2000)
     assert "exif_transpose" in decoded.steps
+
+
+def test_a_photograph_of_very_many_pixels_is_sent_small_enough_too() -> None:
+    noise = np.random.default_rng(0).normal(128, 6, (1000, 1000, 3)).clip(0, 255).astype(np.uint8)
+    assert len(load(Image.fromarray(np.tile(noise, (6, 8, 1))))) < 10 * 2**20
+
+
+def test_a_long_strip_is_sent_in_a_format_that_can_hold_it() -> None:
+    strip = Image.new("RGB", (70_000, 20), "red")
+    decoded = decode(load(strip), "", 50_000_000)
+    assert (decoded.format, decoded.width, decoded.height) == ("PNG", 70_000, 20)
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "YCbCr"])
@@ -180,6 +191,12 @@ def test_an_array_arrives_pixel_by_pixel(shape: tuple[int, ...]) -> None:
 def test_what_is_no_picture_is_told_what_it_is_and_what_would_be_one(picture: Any, found: str) -> None:  # noqa: ANN401
     with pytest.raises(TypeError, match=rf"bytes, .+ array of uint8 .+, found {re.escape(found)}\. Scale"):
         load(picture)
+
+
+def test_a_file_that_was_opened_as_text_is_no_picture(tmp_path: Path) -> None:
+    (tmp_path / "boot.png").write_bytes(b"text")
+    with (tmp_path / "boot.png").open() as file, pytest.raises(TypeError, match=r"in binary mode, found .+ reads str"):
+        load(cast("Any", file))
 
 
 def test_a_file_is_read_from_where_it_stands() -> None:
