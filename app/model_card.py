@@ -331,8 +331,10 @@ class ModelCard(CardPart):
         return self.photos.temperature if self.photos else 1.0
 
     def write(self, folder: Path) -> None:
-        """Write the card into an artifact's folder."""
-        (folder / CARD_NAME).write_text(self.model_dump_json(indent=2) + "\n")
+        """Write the card into an artifact's folder, in one step: a kill leaves the card of before, or this one."""
+        whole = folder.parent / f".{folder.name}-{CARD_NAME}"  # beside it: in the folder it would be on no card
+        whole.write_text(self.model_dump_json(indent=2) + "\n")
+        whole.replace(folder / CARD_NAME)
 
 
 def read_verified(folder: Path) -> ModelCard:

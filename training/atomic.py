@@ -46,6 +46,7 @@ def replacing(folder: Path, exchange: Callable[[Path, Path], None] = exchange) -
         An empty folder beside it. It is removed when the block raises; a killed job leaves it, starting with a dot, and
         the next export removes it.
     """
+    folder = folder.resolve()  # a link goes on leading to it
     folder.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{folder.name}-staging-"
     for left in folder.parent.glob(f"{prefix}*"):

@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,6 +33,17 @@ def test_a_whole_artifact_gives_its_card(folder: Path) -> None:
     card = read_verified(folder)
     assert card.name == "fake"
     assert card.files["saved_model.pb"] == hashlib.sha256(b"graph").hexdigest()
+
+
+def test_a_card_that_cannot_be_written_whole_leaves_the_one_of_before(folder: Path) -> None:
+    code = "import resource, signal, sys; from pathlib import Path; from app.model_card import read_verified\n"
+    code += "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))\n"
+    code += "read_verified(folder := Path(sys.argv[1])).model_copy(update={'name': 'new'}).write(folder)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert "File too large" in done.stderr
+    assert read_verified(folder).name == "fake"
 
 
 def test_a_missing_folder_is_named_with_the_setting_that_chooses_it(tmp_path: Path) -> None:

@@ -52,6 +52,17 @@ def test_a_folder_is_created_and_replaced_whole(tmp_path: Path) -> None:
     assert folder.stat().st_mode & 0o777 == 0o755
 
 
+def test_a_link_goes_on_leading_to_the_folder_that_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (folder := tmp_path / "1").symlink_to(tmp_path / "elsewhere")
+    for content in ("old", "new"):
+        with replacing(folder) as staging:
+            (staging / "file").write_text(content)
+        assert folder.is_symlink()
+        assert (tmp_path / "elsewhere" / "file").read_text() == content
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "elsewhere"]
+
+
 def test_a_failure_leaves_the_old_content_and_nothing_else(tmp_path: Path) -> None:
     folder = tmp_path / "1"
     with replacing(folder) as staging:

@@ -27,6 +27,15 @@ def test_what_was_made_is_kept_and_not_made_again(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["kept.npz"]
 
 
+@pytest.mark.parametrize("part", [0, 60, -40])
+def test_what_is_damaged_is_made_anew(tmp_path: Path, part: int, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "kept.npz"
+    cached(path, lambda: {"one": np.arange(3)})
+    path.write_bytes(path.read_bytes()[:part])
+    assert cached(path, lambda: {"one": np.arange(4)})["one"].tolist() == [0, 1, 2, 3]
+    assert caplog.messages == [f"{path} is damaged, and is made anew"]
+
+
 def test_what_could_not_be_made_leaves_nothing_behind(tmp_path: Path) -> None:
     def fail() -> dict[str, np.ndarray]:
         msg = "stopped"

@@ -18,7 +18,15 @@ from app.imaging.recognition import Recogniser
 from training.errors import DataError
 from training.machine import machine
 from training.parallel import on_all_cores
-from training.photos import CLASSES_OF, allowed_of, decode_photo, require_classed, split_photos, targets_of
+from training.photos import (
+    CLASSES_OF,
+    allowed_of,
+    decode_photo,
+    require_classed,
+    require_readable,
+    split_photos,
+    targets_of,
+)
 from training.recogniser.lessons import lessons_of
 from training.recogniser.network import Backbone, Head, complete, export, published_weights
 from training.recogniser.quantisation import quantise
@@ -52,13 +60,14 @@ def train_and_write(config: RecogniserConfig, photos: Sequence[Photo], output: P
         The share of the photographs held out of which the label that they speak for most is right.
 
     Raises:
-        DataError: No photograph is learnt from, none is held out, or all are of one kind.
+        DataError: No photograph is learnt from, none is held out, all are of one kind, or one cannot be read.
     """
     learnt, held_out = (
         [photo for photo in side if CLASSES_OF[photo.folder]]
         for side in split_photos(photos, config.held_out_share, config.split_seed)
     )
     require_classed(learnt, held_out)
+    require_readable([*learnt, *held_out])
     if len({photo.labels for photo in learnt}) == 1:
         msg = f"expected photographs of several kinds to tell apart, received {learnt[0].folder} alone"
         raise DataError(msg)

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from app.classifier import SavedModelClassifier
+from app.imaging.segmentation import SEGMENTER
 from training.conformal import prediction_sets
 from training.errors import DataError
 from training.page import page
@@ -32,13 +33,14 @@ def measure_again(artifact: Path, photos: Sequence[Photo]) -> None:
 
     Raises:
         DataError: It learnt from none or from others.
-        StartError: It cannot be loaded.
+        StartError: It cannot be loaded, or learnt with another network that finds garments.
     """
     classifier = SavedModelClassifier(artifact)
     card = classifier.card
     if card.photos is None or card.photos.digest != digest_of(photos):
         msg = f"{artifact}: expected a model that learnt from these photographs, found one of others or of none"
         raise DataError(msg)
+    SEGMENTER.require(card.segmenter)  # it learnt from what that one finds
     config = card.training.config
     learnt, held_out = split_photos(photos, config["photos"]["held_out_share"], config["split_seed"])
     answered = answer_photos(classifier.classify, held_out)

@@ -75,13 +75,13 @@ def train_and_write(
         raise DataError(msg)
     run = run_folder(runs, config, images, photos)
     run.mkdir(parents=True, exist_ok=True)
-    _round(1, config, images, learnt, run)
-    _round(2, config, images, learnt, run)
-    segmenter = Segmenter(run / "round-2.onnx")
     seen = _lessons(held_out, cut_by_colours, config.seed, run / "held-out.npz").unambiguous(config.ambiguity)
     if not len(seen.colours):
         msg = f"expected photographs held out on which the cuts by colours agree, received none of {len(held_out)}"
         raise TrainingError(msg)
+    _round(1, config, images, learnt, run)
+    _round(2, config, images, learnt, run)
+    segmenter = Segmenter(run / "round-2.onnx")
     overlaps = _overlaps(segmenter, seen)
     logger.info(
         "%d of %d photographs held out, where the cuts by colours agree: overlap %.3f, median %.3f",

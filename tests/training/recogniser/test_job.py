@@ -11,7 +11,7 @@ from app.imaging.recognition import RECOGNISER, Recogniser
 from app.model_card import read_verified
 from app.settings import Settings
 from training.errors import DataError
-from training.photos import Photo, decode_photo, digest_of, list_photos
+from training.photos import Photo, decode_photo, digest_of, list_photos, split_photos
 from training.recogniser.__main__ import main
 from training.recogniser.config import RecogniserConfig
 from training.recogniser.job import fit, train_and_write
@@ -35,6 +35,17 @@ def test_photographs_of_one_kind_are_refused_before_the_work(photo_folder: Path,
     photos = [photo for photo in list_photos(photo_folder) if photo.folder != "t-shirt"]
     with pytest.raises(DataError, match="expected photographs of several kinds to tell apart, received pants alone"):
         train_and_write(QUICK, photos, tmp_path / "recogniser.onnx")
+
+
+def test_a_photograph_held_out_that_cannot_be_read_leaves_the_network_that_serves(
+    photo_folder: Path, tmp_path: Path
+) -> None:
+    photos = list_photos(shutil.copytree(photo_folder, tmp_path / "photos"))
+    split_photos(photos, QUICK.held_out_share, QUICK.split_seed)[1][0].path.write_bytes(b"no photograph")
+    (output := tmp_path / "recogniser.onnx").write_bytes(b"of before")
+    with pytest.raises(DataError):
+        train_and_write(QUICK, photos, output)
+    assert output.read_bytes() == b"of before"
 
 
 def test_the_last_layer_learns_what_tells_the_labels_apart_and_shares_what_may_be_two() -> None:
@@ -81,6 +92,10 @@ def test_a_model_is_measured_again_and_only_what_its_card_says_of_photographs_ch
     command = ["--photos", str(photo_folder), "--measure", str(folder)]
     assert main(command) == 1  # it learnt from other photographs
     known = before.photos.model_copy(update={"digest": digest_of(photos), "recogniser": "0" * 64, "folders": {}})
+    foreign = before.model_copy(update={"photos": known.model_copy(update={"segmenter": "0" * 64})})
+    foreign.write(folder)
+    assert main(command) == 1  # and with what another network finds
+    assert read_verified(folder) == foreign
     before.model_copy(update={"photos": known}).write(folder)
     assert main(command) == 0
     after = read_verified(folder)

@@ -13,7 +13,7 @@ from app.imaging import segmentation
 from app.imaging.segmentation import Segmenter, separate
 from training import config, distortion
 from training.errors import DataError, TrainingError
-from training.photos import decode_photo, list_photos
+from training.photos import decode_photo, list_photos, split_photos
 from training.segmenter import grabcut, job, lessons, network, scenes
 from training.segmenter.__main__ import main
 from training.segmenter.config import SegmenterConfig
@@ -44,13 +44,33 @@ def test_a_segmenter_is_learnt_from_photographs_and_read_back(data: Data, photo_
     )
 
 
-def test_photographs_without_a_garment_teach_nothing(data: Data, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("is_measurable", "found"),
+    [(False, "expected photographs held out on which"), (True, "expected photographs on which several attempts")],
+)
+def test_photographs_without_a_garment_are_refused_before_training(
+    data: Data, photo_folder: Path, tmp_path: Path, found: str, *, is_measurable: bool
+) -> None:
     config = replace(QUICK, held_out_share=0.5)
     (tmp_path / "hat").mkdir()
     for number in range(10):
         Image.new("RGB", (100, 120), (180, 190, 20 * number)).save(tmp_path / "hat" / f"{number}.jpg")
-    with pytest.raises(TrainingError, match="expected photographs on which several attempts"):
-        train_and_write(config, data.train.images, list_photos(tmp_path), tmp_path, tmp_path / "segmenter.onnx")
+    photos = list_photos(tmp_path)
+    for photo in split_photos(photos, config.held_out_share, config.split_seed)[1] if is_measurable else ():
+        shutil.copy(photo_folder / "pants" / "0.jpg", photo.path)
+    with pytest.raises(TrainingError, match=found):
+        train_and_write(config, data.train.images, photos, tmp_path, tmp_path / "segmenter.onnx")
+    assert not [*tmp_path.rglob("*.onnx")]
+
+
+def test_a_photograph_held_out_that_cannot_be_read_ends_it_before_training(
+    data: Data, photo_folder: Path, tmp_path: Path
+) -> None:
+    photos = list_photos(shutil.copytree(photo_folder, tmp_path / "photos"))
+    split_photos(photos, QUICK.held_out_share, QUICK.split_seed)[1][0].path.write_bytes(b"no photograph")
+    with pytest.raises(DataError):
+        train_and_write(QUICK, data.train.images, photos, tmp_path, tmp_path / "segmenter.onnx")
+    assert not [*tmp_path.rglob("*.onnx")]
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
