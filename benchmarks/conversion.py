@@ -14,6 +14,7 @@ from PIL import Image
 
 from app.imaging.native import read_native
 from app.imaging.recognition import evidence_in
+from training.__main__ import positive
 from training.data import LABELS
 from training.machine import machine
 from training.markdown import table
@@ -31,10 +32,16 @@ def main() -> None:
     """Print the table; the exit code is 1 where a promise is not kept."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.conversion", description=__doc__)
     parser.add_argument("photo", type=Path, metavar="PHOTO", help="a photograph, scaled to each of the sizes")
-    parser.add_argument("--rounds", type=int, default=50, metavar="N", help="how often each is timed (default: 50)")
+    parser.add_argument(
+        "--rounds", type=positive, default=50, metavar="N", help="how often each is timed (default: 50)"
+    )
     given = parser.parse_args()
-    with Image.open(given.photo) as photo:
-        times = measure(dict(pictures(photo.convert("RGB"))), given.rounds)
+    try:
+        with Image.open(given.photo) as photo:
+            encoded = dict(pictures(photo.convert("RGB")))
+    except OSError as error:
+        parser.error(str(error))
+    times = measure(encoded, given.rounds)
     print(f"{given.rounds} rounds, one thread on {machine()}\n")
     rows = [(name, f"{median:.3f}", MOST_MILLISECONDS[name], f"{slow:.3f}") for name, (median, slow) in times.items()]
     print(table(("milliseconds to decode and convert", "median", "at most", "95th percentile"), rows))

@@ -21,7 +21,7 @@ from app.imaging.segmentation import separate
 from benchmarks.photos import choose
 from training.errors import TrainingError
 from training.markdown import table
-from training.photos import CLASSES_OF, allowed_of, decode_photo, list_photos
+from training.photos import CLASSES_OF, allowed_of, decode_photo, list_photos, require_readable
 from training.upload import answer_uploads, convert_upload
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def main() -> None:
     try:
         classifier = SavedModelClassifier(given.model, threads=1)
         photos, choice = choose(list_photos(given.folder), classifier.card, None)
+        require_readable(photos)
     except (StartError, TrainingError) as error:
         command.error(str(error))
     photos = [photo for photo in photos if CLASSES_OF[photo.folder]]

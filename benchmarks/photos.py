@@ -30,7 +30,7 @@ from training.evaluate import wilson_interval
 from training.machine import machine
 from training.markdown import table
 from training.photo_metrics import AnsweredPhotos, constant_answers
-from training.photos import CLASSES_OF, decode_photo, digest_of, list_photos, split_photos
+from training.photos import CLASSES_OF, decode_photo, digest_of, list_photos, require_readable, split_photos
 from training.upload import decode_upload
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ def main() -> None:
         photos = list_photos(given.folder)
         classifier = SavedModelClassifier(given.model, threads=1)
         photos, choice = choose(photos, classifier.card, given.which)
+        require_readable(photos)
     except (StartError, TrainingError) as error:
         command.error(str(error))
     card = classifier.card

@@ -39,8 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         bodies = load.Bodies(Path(folder) / "bodies", [Path("docs/boot.png").read_bytes()], "application/octet-stream")
         wrk = load.start(f"{given.url}/predict", bodies, given.connections, given.seconds)
-        times = ask(given.url, time.monotonic() + given.seconds - 1)
-        outcome = load.finish(wrk)
+        try:
+            times = ask(given.url, time.monotonic() + given.seconds - 1)
+            outcome = load.finish(wrk)
+        except (load.LoadError, OSError) as error:
+            wrk.kill()
+            parser.error(str(error))
     print(f"beside {outcome.rate:,.0f} predictions a second over {given.connections} connections\n")
     rows = [
         (path, f"{len(of)}", *(f"{1000 * np.quantile(of, share):.1f}" for share in (0.5, 0.99, 1)))

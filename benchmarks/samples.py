@@ -5,6 +5,7 @@ Three come from the first test images of Fashion-MNIST that the tests keep, thre
 
 from __future__ import annotations
 
+import argparse
 import io
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -189,6 +190,7 @@ def _encoded(picture: Image.Image, kind: str) -> bytes:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(prog="python -m benchmarks.samples", description=__doc__).parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name, content in samples().items():
         (FOLDER / name).write_bytes(content)

@@ -16,12 +16,13 @@ import numpy as np
 
 from app.settings import Settings
 from benchmarks.serving.alone import Alone
-from benchmarks.serving.servers import memory_bytes, running, wait_until_ready
+from benchmarks.serving.servers import ServerError, memory_bytes, running, wait_until_ready
 from benchmarks.serving.systems import DEFAULT_LIMIT, OURS, ROOT
 from benchmarks.soak.connection import Connection, request
 from benchmarks.soak.drive import OpenLoad, closed_load
 from benchmarks.soak.mix import Mix, Pictures, bad, good
 from benchmarks.soak.record import Minute, Record, markdown
+from training.__main__ import positive
 from training.machine import machine
 
 if TYPE_CHECKING:
@@ -45,12 +46,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "every answer. Ends with 1 at a wrong answer, a 5xx that is no honest 503, memory that grows or a p99 that is "
         "not steady. Up to five minutes are a trial, in which memory and p99 are not judged.",
     )
-    parser.add_argument("--minutes", type=int, default=30, metavar="N", help="how long (default: 30)")
+    parser.add_argument("--minutes", type=positive, default=30, metavar="N", help="how long (default: 30)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="decides pictures and order (default: 0)")
     parser.add_argument("--port", type=int, default=8150, metavar="N", help="port of the service (default: 8150)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the table, as Markdown, there as well")
     given = parser.parse_args(arguments)
-    record = soak(given.minutes, given.seed, given.port)
+    try:
+        record = soak(given.minutes, given.seed, given.port)
+    except ServerError as error:
+        parser.error(str(error))
     text = markdown(record)
     print(text)
     if given.output:
