@@ -66,6 +66,9 @@ class PhotoMetrics(CardPart):
     told_apart: dict[str, FolderMetrics] = {}
     """For each class given by eye to photographs of kinds of several: how many were given it, and how many got it. By
     kind in older cards, empty in still older ones."""
+    one_label: FolderMetrics | None = None
+    """How many have one right label alone, by eye where their folder has several, and how many got it; null in older
+    cards."""
     accuracy_alone: Share | None = None
     """The same share by the network alone, without the look in colour; null in older cards."""
     temperature: Annotated[float, Field(gt=0)] = 1.0
@@ -76,6 +79,8 @@ class PhotoMetrics(CardPart):
     ece_equal_mass: Share | None = None
     """Expected calibration error in 15 bins that hold equally many, over the photographs of which one class alone is
     right; null in older cards."""
+    ece_by_chance: Share | None = None
+    """What that error would be on average were these probabilities perfectly calibrated; null in older cards."""
     segmenter: Digest | None = None
     """SHA-256 of the network that found the garments; null in older cards."""
     recogniser: Digest | None = None
@@ -180,7 +185,10 @@ class PredictionSetFacts(CardPart):
     test_worst_class_coverage: Share
     """How often these are."""
     photos_coverage: Share | None = None
-    """Share of the photographs held out whose set holds a right label; null without photographs."""
+    """Share of the photographs held out whose set holds a label that is right for them, by eye where their folder has
+    several; null without photographs. In older cards any label of the folder counts."""
+    photos_mean_size: float | None = None
+    """Mean number of labels in their sets; null without photographs, and in older cards."""
 
 
 class SeparationFacts(CardPart):

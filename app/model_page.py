@@ -108,6 +108,8 @@ def _accuracy(card: ModelCard) -> str:
             (f"… of these: {folder}", f"{one.n:,}", f"{one.right / one.n:.1%}", "")
             for folder, one in photos.folders.items()
         ]
+        if one := photos.one_label:
+            rows.append(("… of which one label alone is right", f"{one.n:,}", f"{one.right / one.n:.1%}", ""))
         rows += [
             (f"… that show, by eye, one label alone: {label}", f"{one.n:,}", f"{one.right / one.n:.1%}", "")
             for label, one in photos.told_apart.items()
@@ -150,7 +152,10 @@ def _calibration(card: ModelCard) -> str:
     test, photos = card.metrics["test"], card.photos
     of_photos = ""
     if photos and photos.ece_equal_mass is not None:
-        of_photos = f" Of photographs they are {100 * photos.ece_equal_mass:.1f} points off."
+        of_photos = f" Of photographs they are {100 * photos.ece_equal_mass:.1f} points off"
+        if photos.ece_by_chance is not None:
+            of_photos += f", where chance alone makes {100 * photos.ece_by_chance:.1f}"
+        of_photos += "."
     before = ""
     if card.uncalibrated:
         before = f" Before they were calibrated they were {100 * card.uncalibrated.ece_equal_mass:.1f} points off."
@@ -192,8 +197,8 @@ def _sets(fitted: tuple[PredictionSetFacts, ...], in_force: float) -> str:
     ]
     head = ("asked for", "right label inside", "labels", "worst class", *(("photographs",) if has_photos else ()))
     return f"""<section><h2>How often the right label is among those it names</h2>
-      <p>It names the shortest list that is to hold the right label as often as asked for. The promise is for pictures
-      like those of the data set, and for all classes together.</p>
+      <p>It names each label whose probability reaches what was fitted to hold the right one as often as asked for, and
+      always the first. The promise is for pictures like those of the data set, and for all classes together.</p>
       {_table("Sets of labels on the test split", head, rows)}</section>"""
 
 

@@ -217,6 +217,11 @@ def test_the_figures_on_photographs_are_those_of_its_card() -> None:
     assert f"{photos.learnt_from:,} others of the same collection" in RESULTS
     assert f"alone, {round(photos.accuracy_alone * photos.held_out)} are right, {photos.accuracy_alone:.1%}" in RESULTS
     assert f"calibration error is {photos.ece_equal_mass:.3f}, in 15 bins" in RESULTS
+    assert photos.one_label
+    one_label = f"right for {photos.one_label.n} of the {photos.held_out}, of the other folders as well; "
+    one_label += f"{photos.one_label.right} of these get it, {photos.one_label.right / photos.one_label.n:.1%}"
+    assert one_label in RESULTS
+    assert f"would show {photos.ece_by_chance:.3f} by chance" in RESULTS
     assert f"a label that fits is {photos.negative_log_likelihood:.3f}" in RESULTS
     assert f"temperature of\n{photos.temperature:.2f}, which keeps the order of the labels" in HOW_IT_WORKS
     rows = re.findall(r"^\| ([a-z-]+) \| (\d+) \| (\d+) \| ([\d.]+%) \|$", RESULTS, re.MULTILINE)
@@ -244,6 +249,11 @@ def test_the_figures_on_trust_are_those_of_its_card() -> None:
     false = {name: f"{share:.1%}" for name, share in card.familiarity.flagged.items()}
     assert f"also false for {false['test']} of the test images and {false['photographs']} of the photographs" in README
     assert f"is false for {false['test']} of the test images, for {false['photographs']} of the photographs" in RESULTS
+    usual, largest = (one for one in card.prediction_sets if one.coverage in {0.95, 0.99})
+    held = f"({usual.test_coverage:.2%} of the test split; {usual.photos_coverage:.1%} of the\n  photographs"
+    assert held in README
+    assert f"it has {largest.test_mean_size:.2f} labels on average,\n  {largest.photos_mean_size:.2f} on" in README
+    assert f"holds the right one for {largest.photos_coverage:.1%} of these" in README
     test = card.metrics["test"]
     assert f"{test.ece_equal_mass:.4f} in 15 bins of equal mass, {test.ece_equal_width:.4f} in bins" in RESULTS
 

@@ -76,7 +76,9 @@ def test_its_card_claims_that_it_tells_shoes_and_long_sleeves_apart() -> None:
     assert photos.ece_equal_mass < 0.03
 
 
-def test_its_card_claims_to_be_better_and_surer_of_photographs_for_their_colours_and_sets_to_hold_there_too() -> None:
+def test_its_card_claims_to_be_better_and_surer_of_photographs_for_their_colours_and_sets_to_hold_nearly_as_often() -> (
+    None
+):
     card = read_verified(SHIPPED)
     assert card.photos
     assert card.photos.accuracy_alone is not None
@@ -84,7 +86,7 @@ def test_its_card_claims_to_be_better_and_surer_of_photographs_for_their_colours
     assert card.photos.negative_log_likelihood is not None
     assert card.photos.negative_log_likelihood < 0.16
     covered = {one.coverage: one.photos_coverage for one in card.prediction_sets}
-    assert all(share is not None and share > coverage - 0.01 for coverage, share in covered.items())
+    assert all(share is not None and share > coverage - 0.02 for coverage, share in covered.items())
 
 
 def test_its_card_claims_to_withstand_other_tones_and_blur() -> None:

@@ -60,14 +60,22 @@ def measure_sets(
         for class_id in np.unique(test.split.class_ids)
     }
     worst = min(by_class, key=by_class.__getitem__)
-    return PredictionSetFacts(
+    facts = PredictionSetFacts(
         coverage=coverage,
         threshold=threshold,
         test_coverage=float(covered.mean()),
         test_mean_size=float(sets.sum(axis=1).mean()),
         test_worst_class=worst,
         test_worst_class_coverage=by_class[worst],
-        photos_coverage=float(photos.covered(prediction_sets(photos.probabilities, threshold)).mean())
-        if photos
-        else None,
     )
+    return measure_photo_sets(facts, photos) if photos else facts
+
+
+def measure_photo_sets(facts: PredictionSetFacts, photos: AnsweredPhotos) -> PredictionSetFacts:
+    """Return the facts with what prediction sets of photographs held out are like."""
+    sets = prediction_sets(photos.probabilities, facts.threshold)
+    measured = {
+        "photos_coverage": float(photos.covered(sets).mean()),
+        "photos_mean_size": float(sets.sum(axis=1).mean()),
+    }
+    return facts.model_copy(update=measured)

@@ -58,12 +58,12 @@ a picture unlike anything it was trained on.
 {_splits(card.metrics)}
 
 The intervals are Wilson's and cover the choice of images, not the choice of seed. No epoch was chosen on the test
-split; training/README.md says how often it was evaluated, and what that changed.
+split; of models that are published, training/README.md says how often it was evaluated, and what that changed.
 {_photos(card.photos) if card.photos else ""}
 ## How it fails
 
 Worst is {worst.label}: {1 - worst.recall:.0%} of them get another label.{_worst_folder(card.photos)}
-A garment that lies or stands on its head mostly gets
+A garment that lies on its side or upside down mostly gets
 another label{"" if card.corruptions else ", and so do many damaged 28x28 images"}.
 
 {_classes(card.metrics["test"])}
@@ -87,8 +87,9 @@ validation split.
 
 ![Reliability](reliability.png)
 
-A prediction set is the shortest list of labels that holds the true one at least that often (split-conformal; the
-least probability of a label was fitted on the validation split as well). On the test split:
+A prediction set is all labels of at least a certain probability, and the first in any case. That probability was
+fitted to the validation split (split-conformal), whose sets hold the true label as often as asked for. The same images
+also calibrated the probabilities, so that others are held as often is not quite guaranteed. On the test split:
 
 {_sets(card.prediction_sets)}
 
@@ -127,7 +128,7 @@ def _photos(photos: PhotoMetrics) -> str:
 It was also trained on {photos.learnt_from:,} photographs{_collection(photos)}.
 Of {photos.held_out} others of the same collection
 {photos.accuracy:.1%} get a right label first, one of those that fit their folder (95% interval
-{_interval(photos.accuracy_interval_95, 1)}). They helped to choose the model, so the figure flatters it a little.
+{_interval(photos.accuracy_interval_95, 1)}). Where they helped to choose a model, the figure flatters it a little.
 {_alone(photos)}
 {_folders(photos.folders)}
 {_told_apart(photos) if photos.told_apart else ""}{_calibration_on_photos(photos)}"""
@@ -161,8 +162,13 @@ def _calibration_on_photos(photos: PhotoMetrics) -> str:
     error = photos.ece_equal_mass
     if error is None:
         return ""
+    which, chance = "photographs for which exactly one label is right", ""
+    if one := photos.one_label:
+        which = f"{one.n} {which} ({one.right / one.n:.1%} get it)"
+    if photos.ece_by_chance is not None:
+        chance = f", where perfectly calibrated answers as sure would show {photos.ece_by_chance:.3f}"
     return f"""
-Over the photographs for which exactly one label is right the expected calibration error is {error:.3f}.
+Over the {which} the expected calibration error is {error:.3f}{chance}.
 The temperature at which network and colours are put together, {photos.temperature:.2f}, is fitted to the photographs
 held out; each fifth of them is measured at that of the others.
 """
@@ -239,6 +245,7 @@ def _sets(fitted: tuple[PredictionSetFacts, ...]) -> str:
             "mean size",
             "worst class",
             "photographs: right label inside",
+            "mean size",
         ),
         (
             (
@@ -248,6 +255,7 @@ def _sets(fitted: tuple[PredictionSetFacts, ...]) -> str:
                 f"{one.test_mean_size:.2f}",
                 f"{one.test_worst_class} {one.test_worst_class_coverage:.1%}",
                 "" if one.photos_coverage is None else f"{one.photos_coverage:.1%}",
+                "" if one.photos_mean_size is None else f"{one.photos_mean_size:.2f}",
             )
             for one in fitted
         ),

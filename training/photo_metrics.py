@@ -17,7 +17,7 @@ from training.data import LABELS
 from training.evaluate import in_batches, wilson_interval
 from training.photo_temperature import cross_fitted, fit_temperature, fitting_loss
 from training.photos import CLASSES_OF, COLLECTIONS, allowed_of, convert_photo, digest_of, targets_of
-from training.reliability import expected_calibration_error
+from training.reliability import error_by_chance, expected_calibration_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -79,8 +79,11 @@ class AnsweredPhotos:
         return _fits(self.of_known.probabilities, allowed_of(self.known))
 
     def covered(self, sets: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return whether each known photograph's set of labels, bool `[n, 10]`, holds one of its folder's, `[n]`."""
-        return np.asarray((sets & (allowed_of(self.known) > 0)).any(axis=1))
+        """Return whether each known photograph's set of labels, bool `[n, 10]`, holds one that is right for it, `[n]`.
+
+        Where a label was given by eye, that one alone is right; any other of its folder's is no help to who asked.
+        """
+        return np.asarray((sets & (targets_of(self.known) > 0)).any(axis=1))
 
     @property
     def folders(self) -> dict[str, FolderMetrics]:
@@ -94,12 +97,16 @@ class AnsweredPhotos:
         return _counts((photo.labels[0] for photo in itertools.compress(self.known, apart)), self._exact[apart])
 
     @property
-    def calibration_error(self) -> float | None:
-        """The error, in bins of equal mass, over photographs of which one label alone is right; None without any."""
+    def of_one_label(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """What is said of the photographs of which one label alone is right, `[k, 10]`, and whether it is it, `[k]`."""
         sure = np.array([len(photo.labels) == 1 for photo in self.known], bool)
-        if not sure.any():
-            return None
-        return expected_calibration_error(self.probabilities[sure], self._exact[sure], "mass")
+        return self.probabilities[sure], self._exact[sure]
+
+    @property
+    def calibration_error(self) -> float | None:
+        """The error over these, in bins of equal mass; None without any."""
+        probabilities, is_it = self.of_one_label
+        return expected_calibration_error(probabilities, is_it, "mass") if len(is_it) else None
 
     @property
     def _exact(self) -> NDArray[np.bool_]:
@@ -132,6 +139,7 @@ def measure_photos(answered: AnsweredPhotos, learnt: Sequence[Photo]) -> PhotoMe
     """
     n, right = len(answered.known), int(answered.right.sum())
     digest = digest_of([*learnt, *answered.known, *answered.unknown])
+    sure, is_it = answered.of_one_label
     return PhotoMetrics(
         digest=digest,
         collection=COLLECTIONS.get(digest),
@@ -146,7 +154,9 @@ def measure_photos(answered: AnsweredPhotos, learnt: Sequence[Photo]) -> PhotoMe
         negative_log_likelihood=fitting_loss(answered.probabilities, allowed_of(answered.known)),
         folders=answered.folders,
         told_apart=answered.told_apart,
+        one_label=FolderMetrics(n=len(is_it), right=int(is_it.sum())),
         ece_equal_mass=answered.calibration_error,
+        ece_by_chance=error_by_chance(sure, "mass") if len(is_it) else None,
     )
 
 

@@ -50,6 +50,21 @@ def expected_calibration_error(
     return float(shares @ np.abs(confidence - accuracy))
 
 
+def error_by_chance(probabilities: NDArray[np.float32], equal: Literal["mass", "width"], draws: int = 1000) -> float:
+    """Return what `expected_calibration_error` is on average where probabilities are perfectly calibrated.
+
+    With few images in a bin the share of right ones is off by chance alone.
+
+    Args:
+        probabilities: float32 `[n, 10]`.
+        equal: As there.
+        draws: How often it is drawn, from the confidence of each image, which are right.
+    """
+    rng, confidence = np.random.default_rng(0), probabilities.max(axis=1)
+    drawn = (rng.random(len(confidence)) < confidence for _ in range(draws))
+    return float(np.mean([expected_calibration_error(probabilities, right, equal) for right in drawn]))
+
+
 def brier_score(probabilities: NDArray[np.float32], class_ids: NDArray[np.uint8]) -> float:
     """Return the mean squared distance of the probabilities, `[n, 10]`, from the true classes, `[n]`: 0 to 2.
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from app.imaging.framing import CONTRAST, CONTRAST_SHARE, find_picture
+from app.imaging.framing import CONTRAST, CONTRAST_SHARE, find_picture, has_colour
 from app.imaging.segmentation import garment_of, separate
 from app.model_card import IMAGE_SHAPE
 
@@ -39,6 +39,13 @@ PLAIN_SPREAD = 12
 
 LIGHT, DARK = 190, 32
 """Least level of every channel of a catalogue's ground, and most level of one like the data set's."""
+
+WHITE, BLACK = 247, 8
+"""The same where the garment reaches the frame, as every one of the data set does, so that the frame is not plain: half
+of it is so light or so dark, and nothing has a colour."""
+
+TINT = 2
+"""What a pixel's channels differ by at most in a lossy picture of greys."""
 
 TRIMMED_PIXELS = 256
 """Longer side of the copy on which a garment is told from a plain ground."""
@@ -102,8 +109,8 @@ class Converted:
         mode: `native`, `cut_out`, `bright_on_black`, `catalogue`, `photo` or `none`: what was done.
         steps: How, in order.
         box: The garment in the given pixels; None where nothing was cut out.
-        colours: uint8 `[height, width, 3]`, a photograph, reduced and without its frame; None where it is grey, or
-            `auto` finds its ground plain as in a catalogue, whatever is done with it then.
+        colours: uint8 `[height, width, 3]`, a photograph, reduced and without its frame; None where `auto` finds its
+            ground plain as in a catalogue, whatever is done with it then.
     """
 
     image: NDArray[np.uint8]
@@ -136,7 +143,9 @@ def convert(
         return Converted(native, "native" if mode is Mode.AUTO else "none", (), None)
     if mode is Mode.NONE:
         resized = pixels.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
-        return Converted(np.asarray(resized), "none", ("resized",), None)
+        return Converted(
+            np.asarray(resized), "none", ("resized",) if pixels.mode == "L" else ("greyscale", "resized"), None
+        )
     if opacity and mode is Mode.AUTO and (cut_out := _convert_cut_out(pixels, opacity)):
         return cut_out
     reduction = _reduction(pixels)
@@ -144,8 +153,6 @@ def convert(
     left, top, right, bottom = find_picture(colours)
     picture = colours[top:bottom, left:right]
     converted = _convert_colours(picture, mode, separator)
-    if pixels.mode == "L":
-        converted = replace(converted, colours=None)
     steps = converted.steps if picture.size == colours.size else ("frame_removed", *converted.steps)
     box = converted.box and _in_given(converted.box, (left * reduction, top * reduction), reduction, pixels.size)
     return replace(converted, steps=steps, box=box)
@@ -207,7 +214,9 @@ def _convert_cut_out(pixels: Image.Image, opacity: Image.Image) -> Converted | N
 
 
 def _is_picture(mask: NDArray[np.bool_]) -> bool:
-    """Tell whether what is opaque, bool `[height, width]` and from edge to edge, has the outline of a picture."""
+    """Tell whether what is opaque, bool `[height, width]`, has the outline of a picture."""
+    left, top, right, bottom = _box_around(mask, *mask.shape)
+    mask = mask[top:bottom, left:right]
     _, (across, down), _ = cv2.minAreaRect(cv2.findNonZero(mask.astype(np.uint8)))
     rows, columns = (np.linspace(-1, 1, side) for side in mask.shape)
     ellipse = rows[:, None] ** 2 + columns**2 <= 1
@@ -223,13 +232,16 @@ def _native(pixels: Image.Image) -> NDArray[np.uint8] | None:
     values = np.asarray(pixels)
     if values.ndim == len(IMAGE_SHAPE):
         return values
-    return values[..., 0] if (values == values[..., :1]).all() else None
+    is_grey = np.ptp(values, axis=2).max() <= TINT
+    return np.asarray(cv2.cvtColor(values, cv2.COLOR_RGB2GRAY), np.uint8) if is_grey else None
 
 
 def _kind_of_ground(colours: NDArray[np.uint8]) -> str:
     """Tell by the frame's colour and spread whether a picture is `bright_on_black`, `catalogue` or `photo`."""
     frame = _frame(colours).astype(np.float32)
     ground = np.median(frame, axis=0)
+    if (ground.max() <= BLACK or ground.min() >= WHITE) and not has_colour(colours):
+        return "bright_on_black" if ground.max() <= BLACK else "catalogue"
     if np.percentile(np.abs(frame - ground), 95) > PLAIN_SPREAD:
         return "photo"
     if ground.max() <= DARK:

@@ -274,6 +274,35 @@ def _decode(data: bytes, kind: str, max_image_pixels: int) -> Decoded:
     file = io.BytesIO(data) if len(data) <= TINY_BYTES else _FrugalFile(data, kind)
     image: Image.Image = Image.open(file, formats=[kind])
     width, height = image.size
+    _require_modest(image, data, kind, max_image_pixels)
+    reduction = _reduce(image)
+    steps = [_REDUCTION_STEPS[reduction]] if reduction > 1 else []
+    orientation = _load(image, kind)
+    if orientation in _TURNS:
+        steps.append("exif_transpose")
+        if kind != "TIFF":  # which Pillow has turned
+            image = image.transpose(_TURNS[orientation])
+            if orientation in _SIDEWAYS:
+                width, height = height, width
+    if image.mode in {"I", "F"}:  # of no range of their own
+        steps.append("stretched")
+    opacity = None
+    if image.has_transparency_data:
+        image, opacity = _on_white(image, kind)
+        steps += ["composited_on_white"] if opacity else []
+    else:
+        image = _to_grey_or_rgb(image)
+    return Decoded(image, kind, width, height, reduction, tuple(steps), opacity)
+
+
+def _require_modest(image: Image.Image, data: bytes, kind: str, max_image_pixels: int) -> None:
+    """Refuse a picture, before its pixels are decoded, that would take more time or memory than it should.
+
+    Raises:
+        ImageTooLargeError: It has too many pixels.
+        InvalidImageError: It has too many scans.
+    """
+    width, height = image.size
     if kind == "BMP" and image.info.get("compression") in _RUN_COMPRESSIONS:
         max_image_pixels = min(max_image_pixels, MAX_RUN_PIXELS)
     if width * height > max_image_pixels:
@@ -286,22 +315,6 @@ def _decode(data: bytes, kind: str, max_image_pixels: int) -> Decoded:
     if kind == "JPEG" and (scans := data.count(_JPEG_SCAN)) > MAX_JPEG_SCANS:
         msg = f"Expected a JPEG of at most {MAX_JPEG_SCANS} scans, received {scans}. Save it again as a baseline JPEG."
         raise InvalidImageError(msg)
-    reduction = _reduce(image)
-    steps = [_REDUCTION_STEPS[reduction]] if reduction > 1 else []
-    orientation = _load(image, kind)
-    if orientation in _TURNS:
-        steps.append("exif_transpose")
-        if kind != "TIFF":  # which Pillow has turned
-            image = image.transpose(_TURNS[orientation])
-            if orientation in _SIDEWAYS:
-                width, height = height, width
-    opacity = None
-    if image.has_transparency_data:
-        image, opacity = _on_white(image, kind)
-        steps += ["composited_on_white"] if opacity else []
-    else:
-        image = _to_grey_or_rgb(image)
-    return Decoded(image, kind, width, height, reduction, tuple(steps), opacity)
 
 
 def _too_many(kind: str, what: str) -> str:
@@ -340,7 +353,12 @@ def _orientation(image: Image.Image) -> int:
     for name in ("xmp", "XML:com.adobe.xmp"):  # Pillow would take it from there as well, and no browser does
         image.info.pop(name, None)
     with suppress(Exception):  # tags that cannot be read are no reason to refuse pixels that can
-        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+        exif = Image.Exif()
+        if "exif" in image.info:
+            exif.load(image.info["exif"])
+        else:  # which keeps what Pillow read while it opened a file that has both
+            exif = image.getexif()
+        return int(exif.get(ExifTags.Base.Orientation, 1))
     return 1
 
 

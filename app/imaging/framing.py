@@ -65,7 +65,7 @@ def find_picture(colours: NDArray[np.uint8]) -> Box:
         return everything
     cut = [MIXED_PIXELS if margin else 0 for margin in margins]
     left, top, right, bottom = left + cut[0], top + cut[1], right - cut[2], bottom - cut[3]
-    return (left, top, right, bottom) if _has_colour(colours[top:bottom, left:right]) else everything
+    return (left, top, right, bottom) if has_colour(colours[top:bottom, left:right]) else everything
 
 
 def _is_straight(differs: NDArray[np.bool_], margins: tuple[int, ...]) -> bool:
@@ -79,6 +79,7 @@ def _is_straight(differs: NDArray[np.bool_], margins: tuple[int, ...]) -> bool:
     return all(edge.mean() > STRAIGHT for edge, margin in zip(edges, margins, strict=True) if margin)
 
 
-def _has_colour(colours: NDArray[np.uint8]) -> bool:
+def has_colour(colours: NDArray[np.uint8]) -> bool:
+    """Tell whether a picture, uint8 `[height, width, 3]`, is more than greys."""
     grey = cv2.cvtColor(cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     return bool((cv2.absdiff(colours, grey) > COLOUR).mean() >= COLOUR_SHARE)

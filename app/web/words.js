@@ -74,9 +74,10 @@ export function calibration({ mode }, { card }) {
   if (mode !== "photo" || !card?.photos) {
     return "When it says 80%, it is right about 80 times in 100, for pictures like those in Fashion-MNIST.";
   }
-  const { accuracy, ece_equal_mass: off, held_out: count } = card.photos;
-  const points = off ? `, and its percentages were ${(100 * off).toFixed(1)} points off on average` : "";
-  return `Of ${count} photographs that it was not trained on, ${Math.round(100 * accuracy)} in 100 got a label that fits${points}.`;
+  const { accuracy, ece_equal_mass: off, ece_by_chance: chance, held_out: count } = card.photos;
+  const [error, least] = [100 * off, 100 * chance].map((points) => points.toFixed(1));
+  const told = chance ? `; its percentages were ${error} points off on average, ${least} by chance` : "";
+  return `Of ${count} photographs that it was not trained on, ${Math.round(100 * accuracy)} in 100 got a label that fits${told}.`;
 }
 
 export function unfamiliarity({ conversion, familiarity, prediction, probabilities }, { card }) {

@@ -256,7 +256,7 @@ def test_large_pictures_never_stall_small_ones_that_come_after() -> None:
     [
         (lambda picture: picture, Mode.AUTO, True),
         (lambda picture: picture, Mode.NONE, False),
-        (lambda picture: picture.convert("L"), Mode.AUTO, False),
+        (lambda picture: picture.convert("L"), Mode.AUTO, True),
         (lambda picture: picture.convert("L").convert("RGB"), Mode.AUTO, True),
     ],
     ids=["a photograph", "only resized", "grey", "grey, written in three channels"],

@@ -24,6 +24,10 @@ def test_what_was_told_apart_and_what_has_one_label_anyway_are_measured_by_that_
     assert answered.right.tolist() == [False, True, True, True]
     assert answered.told_apart == {"Pullover": FolderMetrics(n=1, right=0), "Shirt": FolderMetrics(n=1, right=1)}
     assert answered.calibration_error == pytest.approx(2 / 3)  # sure of three, right about one
+    assert answered.covered(shirt > 0).tolist() == [False, False, True, True]
+    metrics = measure_photos(answered, ())
+    assert metrics.one_label == FolderMetrics(n=3, right=1)
+    assert metrics.ece_by_chance == 0  # of answers that are sure
 
 
 def test_a_constant_answer_is_right_on_the_most_frequent_label_of_each_folder() -> None:
@@ -64,7 +68,7 @@ def test_a_collection_is_known_by_its_digest(photo_folder: Path, monkeypatch: py
     assert measure_photos(answered, learnt[1:]).collection is None
 
 
-def test_a_set_covers_a_photograph_when_one_of_its_labels_is_right(photo_folder: Path) -> None:
+def test_a_set_covers_a_photograph_when_it_holds_its_label(photo_folder: Path) -> None:
     answered = answer_photos(always_a_shirt, list_photos(photo_folder))
     trousers = np.array([photo.folder == "pants" for photo in answered.known])
     assert np.array_equal(answered.right, ~trousers)

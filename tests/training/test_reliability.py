@@ -3,7 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.reliability import BINS, brier_score, expected_calibration_error, negative_log_likelihood, reliability
+from training.reliability import (
+    BINS,
+    brier_score,
+    error_by_chance,
+    expected_calibration_error,
+    negative_log_likelihood,
+    reliability,
+)
 
 EQUAL = ["mass", "width"]
 
@@ -32,6 +39,16 @@ def test_bins_of_equal_mass_hold_as_many_images_and_bins_of_equal_width_span_as_
     assert by_width[:, 0].sum() == pytest.approx(1)
     assert (np.diff(by_width[:, 1]) < 2 / BINS).all()
     assert len(by_width) < BINS  # empty ones are left out
+
+
+@pytest.mark.parametrize("equal", EQUAL)
+def test_the_error_by_chance_is_that_of_answers_which_are_right_as_often_as_they_say(equal: str) -> None:
+    rng = np.random.default_rng(7)
+    confidence = rng.uniform(0.3, 1, 600)
+    said = answers(confidence)
+    drawn = [expected_calibration_error(said, rng.random(600) < confidence, equal) for _ in range(500)]  # type: ignore[arg-type]
+    assert error_by_chance(said, equal) == pytest.approx(np.mean(drawn), rel=0.05)  # type: ignore[arg-type]
+    assert error_by_chance(np.eye(10, dtype=np.float32), equal) == 0  # type: ignore[arg-type]
 
 
 def test_the_brier_score_of_a_sure_mistake_is_two() -> None:

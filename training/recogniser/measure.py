@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from app.classifier import SavedModelClassifier
 from app.imaging.segmentation import SEGMENTER
-from training.conformal import prediction_sets
+from training.conformal import measure_photo_sets
 from training.errors import DataError
 from training.page import page
 from training.photo_metrics import answer_photos, measure_photos
@@ -44,17 +44,10 @@ def measure_again(artifact: Path, photos: Sequence[Photo]) -> None:
     config = card.training.config
     learnt, held_out = split_photos(photos, config["photos"]["held_out_share"], config["split_seed"])
     answered = answer_photos(classifier.classify, held_out)
-    covered = [
-        float(answered.covered(prediction_sets(answered.probabilities, one.threshold)).mean())
-        for one in card.prediction_sets
-    ]
     measured = card.model_copy(
         update={
             "photos": measure_photos(answered, learnt),
-            "prediction_sets": tuple(
-                one.model_copy(update={"photos_coverage": share})
-                for one, share in zip(card.prediction_sets, covered, strict=True)
-            ),
+            "prediction_sets": tuple(measure_photo_sets(one, answered) for one in card.prediction_sets),
         }
     )
     measured.write(artifact)

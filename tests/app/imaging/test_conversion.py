@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 
 from app.imaging.conversion import Mode, convert, shrink
 from app.imaging.decode import decode
+from tests.conftest import encoded
 from training.disguise import GARMENTS, GROUNDS, disguise
 
 if TYPE_CHECKING:
@@ -55,6 +56,47 @@ def test_a_grey_image_of_28_by_28_is_left_untouched(mode: Mode, channels: str) -
     assert np.array_equal(converted.image, values)
     assert converted.steps == ()
     assert converted.box is None
+
+
+def test_every_grey_of_an_image_of_28_by_28_is_left_untouched() -> None:
+    values = np.arange(784).reshape(28, 28).astype(np.uint8)
+    assert np.array_equal(convert(Image.fromarray(values).convert("RGB"), Mode.AUTO).image, values)
+
+
+def test_a_lossy_image_of_28_by_28_is_native_though_its_greys_are_a_little_off(data: Data) -> None:
+    for image in data.test.images[:20]:
+        file = encoded(Image.fromarray(image), "WEBP", quality=80)
+        converted = convert(decode(file, "image/webp", 10**7).pixels, Mode.AUTO)
+        assert (converted.mode, converted.steps) == ("native", ())
+        assert np.abs(converted.image.astype(int) - image).mean() < 8
+
+
+@pytest.mark.parametrize("is_negative", [False, True], ids=["bright on black", "dark on white"])
+@pytest.mark.parametrize(("side", "channels"), [(29, "L"), (56, "L"), (280, "L"), (280, "RGB")])
+def test_an_image_of_the_data_set_of_another_size_is_nearly_itself_though_it_fills_the_frame(
+    data: Data, side: int, channels: str, *, is_negative: bool
+) -> None:
+    errors = []
+    for image in data.test.images[:60]:
+        seen = Image.fromarray(255 - image if is_negative else image)
+        converted = convert(seen.resize((side, side), Image.Resampling.BICUBIC).convert(channels), Mode.AUTO)
+        assert converted.mode == ("catalogue" if is_negative else "bright_on_black")
+        errors.append(np.abs(converted.image.astype(int) - image).mean())
+    assert np.median(errors) < 12
+
+
+def test_a_photograph_that_reaches_a_white_frame_stays_one() -> None:
+    picture = photograph((255, 255, 255), (40, 60, 140)).crop((70, 60, 240, 320))
+    assert convert(picture, Mode.AUTO).mode == "photo"
+
+
+def test_a_round_picture_beside_a_dot_is_no_garment() -> None:
+    opacity = Image.new("L", (500, 500), 0)
+    draw = ImageDraw.Draw(opacity)
+    draw.ellipse((0, 0, 399, 399), fill=255)
+    draw.rectangle((470, 470, 480, 480), fill=255)
+    picture = photograph((120, 130, 110), (40, 60, 140)).resize((500, 500))
+    assert convert(picture, Mode.AUTO, opacity).mode != "cut_out"
 
 
 def test_a_coloured_image_of_28_by_28_is_converted() -> None:
@@ -318,7 +360,8 @@ def test_a_frame_without_a_garment_says_so_and_still_gives_an_image(colour: str)
 def test_none_only_resizes() -> None:
     converted = convert(Image.new("RGB", (50, 70), "white"), Mode.NONE)
     assert (converted.image == WHITE).all()
-    assert (converted.mode, converted.steps, converted.box) == ("none", ("resized",), None)
+    assert (converted.mode, converted.steps, converted.box) == ("none", ("greyscale", "resized"), None)
+    assert convert(Image.new("L", (50, 70)), Mode.NONE).steps == ("resized",)
 
 
 @pytest.mark.parametrize("ground", list(GROUNDS))

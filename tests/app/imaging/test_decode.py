@@ -382,8 +382,9 @@ def test_what_is_opaque_everywhere_is_not_said_to_be_laid_on_white(kind: str, mo
     assert (result.opacity, result.steps) == (None, ())
 
 
+@pytest.mark.parametrize("has_others", [False, True], ids=["XMP alone", "beside other tags"])
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
-def test_a_picture_is_turned_by_its_exif_and_not_by_what_xmp_has_kept(kind: str) -> None:
+def test_a_picture_is_turned_by_its_exif_and_not_by_what_xmp_has_kept(kind: str, *, has_others: bool) -> None:
     xmp = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'>"
     xmp += b'<rdf:Description tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
     options: dict[str, Any] = {"xmp": xmp}
@@ -392,6 +393,9 @@ def test_a_picture_is_turned_by_its_exif_and_not_by_what_xmp_has_kept(kind: str)
         options["pnginfo"].add_itxt("XML:com.adobe.xmp", xmp.decode())
     elif kind == "TIFF":
         options = {"tiffinfo": {700: xmp}}
+    if has_others and kind != "TIFF":
+        options["exif"] = (exif := Image.Exif())
+        exif[ExifTags.Base.Make] = "a camera"
     data = encoded(Image.new("RGB", (30, 20)), kind, **options)
     with Image.open(io.BytesIO(data)) as picture:
         picture.load()
@@ -412,8 +416,9 @@ def test_the_grey_of_a_tiff_may_be_multiplied_by_its_alpha() -> None:
 
 def test_a_floating_point_tiff_is_scaled_by_the_values_it_holds() -> None:
     values = np.linspace(-1, 3, 100, dtype=np.float32).reshape(10, 10)
-    grey = np.asarray(decoded(encoded(Image.fromarray(values), "TIFF")).pixels)
-    assert (int(grey.min()), int(grey.max())) == (0, 255)
+    result = decoded(encoded(Image.fromarray(values), "TIFF"))
+    grey = np.asarray(result.pixels)
+    assert (int(grey.min()), int(grey.max()), result.steps) == (0, 255, ("stretched",))
 
 
 def test_a_floating_point_tiff_of_a_single_value_is_black() -> None:

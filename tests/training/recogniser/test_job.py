@@ -102,8 +102,10 @@ def test_a_model_is_measured_again_and_only_what_its_card_says_of_photographs_ch
     assert after.photos
     assert after.photos.recogniser == RECOGNISER.digest
     assert after.photos.folders.keys() == {"pants", "t-shirt"}
-    sets = [one.model_copy(update={"photos_coverage": None}) for one in after.prediction_sets]
-    assert sets == [one.model_copy(update={"photos_coverage": None}) for one in before.prediction_sets]
+    of_photos = {"photos_coverage": None, "photos_mean_size": None}
+    sets = [one.model_copy(update=of_photos) for one in after.prediction_sets]
+    assert sets == [one.model_copy(update=of_photos) for one in before.prediction_sets]
+    assert all(one.photos_mean_size is not None for one in after.prediction_sets)
     rest = {"photos": None, "prediction_sets": ()}
     assert after.model_copy(update=rest) == before.model_copy(update=rest)
     assert f"Of {after.photos.held_out} others" in (tmp_path / "model" / "report-1" / "README.md").read_text()
