@@ -184,9 +184,13 @@ class PredictionSetFacts(CardPart):
     """The label whose images are covered least."""
     test_worst_class_coverage: Share
     """How often these are."""
+    photos_threshold: Share | None = None
+    """The threshold for photographs that are looked at in colour, fitted to those held out; null without any and in
+    older cards, where theirs is that of all."""
     photos_coverage: Share | None = None
     """Share of the photographs held out whose set holds a label that is right for them, by eye where their folder has
-    several; null without photographs. In older cards any label of the folder counts."""
+    several, each fifth at the threshold of the others; null without photographs. In older cards any label of the folder
+    counts."""
     photos_mean_size: float | None = None
     """Mean number of labels in their sets; null without photographs, and in older cards."""
 

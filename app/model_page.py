@@ -195,10 +195,12 @@ def _sets(fitted: tuple[PredictionSetFacts, ...], in_force: float) -> str:
         )
         for one in fitted
     ]
+    photos = " and, by a fit of their own, for photographs" if any(one.photos_threshold for one in fitted) else ""
     head = ("asked for", "right label inside", "labels", "worst class", *(("photographs",) if has_photos else ()))
     return f"""<section><h2>How often the right label is among those it names</h2>
       <p>It names each label whose probability reaches what was fitted to hold the right one as often as asked for, and
-      always the first. The promise is for pictures like those of the data set, and for all classes together.</p>
+      always the first. The promise is for pictures like those of the data set{photos}, and for all classes
+      together.</p>
       {_table("Sets of labels on the test split", head, rows)}</section>"""
 
 

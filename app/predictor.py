@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from app.classifier import Answers, Classifier
     from app.imaging.decode import Decoded
-    from app.model_card import ModelCard
+    from app.model_card import ModelCard, PredictionSetFacts
     from app.settings import Settings
 
 
@@ -99,7 +99,10 @@ class Predictor:
         self._decoders = ThreadPoolExecutor(cores, "decode")
         self._decoding: dict[object, float] = {}
         self.card = classifier.card
-        self._least_probability = _least_probability(self.card, settings.coverage)
+        sets = _prediction_sets(self.card, settings.coverage)
+        self._threshold = self._photo_threshold = sets.threshold
+        if sets.photos_threshold is not None:
+            self._photo_threshold = sets.photos_threshold
         self._model = {"name": self.card.name, "version": self.card.version}
         self.classes = tuple(ClassName(class_id=i, label=label) for i, label in enumerate(self.card.labels))
 
@@ -242,7 +245,8 @@ class Predictor:
             for name, probability in zip(self.classes, probabilities.tolist(), strict=True)
         ]
         ranked = sorted(classes, key=itemgetter("probability"), reverse=True)
-        least = min(self._least_probability, ranked[0]["probability"])  # the first is always in
+        threshold = self._threshold if evidence is None else self._photo_threshold
+        least = min(threshold, ranked[0]["probability"])  # the first is always in
         familiarity = float(answer.familiarity)
         return {
             "prediction": ranked[0],
@@ -253,13 +257,13 @@ class Predictor:
         }
 
 
-def _least_probability(card: ModelCard, coverage: float) -> float:
-    """Look up the threshold that was fitted for a coverage.
+def _prediction_sets(card: ModelCard, coverage: float) -> PredictionSetFacts:
+    """Look up the thresholds that were fitted for a coverage.
 
     Raises:
         StartError: None was.
     """
-    fitted = {one.coverage: one.threshold for one in card.prediction_sets}
+    fitted = {one.coverage: one for one in card.prediction_sets}
     if coverage not in fitted:
         msg = f"FASHION_COVERAGE: expected one of {', '.join(map(str, fitted))}, for which the model was fitted, found "
         msg += str(coverage)

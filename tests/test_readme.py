@@ -250,7 +250,7 @@ def test_the_figures_on_trust_are_those_of_its_card() -> None:
     assert f"also false for {false['test']} of the test images and {false['photographs']} of the photographs" in README
     assert f"is false for {false['test']} of the test images, for {false['photographs']} of the photographs" in RESULTS
     usual, largest = (one for one in card.prediction_sets if one.coverage in {0.95, 0.99})
-    held = f"({usual.test_coverage:.2%} of the test split; {usual.photos_coverage:.1%} of the\n  photographs"
+    held = f"({usual.test_coverage:.2%} of the test split, {usual.photos_coverage:.1%} of the\n  photographs"
     assert held in README
     assert f"it has {largest.test_mean_size:.2f} labels on average,\n  {largest.photos_mean_size:.2f} on" in README
     assert f"holds the right one for {largest.photos_coverage:.1%} of these" in README

@@ -11,7 +11,7 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.special import softmax
 
 from training.conformal import COVERAGES, fit_threshold
-from training.data import LABELS
+from training.data import LABELS, one_hot
 from training.reliability import negative_log_likelihood
 
 if TYPE_CHECKING:
@@ -83,9 +83,10 @@ def calibrate(network: keras.Model, label_smoothing: float, validation: Split) -
     logits, scores = network.predict(validation.images, batch_size=500, verbose=0)
     sharpening = fit_sharpening(logits, label_smoothing, validation.class_ids)
     probabilities = keras.ops.convert_to_numpy(sharpening(logits))
+    right = one_hot(validation.class_ids) > 0
     return Calibration(
         sharpening,
-        {coverage: fit_threshold(probabilities, validation.class_ids, coverage) for coverage in COVERAGES},
+        {coverage: fit_threshold(probabilities, right, coverage) for coverage in COVERAGES},
         np.quantile(scores, np.linspace(0, 1, QUANTILES)).astype(np.float32),
     )
 

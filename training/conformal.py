@@ -9,6 +9,7 @@ import numpy as np
 
 from app.model_card import PredictionSetFacts
 from training.data import LABELS
+from training.photo_temperature import FOLDS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,13 +21,13 @@ COVERAGES = (0.9, 0.95, 0.99)
 """How often a prediction set can be asked to hold the true label."""
 
 
-def fit_threshold(probabilities: NDArray[np.float32], class_ids: NDArray[np.uint8], coverage: float) -> float:
+def fit_threshold(probabilities: NDArray[np.float32], right: NDArray[np.bool_], coverage: float) -> float:
     """Find the probability from which on a label belongs to the set, beside the most probable label, which always does.
 
     Args:
         probabilities: float32 `[n, 10]` of images that the network was not fitted to.
-        class_ids: uint8 `[n]`, the true labels.
-        coverage: How often at least, on images like these, the set is to hold the true label.
+        right: bool `[n, 10]`, which labels are right; one at least of each.
+        coverage: How often at least, on images like these, the set is to hold a right label.
 
     Returns:
         From 0 to 1.
@@ -35,10 +36,9 @@ def fit_threshold(probabilities: NDArray[np.float32], class_ids: NDArray[np.uint
         Sadinle, Lei and Wasserman, "Least Ambiguous Set-Valued Classifiers with Bounded Error Levels" (JASA 2019), by
         split-conformal prediction: Vovk et al., "Algorithmic Learning in a Random World" (2005).
     """
-    n = len(class_ids)
-    true = probabilities[np.arange(n), class_ids]
-    # The set must reach down to this to hold the true label; the most probable one is held by any set.
-    needed = np.where(probabilities.argmax(axis=1) == class_ids, 1.0, true)
+    n = len(probabilities)
+    # The set must reach down to this to hold a right label; the most probable one is held by any set.
+    needed = np.where(right[np.arange(n), probabilities.argmax(axis=1)], 1.0, (probabilities * right).max(axis=1))
     rank = math.ceil((n + 1) * coverage)
     return float(np.sort(needed)[::-1][rank - 1]) if rank <= n else 0.0
 
@@ -72,10 +72,21 @@ def measure_sets(
 
 
 def measure_photo_sets(facts: PredictionSetFacts, photos: AnsweredPhotos) -> PredictionSetFacts:
-    """Return the facts with what prediction sets of photographs held out are like."""
-    sets = prediction_sets(photos.probabilities, facts.threshold)
+    """Return the facts with a threshold for photographs, fitted to those held out, and what their sets are like.
+
+    Each fifth is measured at the threshold of the others. Those that were not looked at in colour have that of all.
+    """
+    probabilities, right, seen = photos.probabilities, photos.right_labels, photos.seen
+    sets = prediction_sets(probabilities, facts.threshold)
+    fold_of = np.arange(len(sets)) % FOLDS
+    for fold in range(FOLDS):
+        here, others = seen & (fold_of == fold), seen & (fold_of != fold)
+        threshold = fit_threshold(probabilities[others], right[others], facts.coverage)
+        sets[here] = prediction_sets(probabilities[here], threshold)
+    of_all = fit_threshold(probabilities[seen], right[seen], facts.coverage) if seen.any() else None
     measured = {
-        "photos_coverage": float(photos.covered(sets).mean()),
+        "photos_threshold": of_all,
+        "photos_coverage": float((sets & right).any(axis=1).mean()),
         "photos_mean_size": float(sets.sum(axis=1).mean()),
     }
     return facts.model_copy(update=measured)

@@ -89,7 +89,9 @@ validation split.
 
 A prediction set is all labels of at least a certain probability, and the first in any case. That probability was
 fitted to the validation split (split-conformal), whose sets hold the true label as often as asked for. The same images
-also calibrated the probabilities, so that others are held as often is not quite guaranteed. On the test split:
+also calibrated the probabilities, so that others are held as often is not quite guaranteed. Photographs that are
+looked at in colour have a probability of their own, fitted to those held out; each fifth of them is measured at that of
+the others. On the test split:
 
 {_sets(card.prediction_sets)}
 
@@ -244,7 +246,8 @@ def _sets(fitted: tuple[PredictionSetFacts, ...]) -> str:
             "true label inside",
             "mean size",
             "worst class",
-            "photographs: right label inside",
+            "photographs: least probability",
+            "right label inside",
             "mean size",
         ),
         (
@@ -254,6 +257,7 @@ def _sets(fitted: tuple[PredictionSetFacts, ...]) -> str:
                 f"{one.test_coverage:.2%}",
                 f"{one.test_mean_size:.2f}",
                 f"{one.test_worst_class} {one.test_worst_class_coverage:.1%}",
+                "" if one.photos_threshold is None else f"{one.photos_threshold:.4f}",
                 "" if one.photos_coverage is None else f"{one.photos_coverage:.1%}",
                 "" if one.photos_mean_size is None else f"{one.photos_mean_size:.2f}",
             )

@@ -35,6 +35,7 @@ class AnsweredPhotos:
         known: Those of folders with a right label.
         of_known: What the network says about each.
         probabilities: float32 `[n, 10]`, what it says together with the colours of each.
+        seen: bool `[n]`, which of them were looked at in colour.
         temperature: At which others are to be put together.
         unknown: The others.
         of_unknown: What the network says about each.
@@ -43,6 +44,7 @@ class AnsweredPhotos:
     known: tuple[Photo, ...]
     of_known: Answers
     probabilities: NDArray[np.float32]
+    seen: NDArray[np.bool_]
     temperature: float
     unknown: tuple[Photo, ...]
     of_unknown: Answers
@@ -62,11 +64,12 @@ class AnsweredPhotos:
             (tuple(itertools.compress(photos, side)), Answers(*(part[side] for part in answers)))
             for side in (is_known, ~is_known)
         )
-        probabilities, temperature = of_known.probabilities, 1.0
+        probabilities, seen, temperature = of_known.probabilities, np.zeros(len(known), bool), 1.0
         if evidence is not None:
+            seen = evidence[is_known].any(axis=1)
             fitted_to = probabilities, evidence[is_known], targets_of(known)
             probabilities, temperature = cross_fitted(*fitted_to), fit_temperature(*fitted_to)
-        return cls(known, of_known, probabilities, temperature, unknown, of_unknown)
+        return cls(known, of_known, probabilities, seen, temperature, unknown, of_unknown)
 
     @property
     def right(self) -> NDArray[np.bool_]:
@@ -78,12 +81,10 @@ class AnsweredPhotos:
         """The same by the network alone."""
         return _fits(self.of_known.probabilities, allowed_of(self.known))
 
-    def covered(self, sets: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return whether each known photograph's set of labels, bool `[n, 10]`, holds one that is right for it, `[n]`.
-
-        Where a label was given by eye, that one alone is right; any other of its folder's is no help to who asked.
-        """
-        return np.asarray((sets & (targets_of(self.known) > 0)).any(axis=1))
+    @property
+    def right_labels(self) -> NDArray[np.bool_]:
+        """Which labels are right for each known photograph, `[n, 10]`: where one was given by eye, that one alone."""
+        return np.asarray(targets_of(self.known) > 0)
 
     @property
     def folders(self) -> dict[str, FolderMetrics]:

@@ -14,13 +14,13 @@ const STEPS = {
   negated: "Dark and light swapped, for the model knows bright on black",
   stretched: "Contrast stretched",
   fitted: "Scaled to 28 × 28 pixels, in the middle of black",
-  seen_in_colour: "Looked at in colour too, for what grey pixels do not show",
+  seen_in_colour: "Looked at in colour too, for what greys do not show",
   resized: "Squeezed to 28 × 28 pixels, whatever is on it",
 };
 
 const MODES = {
   native: "Taken as it is: grey and 28 × 28 already.",
-  cut_out: "Taken for a garment cut out already, since its ground is transparent.",
+  cut_out: "Taken for a garment cut out already: its ground is transparent.",
   bright_on_black: "Taken for a bright garment on black, as in the data set.",
   catalogue: "Taken for a catalogue picture, on a plain light ground.",
   photo: "Taken for a photograph.",
@@ -75,9 +75,9 @@ export function calibration({ mode }, { card }) {
     return "When it says 80%, it is right about 80 times in 100, for pictures like those in Fashion-MNIST.";
   }
   const { accuracy, ece_equal_mass: off, ece_by_chance: chance, held_out: count } = card.photos;
-  const [error, least] = [100 * off, 100 * chance].map((points) => points.toFixed(1));
-  const told = chance ? `; its percentages were ${error} points off on average, ${least} by chance` : "";
-  return `Of ${count} photographs that it was not trained on, ${Math.round(100 * accuracy)} in 100 got a label that fits${told}.`;
+  const points = (share) => (100 * share).toFixed(1);
+  const told = chance ? `; its percentages were ${points(off)} points off on average, ${points(chance)} by chance` : "";
+  return `Of ${count} photographs new to it, ${Math.round(100 * accuracy)} in 100 got a label that fits${told}.`;
 }
 
 export function unfamiliarity({ conversion, familiarity, prediction, probabilities }, { card }) {

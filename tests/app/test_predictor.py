@@ -66,6 +66,22 @@ def test_the_first_class_is_in_the_prediction_set_however_unsure_the_model_is_of
     assert answer["prediction_set"] == ["Coat"]
 
 
+@pytest.mark.parametrize(("threshold", "is_longer"), [(None, False), (0.0, True)])
+def test_a_photograph_that_is_looked_at_in_colour_has_a_threshold_of_its_own(
+    threshold: float | None, *, is_longer: bool
+) -> None:
+    classifier = FirstPixelClassifier()
+    sets = [one.model_copy(update={"photos_threshold": threshold}) for one in classifier.card.prediction_sets]
+    classifier.card = classifier.card.model_copy(update={"prediction_sets": tuple(sets)})
+    service = predictor(classifier)
+    photograph = Path("app/web/samples/sweater.jpg").read_bytes()
+    answer = asyncio.run(service.predict(photograph, "image/jpeg", Mode.PHOTO))
+    assert "seen_in_colour" in answer["conversion"]["steps"]
+    assert (len(answer["prediction_set"]) == 10) is is_longer
+    other = asyncio.run(service.predict(encoded(tagged_image(4)), "image/png", Mode.AUTO))
+    assert other["prediction_set"] == ["Coat", "Sandal"]
+
+
 def test_a_coverage_that_was_not_fitted_stops_the_start_with_those_that_were() -> None:
     with pytest.raises(StartError, match=r"^FASHION_COVERAGE: expected one of 0\.9, 0\.95, .* found 0\.8$"):
         predictor(FirstPixelClassifier(), coverage=0.8)

@@ -5,24 +5,26 @@ import pytest
 from scipy.special import softmax
 
 from app.classifier import Answers
-from training.conformal import fit_threshold, measure_sets, prediction_sets
-from training.data import Split
+from training.conformal import fit_threshold, measure_photo_sets, measure_sets, prediction_sets
+from training.data import Split, one_hot
 from training.evaluate import Evaluation
+from training.photo_metrics import AnsweredPhotos
+from training.photo_temperature import FOLDS
 
 
 def images_of(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw probabilities, `[n, 10]`, that are wrong about the true classes, `[n]`, which come with them."""
+    """Draw probabilities, `[n, 10]`, that are wrong about the true classes, `[n, 10]`, which come with them."""
     logits = rng.normal(0, 2, (n, 10))
     class_ids = np.array([rng.choice(10, p=row) for row in softmax(logits, axis=1)], np.uint8)
-    return softmax(3 * logits, axis=1).astype(np.float32), class_ids
+    return softmax(3 * logits, axis=1).astype(np.float32), one_hot(class_ids) > 0
 
 
 @pytest.mark.parametrize("coverage", [0.9, 0.95, 0.99])
 def test_sets_hold_the_true_label_as_often_as_asked_however_wrong_the_probabilities_are(coverage: float) -> None:
     rng = np.random.default_rng(0)
     threshold = fit_threshold(*images_of(rng, 5000), coverage)
-    probabilities, class_ids = images_of(rng, 20_000)
-    covered = prediction_sets(probabilities, threshold)[np.arange(len(class_ids)), class_ids]
+    probabilities, right = images_of(rng, 20_000)
+    covered = (prediction_sets(probabilities, threshold) & right).any(axis=1)
     assert covered.mean() == pytest.approx(coverage, abs=0.012)
 
 
@@ -34,16 +36,61 @@ def test_no_set_is_empty_and_a_sure_answer_stands_alone() -> None:
 
 
 def test_a_few_images_cannot_promise_much_so_the_sets_hold_all_labels() -> None:
-    probabilities, class_ids = images_of(np.random.default_rng(0), 20)
-    assert fit_threshold(probabilities, class_ids, 0.99) == 0
+    probabilities, right = images_of(np.random.default_rng(0), 20)
+    assert fit_threshold(probabilities, right, 0.99) == 0
     assert prediction_sets(probabilities, 0).all()
 
 
-def test_coverage_size_and_worst_class_are_counted() -> None:
+def answered(probabilities: np.ndarray, right: np.ndarray, seen: np.ndarray) -> AnsweredPhotos:
+    """Return photographs that were answered so, whose right labels are known."""
+
+    class Known(AnsweredPhotos):
+        right_labels = right
+
+    said = Answers(probabilities, np.ones(len(probabilities), np.float32))
+    return Known((), said, probabilities, seen, 1.0, (), said)
+
+
+def test_photographs_that_are_looked_at_in_colour_have_a_threshold_of_their_own() -> None:
+    probabilities, right = images_of(np.random.default_rng(0), 2000)
+    seen = np.arange(2000) % 4 > 0
+    before = measure_sets(0.95, 0.9, of_two_classes(), None)
+    assert before.photos_threshold is None
+    after = measure_photo_sets(before, answered(probabilities, right, seen))
+    assert after.photos_threshold == fit_threshold(probabilities[seen], right[seen], 0.95) < 0.1
+    others = (prediction_sets(probabilities, 0.9) & right).any(axis=1)[~seen].mean()
+    assert after.photos_coverage == pytest.approx(0.75 * 0.95 + 0.25 * others, abs=0.01)
+    assert after.threshold == before.threshold
+    unseen = measure_photo_sets(before, answered(probabilities, right, seen & False))
+    assert unseen.photos_threshold is None
+    assert unseen.photos_mean_size == prediction_sets(probabilities, 0.9).sum(axis=1).mean()
+
+
+def test_each_fifth_of_the_photographs_is_measured_at_the_threshold_of_the_others() -> None:
+    probabilities, right = images_of(np.random.default_rng(0), 200)
+    fold_of = np.arange(200) % FOLDS
+    sets = np.concatenate(
+        [
+            prediction_sets(probabilities[fold_of == fold], fit_threshold(probabilities[here], right[here], 0.9))
+            for fold in range(FOLDS)
+            for here in [fold_of != fold]
+        ]
+    )
+    measured = measure_photo_sets(
+        measure_sets(0.9, 0.9, of_two_classes(), None), answered(probabilities, right, np.ones(200, bool))
+    )
+    assert measured.photos_mean_size == pytest.approx(sets.sum(axis=1).mean())
+    assert measured.photos_threshold
+    assert measured.photos_mean_size != prediction_sets(probabilities, measured.photos_threshold).sum(axis=1).mean()
+
+
+def of_two_classes() -> Evaluation:
     probabilities = np.array([[0.6, 0.4], [0.6, 0.4], [0.9, 0.1], [0.9, 0.1]], np.float32)
-    probabilities = np.pad(probabilities, ((0, 0), (0, 8)))
-    class_ids = np.array([0, 1, 0, 1], np.uint8)
-    test = Evaluation(Split(np.zeros((4, 28, 28), np.uint8), class_ids), Answers(probabilities, np.ones(4, np.float32)))
-    facts = measure_sets(0.9, 0.3, test, None)
+    split = Split(np.zeros((4, 28, 28), np.uint8), np.array([0, 1, 0, 1], np.uint8))
+    return Evaluation(split, Answers(np.pad(probabilities, ((0, 0), (0, 8))), np.ones(4, np.float32)))
+
+
+def test_coverage_size_and_worst_class_are_counted() -> None:
+    facts = measure_sets(0.9, 0.3, of_two_classes(), None)
     assert (facts.test_coverage, facts.test_mean_size, facts.photos_coverage) == (0.75, 1.5, None)
     assert (facts.test_worst_class, facts.test_worst_class_coverage) == ("Trouser", 0.5)

@@ -9,7 +9,7 @@ from app.classifier import Answers
 from app.model_card import Collection, FolderMetrics
 from training.data import LABELS
 from training.photo_metrics import AnsweredPhotos, answer_photos, constant_answers, measure_photos
-from training.photos import COLLECTIONS, Photo, labels_by_eye, list_photos, split_photos
+from training.photos import COLLECTIONS, Photo, convert_photo, labels_by_eye, list_photos, split_photos
 
 
 def test_what_was_told_apart_and_what_has_one_label_anyway_are_measured_by_that_label(
@@ -24,10 +24,9 @@ def test_what_was_told_apart_and_what_has_one_label_anyway_are_measured_by_that_
     assert answered.right.tolist() == [False, True, True, True]
     assert answered.told_apart == {"Pullover": FolderMetrics(n=1, right=0), "Shirt": FolderMetrics(n=1, right=1)}
     assert answered.calibration_error == pytest.approx(2 / 3)  # sure of three, right about one
-    assert answered.covered(shirt > 0).tolist() == [False, False, True, True]
-    metrics = measure_photos(answered, ())
-    assert metrics.one_label == FolderMetrics(n=3, right=1)
-    assert metrics.ece_by_chance == 0  # of answers that are sure
+    allowed = [sorted(np.flatnonzero(row)) for row in answered.right_labels]
+    assert allowed == [[1], [2], [6], [2, 6]]
+    assert answered.of_one_label[1].tolist() == [False, False, True]
 
 
 def test_a_constant_answer_is_right_on_the_most_frequent_label_of_each_folder() -> None:
@@ -49,6 +48,9 @@ def test_what_is_measured_is_the_share_of_right_labels_on_photographs_that_have_
     metrics = measure_photos(answered, learnt)
     assert (metrics.held_out, metrics.learnt_from) == (len(answered.known), 20 - len(answered.known))
     assert metrics.accuracy == len(shirts) / len(answered.known)
+    assert metrics.one_label == FolderMetrics(n=len(answered.known), right=len(shirts))
+    assert metrics.ece_by_chance is not None
+    assert 0 <= metrics.ece_by_chance < (metrics.ece_equal_mass or 0)
     assert {name: (one.n, one.right) for name, one in metrics.folders.items()} == {
         "pants": (len(trousers), 0),
         "t-shirt": (len(shirts), len(shirts)),
@@ -68,12 +70,15 @@ def test_a_collection_is_known_by_its_digest(photo_folder: Path, monkeypatch: py
     assert measure_photos(answered, learnt[1:]).collection is None
 
 
-def test_a_set_covers_a_photograph_when_it_holds_its_label(photo_folder: Path) -> None:
+def test_a_photograph_is_right_when_its_folder_allows_the_label_and_is_known_to_be_seen_in_colour(
+    photo_folder: Path,
+) -> None:
     answered = answer_photos(always_a_shirt, list_photos(photo_folder))
     trousers = np.array([photo.folder == "pants" for photo in answered.known])
     assert np.array_equal(answered.right, ~trousers)
-    assert np.array_equal(answered.covered(np.eye(10, dtype=bool)[np.ones(20, int)]), trousers)
-    assert answered.covered(np.ones((20, 10), bool)).all()
+    converted = [convert_photo(photo).colours is not None for photo in answered.known]
+    assert answered.seen.tolist() == converted
+    assert any(converted)
 
 
 def always_a_shirt(images: np.ndarray) -> Answers:

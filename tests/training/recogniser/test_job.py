@@ -102,7 +102,7 @@ def test_a_model_is_measured_again_and_only_what_its_card_says_of_photographs_ch
     assert after.photos
     assert after.photos.recogniser == RECOGNISER.digest
     assert after.photos.folders.keys() == {"pants", "t-shirt"}
-    of_photos = {"photos_coverage": None, "photos_mean_size": None}
+    of_photos = {"photos_threshold": None, "photos_coverage": None, "photos_mean_size": None}
     sets = [one.model_copy(update=of_photos) for one in after.prediction_sets]
     assert sets == [one.model_copy(update=of_photos) for one in before.prediction_sets]
     assert all(one.photos_mean_size is not None for one in after.prediction_sets)
