@@ -194,3 +194,7 @@ def test_a_rate_follows_when_pictures_begin_to_take_longer() -> None:
             clock.seconds += 0.1
     admission.permit(SMALL)
     assert admission.expected_seconds == pytest.approx(0.1, rel=0.2)
+
+
+def test_each_megapixel_is_as_much_work_as_25_small_pictures() -> None:
+    assert work_of(0, 2_000_000) - work_of(0) == pytest.approx(50)

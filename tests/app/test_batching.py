@@ -264,3 +264,30 @@ def test_thousands_of_images_get_their_own_answers_under_random_cancels_and_fail
     outcomes = asyncio.run(run())
     assert set(outcomes) == {"own", "cancelled", "failed"}
     assert outcomes.count("own") > 2000
+
+
+def test_those_who_ask_again_at_once_go_with_those_who_still_wait() -> None:
+    passes: list[int] = []
+
+    async def run() -> None:
+        batcher = MicroBatcher(FirstPixelClassifier(seconds=lambda _: 0.0), 4, passes.append)
+
+        async def ask_twice() -> None:
+            for _ in range(2):
+                await batcher.classify(tagged_image(3))
+
+        await asyncio.gather(*(ask_twice() for _ in range(6)))
+
+    asyncio.run(run())
+    assert passes == [4, 4, 4]
+
+
+def test_one_that_is_closed_takes_no_image_on() -> None:
+    async def run() -> None:
+        batcher = MicroBatcher(FirstPixelClassifier(), 4)
+        await batcher.classify(tagged_image(3))
+        batcher.close()
+        with pytest.raises(RuntimeError):
+            await batcher.classify(tagged_image(3))
+
+    asyncio.run(run())

@@ -20,6 +20,8 @@ SHOP = "https://shop.example"
         (f"https://other.example, {SHOP}", {"Sec-Fetch-Site": "cross-site", "Origin": SHOP}, 200),
         ("*", {"Sec-Fetch-Site": "cross-site", "Origin": SHOP}, 200),
         ("", {"Sec-Fetch-Site": "same-origin", "Origin": "http://testserver"}, 200),
+        ("", {"Sec-Fetch-Site": "same-site", "Origin": SHOP}, 200),
+        ("", {"Sec-Fetch-Site": "none"}, 200),
         ("", {}, 200),
     ],
 )
@@ -40,3 +42,4 @@ def test_what_changes_nothing_may_be_linked_from_anywhere() -> None:
     with TestClient(create_app(Settings(), FirstPixelClassifier())) as client:
         for path in ("/", "/model", "/docs"):
             assert client.get(path, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200
+        assert client.delete("/predict", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 405

@@ -312,3 +312,15 @@ def test_a_page_of_any_other_site_may_not(guarded: TestClient, origin: str) -> N
 def test_by_default_no_other_site_may(client: TestClient) -> None:
     answer = client.post("/predict", content=BOOT, headers={"Origin": ELSEWHERE})
     assert "access-control-allow-origin" not in answer.headers
+
+
+def test_a_key_without_a_name_is_called_by_its_line() -> None:
+    assert Keys(["# ours", digest("a")]).owner(b"a") == "line 2"
+
+
+def test_what_only_begins_like_an_open_path_and_what_asks_for_options_needs_a_key(keys_file: Path) -> None:
+    with TestClient(create_app(Settings(api_keys_file=keys_file), FirstPixelClassifier())) as client:
+        for path in ("/webcam", "/healthy", "/web"):
+            assert client.get(path).status_code == 401
+        assert client.options("/predict").status_code == 401
+        assert client.get("/health/ready").status_code == 200

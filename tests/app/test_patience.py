@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
+from starlette.requests import ClientDisconnect
 
+from app.errors import RequestTimeoutError
 from app.main import create_app
-from app.patience import UNWATCHED_SECONDS
+from app.patience import UNWATCHED_SECONDS, Deadline, Patience
 from app.settings import Settings
 from tests.app.test_routes import BOOT, problem
 from tests.conftest import encoded
@@ -405,3 +407,81 @@ def test_who_asks_again_at_once_waits_until_it_was_told_to_come_back(
     statuses, waited = asyncio.run(run())
     assert statuses == [503, 503, 200 if is_freed else 503]
     assert waited > 0.5
+
+
+async def nothing_more() -> Message:
+    return await asyncio.Future()
+
+
+def test_whoever_listens_for_the_caller_stops_with_the_request() -> None:
+    async def run() -> None:
+        async with asyncio.timeout(30):
+            with Patience(Deadline.after(60, None)) as patience:
+                patience.listen(nothing_more)
+                await asyncio.sleep(2 * UNWATCHED_SECONDS)
+                assert len(asyncio.all_tasks()) == 2
+            await asyncio.sleep(0)
+            assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(run())
+
+
+def test_a_deadline_that_passes_as_the_caller_leaves_cancels_once() -> None:
+    async def leaves() -> Message:
+        await asyncio.sleep(0.05)
+        return {"type": "http.disconnect"}
+
+    async def run() -> None:
+        with (  # noqa: PT012  both at once are what is tried
+            pytest.raises((RequestTimeoutError, ClientDisconnect)),
+            Patience(Deadline.after(UNWATCHED_SECONDS + 0.1, None)) as patience,
+        ):
+            patience.listen(leaves)
+            asyncio.get_running_loop().call_later(UNWATCHED_SECONDS + 0.02, time.sleep, 0.2)
+            await asyncio.sleep(60)
+        task = asyncio.current_task()
+        assert task
+        assert task.cancelling() == 0
+
+    asyncio.run(run())
+
+
+def test_what_a_caller_still_sends_is_no_sign_that_it_left() -> None:
+    messages: list[Message] = [{"type": "http.request", "body": b""}]
+
+    async def receive() -> Message:
+        return messages.pop() if messages else await nothing_more()
+
+    async def run() -> None:
+        with Patience(Deadline.after(60, None)) as patience:
+            patience.listen(receive)
+            await asyncio.sleep(2 * UNWATCHED_SECONDS)
+
+    asyncio.run(run())
+    assert not messages
+
+
+def test_whoever_cancels_the_request_itself_is_obeyed_though_the_deadline_has_passed_too() -> None:
+    async def late() -> None:
+        with Patience(Deadline.after(0.05, None)):
+            await asyncio.sleep(60)
+
+    async def run() -> None:
+        task, loop = asyncio.create_task(late()), asyncio.get_running_loop()
+        loop.call_later(0.04, time.sleep, 0.1)
+        loop.call_later(0.06, task.cancel)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(run())
+
+
+def test_an_error_on_the_way_out_is_not_hidden_by_the_deadline() -> None:
+    async def run() -> None:
+        with pytest.raises(KeyError), Patience(Deadline.after(0.05, None)):  # noqa: PT012
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                raise KeyError from None
+
+    asyncio.run(run())

@@ -367,3 +367,72 @@ def test_a_catalogue_picture_is_not_looked_at_in_colour_even_where_it_is_convert
     answer = asyncio.run(predictor(FirstPixelClassifier()).predict(encoded(pale), "image/png", Mode.AUTO))
     assert answer["conversion"]["mode"] == "photo"
     assert "seen_in_colour" not in answer["conversion"]["steps"]
+
+
+def test_nobody_is_asked_to_come_back_later_than_a_request_may_take() -> None:
+    slow = FirstPixelClassifier(lambda _: time.sleep(0.6))
+    service = predictor(slow, request_timeout_seconds=2, max_pending_images=20, max_queue_seconds=1000)
+    one = encoded(tagged_image(1))
+
+    async def run() -> BaseException | object:
+        await service.predict(one, "image/png", Mode.AUTO)  # by now it knows how slow it is
+        asked = (service.predict(one, "image/png", Mode.AUTO) for _ in range(21))
+        *_, last = await asyncio.gather(*asked, return_exceptions=True)
+        return last
+
+    refused = asyncio.run(run())
+    assert isinstance(refused, OverloadedError)
+    assert refused.retry_after_seconds == 2
+
+
+def waits(event: threading.Event) -> None:
+    event.wait(10)
+
+
+def test_what_a_thread_is_still_at_is_older_than_what_came_after_its_asker_had_left() -> None:
+    release = threading.Event()
+    service = predictor(FirstPixelClassifier(lambda _: waits(release)))
+
+    async def ask(tag: int) -> object:
+        return await service.predict(encoded(tagged_image(tag)), "image/png", Mode.AUTO)
+
+    async def run() -> None:
+        began = time.monotonic()
+        given_up = asyncio.create_task(ask(1))
+        await asyncio.sleep(0.2)
+        given_up.cancel()
+        later = asyncio.create_task(ask(2))
+        await asyncio.sleep(0)
+        load, now = service.load(), time.monotonic()
+        release.set()
+        await later
+        assert load.pending == 1
+        assert load.oldest
+        assert began <= load.oldest < now - 0.1
+
+    asyncio.run(run())
+
+
+def test_a_forward_pass_that_is_stuck_is_seen_beside_a_picture_that_was_just_begun(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    passing, decoding = threading.Event(), threading.Event()
+    monkeypatch.setattr("app.predictor.STUCK_SECONDS", 0.2)
+    monkeypatch.setattr("app.predictor.decode", lambda *_: decoding.wait(10))
+    service = predictor(FirstPixelClassifier(lambda _: waits(passing)))
+
+    async def ask(picture: bytes) -> object:
+        return await service.predict(picture, "image/png", Mode.AUTO)
+
+    async def run() -> bool:
+        first = asyncio.create_task(ask(encoded(tagged_image(1))))
+        await asyncio.sleep(0.3)
+        second = asyncio.create_task(ask(encoded(Image.new("RGB", (90, 90)))))
+        await asyncio.sleep(0.05)
+        stuck = service.is_stuck()
+        passing.set()
+        decoding.set()
+        await asyncio.gather(first, second, return_exceptions=True)
+        return stuck
+
+    assert asyncio.run(run())

@@ -94,3 +94,23 @@ def test_coverage_size_and_worst_class_are_counted() -> None:
     facts = measure_sets(0.9, 0.3, of_two_classes(), None)
     assert (facts.test_coverage, facts.test_mean_size, facts.photos_coverage) == (0.75, 1.5, None)
     assert (facts.test_worst_class, facts.test_worst_class_coverage) == ("Trouser", 0.5)
+
+
+def second_best(true: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return probabilities whose true label has those given, and another one more."""
+    probabilities = np.zeros((len(true), 10), np.float32)
+    probabilities[:, 0], probabilities[:, 1] = true, 0.8
+    return probabilities, np.arange(10) == np.zeros((len(true), 1))
+
+
+@pytest.mark.parametrize(("n", "expected"), [(9, 0.01), (19, 0.02)])
+def test_the_threshold_is_the_rank_of_one_image_more_and_belongs_to_its_sets(n: int, expected: float) -> None:
+    probabilities, right = second_best(np.arange(1, n + 1) / 100)
+    threshold = fit_threshold(probabilities, right, 0.9)
+    assert threshold == pytest.approx(expected)
+    assert prediction_sets(probabilities, threshold)[:, 0].sum() == n + 1 - n // 9
+
+
+def test_where_the_first_label_is_always_right_nothing_else_belongs_to_a_set() -> None:
+    probabilities = (np.full((50, 10), 0.09) + 0.1 * np.eye(10)[[3] * 50]).astype(np.float32)
+    assert fit_threshold(probabilities, np.arange(10) == np.full((50, 1), 3), 0.9) == 1

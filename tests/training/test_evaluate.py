@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from app.classifier import Answers
+from tests.training.test_reliability import answers
 from training.data import LABELS, Data, Split
 from training.evaluate import Evaluation, evaluate, in_batches, wilson_interval
+from training.reliability import brier_score, expected_calibration_error, negative_log_likelihood, reliability
 
 
 def test_a_model_that_is_always_right_has_perfect_metrics(data: Data) -> None:
@@ -48,3 +50,19 @@ def test_images_are_evaluated_in_batches_that_lose_none() -> None:
 )
 def test_wilson_intervals_match_the_published_formula(right: int, n: int, low: float, high: float) -> None:
     assert wilson_interval(right, n) == pytest.approx((low, high), abs=1e-4)
+
+
+def test_calibration_is_measured_in_bins_of_either_kind_and_drawn_in_those_of_equal_mass() -> None:
+    rng = np.random.default_rng(0)
+    probabilities = answers(rng.uniform(0.5, 1, 1500) ** 0.2)
+    class_ids = (rng.random(1500) > 0.8).astype(np.uint8)
+    split = Split(np.zeros((1500, 28, 28), np.uint8), class_ids)
+    metrics, right = Evaluation(split, Answers(probabilities, np.ones(1500, np.float32))).metrics, class_ids == 0
+    assert metrics.ece_equal_mass == expected_calibration_error(probabilities, right, "mass")
+    assert metrics.ece_equal_width == expected_calibration_error(probabilities, right, "width")
+    assert metrics.ece_equal_mass != metrics.ece_equal_width
+    assert metrics.negative_log_likelihood == negative_log_likelihood(probabilities, class_ids)
+    assert metrics.brier_score == brier_score(probabilities, class_ids)
+    assert metrics.reliability
+    drawn = [(one.share, one.confidence, one.accuracy) for one in metrics.reliability]
+    assert drawn == [*map(tuple, reliability(probabilities, right, "mass").tolist())]

@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from app.classifier import Answers
 from training.augmentation import degrade
 from training.config import DEFAULTS
-from training.familiarity import auroc, fit_head, with_familiarity
+from training.data import Split
+from training.evaluate import Evaluation
+from training.familiarity import auroc, fit_head, measure_familiarity, with_familiarity
 from training.network import build
+from training.photo_metrics import AnsweredPhotos
+from training.photos import Photo
 from training.unfamiliar import negated
 
 if TYPE_CHECKING:
@@ -68,3 +74,25 @@ def test_a_feature_that_never_fires_on_clothes_does_not_drown_the_others(data: D
     answering = with_familiarity(network, fit_head(network, data.train.images, none, none, DEFAULTS["mlp"]))
     _, scores = answering.predict(np.full((1, 28, 28), 255, np.uint8), verbose=0)
     assert np.abs(scores).max() < 1000
+
+
+def test_each_kind_is_told_from_test_images_and_what_has_no_class_from_photographs_as_well(data: Data) -> None:
+    split = Split(data.test.images[:20], data.test.class_ids[:20])
+
+    def said(n: int, familiarity: float, probability: float) -> Answers:
+        probabilities = np.full((n, 10), (1 - probability) / 9, np.float32)
+        probabilities[:, 0] = probability
+        return Answers(probabilities, np.full(n, familiarity, np.float32))
+
+    photos = tuple(Photo(Path(f"{number}.jpg"), "pants" if number < 4 else "hat") for number in range(7))
+    seen = Answers(*(np.concatenate(parts) for parts in zip(said(4, 0.01, 0.5), said(3, 0.03, 0.7), strict=True)))
+    facts = measure_familiarity(
+        lambda images: said(len(images), 0.02, 0.95),
+        {"test": Evaluation(split, said(20, 0.8, 0.9))},
+        AnsweredPhotos.of(photos, seen),
+    )
+    assert facts.flagged == {"test": 0, "photographs": 1}
+    *made, hats, hats_from_clothes = facts.separations
+    assert {(one.auroc, one.auroc_max_softmax, one.flagged) for one in made} == {(1, 0, 1)}
+    assert (hats.n, hats.auroc, hats.auroc_max_softmax) == (3, 1, 1)
+    assert (hats_from_clothes.n, hats_from_clothes.auroc, hats_from_clothes.auroc_max_softmax) == (3, 0, 0)

@@ -426,3 +426,49 @@ def test_the_rim_of_a_photographed_garment_says_nothing_of_its_tones() -> None:
     image = convert(Image.fromarray(colours), Mode.PHOTO, separator=lambda _: outline).image
     assert set(image[6:22, 6:12].flat) == {255}
     assert set(image[6:22, 16:22].flat) == {40}
+
+
+def test_what_hardly_differs_from_a_plain_ground_is_ground_in_the_garment_too() -> None:
+    values = np.full((120, 80), 250, np.uint8)
+    values[10:90, 20:60] = 40
+    values[40:60, 30:50] = 245
+    assert (convert(Image.fromarray(values), Mode.AUTO).image[12:15, 12:16] == 0).all()
+
+
+def test_a_shadow_on_a_transparent_ground_is_no_garment() -> None:
+    pixels, opacity = cut_out(120, shirt_mask())
+    shadowed = opacity.copy()
+    shadowed.paste(100, (60, 285, 180, 300))
+    assert convert(pixels, Mode.AUTO, shadowed).box == convert(pixels, Mode.AUTO, opacity).box
+
+
+@pytest.mark.parametrize(
+    ("garment", "line"),
+    [((90, 130, 210, 380), (100, 60, 100, 130)), ((40, 200, 260, 300), (150, 120, 150, 200))],
+    ids=["a strap at the side", "a handle over what is wider than high"],
+)
+def test_what_is_thin_above_a_garment_is_a_hook_only_over_the_middle_of_something_high(
+    garment: tuple[int, int, int, int], line: tuple[int, int, int, int]
+) -> None:
+    picture = Image.new("L", (300, 400), WHITE)
+    draw = ImageDraw.Draw(picture)
+    draw.rectangle(garment, 40)
+    draw.line(line, 40, 5)
+    left, _, right, bottom = garment
+    assert convert(picture, Mode.AUTO).box == pytest.approx((left, line[1], right + 1, bottom + 1), abs=3)
+
+
+def test_a_large_print_on_a_pale_shirt_is_not_the_whole_of_it() -> None:
+    values = np.where(shirt_mask(), 245, WHITE).astype(np.uint8)
+    values[100:200, 75:165] = 20
+    assert convert(Image.fromarray(values), Mode.AUTO).mode == "photo"
+
+
+def test_the_box_ends_where_the_picture_does_though_it_was_averaged_in_blocks() -> None:
+    values = np.full((1030, 1030), WHITE, np.uint8)
+    values[200:, 300:] = 40
+    box = convert(
+        Image.fromarray(values), Mode.PHOTO, separator=lambda small: (small[..., 0] < 128).astype(np.float32)
+    ).box
+    assert box
+    assert box[2:] == (1030, 1030)

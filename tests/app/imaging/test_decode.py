@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -27,6 +28,7 @@ from app.imaging.decode import (
     decode,
     is_tiny,
 )
+from tests import bombs
 from tests.bombs import tiff
 from tests.conftest import encoded
 
@@ -765,3 +767,38 @@ def test_a_png_with_a_second_header_is_not_tiny_since_that_one_counts() -> None:
     forged = encoded(NOISE)[:33] + encoded(Image.new("L", (300, 300)))[8:]
     assert decode(forged, "", 10**6).pixels.size == (300, 300)
     assert not is_tiny(forged)
+
+
+def test_784_printable_bytes_without_a_line_are_pixels() -> None:
+    assert decoded(b"A" * 784, "application/octet-stream").format == "RAW"
+
+
+def test_a_png_that_is_transparent_everywhere_is_laid_on_white() -> None:
+    result = decoded(encoded(Image.new("RGBA", (10, 10), (0, 0, 0, 0))))
+    assert result.pixels.getpixel((0, 0)) == (255, 255, 255)
+    assert result.opacity is not None
+
+
+def test_a_tiff_whose_alpha_is_zero_everywhere_has_none() -> None:
+    result = decoded(encoded(Image.new("RGBA", (4, 4), (30, 20, 10, 0)), "TIFF"))
+    assert (result.pixels.getpixel((0, 0)), result.opacity) == ((30, 20, 10), None)
+
+
+def test_a_jpeg_may_have_hundreds_of_comments() -> None:
+    data = encoded(Image.new("RGB", (300, 300)), "JPEG")
+    assert decoded(data[:2] + b"\xff\xfe\0\4ab" * 500 + data[2:]).format == "JPEG"
+
+
+def test_the_bits_by_which_a_webp_asks_to_be_scaled_are_none_of_its_width() -> None:
+    data = bytearray(encoded(Image.new("RGB", (300, 200)), "WEBP"))
+    assert data[12:16] == b"VP8 "
+    data[27] |= 0x40
+    assert declared_pixels(bytes(data)) == 60_000
+
+
+@pytest.mark.parametrize(("count", "is_taken"), [(8, True), (9, False)])
+def test_a_png_may_have_a_few_colour_profiles_and_no_more(count: int, *, is_taken: bool) -> None:
+    profile = bombs.chunk(b"iCCP", b"a\0\0" + zlib.compress(b"x"))
+    data = (bombs.png_head() + profile * count + bombs.PIXELS + bombs.END).ljust(3000, b"\0")
+    with nullcontext() if is_taken else pytest.raises(InvalidImageError, match="colour profiles"):
+        assert decoded(data).format == "PNG"

@@ -86,3 +86,27 @@ def test_straight_trousers_of_the_data_set_are_no_picture_however_they_are_enlar
         for resampling in (Image.Resampling.NEAREST, Image.Resampling.BICUBIC):
             colours = np.asarray(Image.fromarray(image).resize((280, 280), resampling).convert("RGB"))
             assert find_picture(colours) == whole(colours)
+
+
+def test_a_corner_of_another_tone_belongs_to_no_frame() -> None:
+    colours = framed(PICTURE, FRAMES["all around"])
+    colours[0, 0] = 13
+    assert find_picture(colours) == whole(colours)
+
+
+def test_what_does_not_end_in_straight_edges_is_no_picture() -> None:
+    colours = framed(PICTURE, (10, 10, 10, 10))
+    colours[10:26, 10:25] = 0
+    assert find_picture(colours) == whole(colours)
+
+
+@pytest.mark.parametrize("widths", [(0, 10, 0, 0), (10, 10, 0, 0)])
+def test_a_margin_on_one_side_or_two_that_meet_is_no_frame(widths: tuple[int, int, int, int]) -> None:
+    colours = framed(PICTURE, widths)
+    colours[[0, 0, -1, -1], [0, -1, 0, -1]] = 0
+    assert find_picture(colours) == whole(colours)
+
+
+def test_what_is_small_within_its_ground_is_no_picture() -> None:
+    colours = framed(PICTURE, (15, 20, 15, 20))
+    assert find_picture(colours) == whole(colours)
