@@ -31,6 +31,7 @@ from training.machine import machine
 from training.markdown import table
 from training.photo_metrics import AnsweredPhotos, constant_answers
 from training.photos import CLASSES_OF, decode_photo, digest_of, list_photos, require_readable, split_photos
+from training.reliability import error_by_chance
 from training.upload import decode_upload
 
 if TYPE_CHECKING:
@@ -266,8 +267,10 @@ def _of_one_label(scored: AnsweredPhotos) -> Iterator[str]:
         yield table(("label by eye", *SCORE_COLUMNS), (_score_row(label, score) for label, score in apart.items()))
         yield f"Always the same label would be right as often as this: {constant_answers(apart)}."
     if (error := scored.calibration_error) is not None:
-        n = sum(len(photo.labels) == 1 for photo in scored.known)
-        yield f"Expected calibration error over the {n} that one label alone fits, 15 bins of equal mass: {error:.3f}."
+        said, is_it = scored.of_one_label
+        yield f"One label alone fits {len(is_it)}; {is_it.sum()} of these get it, {is_it.mean():.1%}."
+        chance = error_by_chance(said, "mass")
+        yield f"Expected calibration error over these, 15 bins of equal mass: {error:.3f}, {chance:.3f} by chance."
 
 
 def _score_row(name: str, score: FolderMetrics) -> tuple[object, ...]:
