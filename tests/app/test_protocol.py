@@ -743,6 +743,8 @@ def test_a_burst_of_requests_before_any_answer_is_cut_off_at_once(service: Servi
     few = CLASSES * Protocol.max_ahead + closing(CLASSES)
     with service.connect(few) as connection:
         assert read_all(connection).count(b"HTTP/1.1 200 OK") == Protocol.max_ahead + 1
+    with service.connect(CLASSES + few) as connection:
+        assert read_all(connection).count(b"HTTP/1.1 200 OK") < Protocol.max_ahead + 2
     before = time.process_time()
     with service.connect(CLASSES * 5000) as connection:
         read_all(connection)

@@ -20,7 +20,7 @@ def test_a_process_ends_itself_once_its_event_loop_has_not_turned_for_long(monke
 
     def look(times: int, *, turns: bool = False) -> list[int]:
         for _ in range(times):
-            server.has_turned = turns
+            server.has_turned |= turns
             watchdog.look()
         return ended
 
