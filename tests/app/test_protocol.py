@@ -521,9 +521,11 @@ def test_bodies_of_requests_that_wait_for_other_answers_are_not_read_without_end
         sending = threading.Thread(target=send)
         sending.start()
         eventually(lambda: bool(service.server.server_state.connections))
-        (protocol,) = service.server.server_state.connections
-        while cast("Protocol", protocol).pipeline:
-            most = max(most, sum(len(cycle.body) for cycle, _ in tuple(cast("Protocol", protocol).pipeline)))
+        (connected,) = service.server.server_state.connections
+        protocol = cast("Protocol", connected)
+        eventually(lambda: bool(protocol.pipeline))  # a connection is known before its first byte is read
+        while protocol.pipeline:
+            most = max(most, sum(len(cycle.body) for cycle, _ in tuple(protocol.pipeline)))
             time.sleep(0.001)
         received = read_all(connection)
         connection.shutdown(socket.SHUT_RDWR)
