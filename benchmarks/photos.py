@@ -30,7 +30,16 @@ from training.evaluate import wilson_interval
 from training.machine import machine
 from training.markdown import table
 from training.photo_metrics import AnsweredPhotos, constant_answers
-from training.photos import CLASSES_OF, decode_photo, digest_of, list_photos, require_readable, split_photos
+from training.photos import (
+    CLASSES_OF,
+    COLLECTIONS,
+    decode_photo,
+    digest_of,
+    list_photos,
+    require_readable,
+    split_photos,
+)
+from training.recogniser.config import RecogniserConfig
 from training.reliability import error_by_chance
 from training.upload import decode_upload
 
@@ -86,7 +95,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--model", type=Path, default=Path("models/fashion-mnist/1"), metavar="FOLDER")
     which = made.add_mutually_exclusive_group()
     for name, words in {
-        "held-out": "only the photographs that training held out (default, where the card says which)",
+        "held-out": "only the photographs that training held out (default, where that is known)",
         "all": "every photograph, as of a collection that nothing was learnt from",
     }.items():
         which.add_argument(f"--{name}", dest="which", action="store_const", const=name, help=words)
@@ -125,17 +134,21 @@ def choose(photos: list[Photo], card: ModelCard, which: str | None) -> tuple[lis
     Args:
         photos: All there are.
         card: Its training config says what was held out, if anything was learnt from photographs.
-        which: `held-out`, `all`, or None: held out where they are the collection that the card names.
+        which: `held-out`, `all`, or None: held out where the model or the networks beside it learnt from these.
 
     Raises:
-        DataError: What was held out is asked for, and the card says nothing of it.
+        DataError: What was held out is asked for, and nobody knows.
     """
-    config = card.training.config
-    is_own = card.photos is not None and card.photos.digest == digest_of(photos)
+    config, digest = card.training.config, digest_of(photos)
+    is_own = card.photos is not None and card.photos.digest == digest
+    # Even if the model did not, what finds garments and what sees colours learnt from a collection that is known.
+    is_learnt_from = is_own or digest in COLLECTIONS
     if which == "all":
-        return photos, "all there are, most of which the model learnt from" if is_own else "all there are"
-    if is_own:
-        share, seed = config["photos"]["held_out_share"], config["split_seed"]
+        return photos, "all there are, most of which were learnt from" if is_learnt_from else "all there are"
+    if is_learnt_from:
+        share, seed = RecogniserConfig().held_out_share, RecogniserConfig().split_seed
+        if is_own:
+            share, seed = config["photos"]["held_out_share"], config["split_seed"]
         return split_photos(photos, share, seed)[1], f"held out from training (share {share:g}, seed {seed})"
     if which == "held-out":
         msg = f"expected a card that says which of these photographs were held out, received that of {card.name} "

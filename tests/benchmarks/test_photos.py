@@ -12,7 +12,7 @@ from PIL import Image
 from app.classifier import Answers
 from app.imaging.conversion import Mode, convert
 from app.imaging.decode import decode
-from app.model_card import IMAGE_SHAPE, FolderMetrics, PhotoMetrics
+from app.model_card import IMAGE_SHAPE, Collection, FolderMetrics, PhotoMetrics
 from benchmarks.photos import (
     Outcome,
     answer,
@@ -30,7 +30,7 @@ from benchmarks.photos import (
 from tests.fakes import FirstPixelClassifier, make_card
 from training.data import LABELS
 from training.errors import DataError
-from training.photos import Photo, digest_of, labels_by_eye, split_photos
+from training.photos import COLLECTIONS, Photo, digest_of, labels_by_eye, split_photos
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -206,12 +206,24 @@ def test_what_training_held_out_is_measured_of_the_collection_that_the_card_name
 
 def test_all_are_measured_on_request_or_of_another_collection(many: list[Photo]) -> None:
     card = card_that_learnt_from(many, 0.3, 5)
-    assert choose(many, card, "all") == (many, "all there are, most of which the model learnt from")
+    assert choose(many, card, "all") == (many, "all there are, most of which were learnt from")
     assert choose(many[1:], card, "all") == (many[1:], "all there are")
     for photos, other in ((many[1:], card), (many, make_card())):
         chosen, words = choose(photos, other, None)
         assert chosen == photos
         assert "another collection or from none" in words
+
+
+def test_of_the_collection_that_the_networks_beside_the_model_learnt_from_only_what_they_did_not_is_measured(
+    many: list[Photo], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(
+        COLLECTIONS, digest_of(many), Collection(name="many", url="https://many.example", license="CC0-1.0")
+    )
+    photos, words = choose(many, make_card(), None)
+    assert photos == split_photos(many, 0.2, 0)[1]
+    assert words == "held out from training (share 0.2, seed 0)"
+    assert choose(many, make_card(), "all") == (many, "all there are, most of which were learnt from")
 
 
 def test_what_was_held_out_cannot_be_measured_where_the_card_does_not_say(many: list[Photo]) -> None:
