@@ -28,7 +28,7 @@ keep health checks and small pictures from their turn."""
 UNPADDED = 32
 """A batch of so many images or fewer is never padded."""
 
-_NO_ONE_S = np.zeros(IMAGE_SHAPE, np.uint8)
+_PADDING = np.zeros(IMAGE_SHAPE, np.uint8)
 
 
 class Classified(NamedTuple):
@@ -165,7 +165,7 @@ class MicroBatcher:
     def _padded(self, batch: list[Waiting]) -> NDArray[np.uint8]:
         """Stack the images up to one of the sizes that were warmed up; rows at the end are for no one."""
         size = next(size for size in self._sizes if size >= len(batch))
-        images = [waiting.image for waiting in batch] + [_NO_ONE_S] * (size - len(batch))
+        images = [waiting.image for waiting in batch] + [_PADDING] * (size - len(batch))
         return np.concatenate(images).reshape(size, *IMAGE_SHAPE)
 
     def _run(self, images: NDArray[np.uint8]) -> Pass:

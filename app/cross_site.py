@@ -1,4 +1,4 @@
-"""Refuses what a browser sends for pages of other sites."""
+"""Refuses what a browser sends on behalf of other sites' pages."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 
 class CrossSiteGuard:
-    """Pure ASGI: without it any page open in a browser could have the service on its machine work, if not read answers.
+    """Pure ASGI: without it any page that is open in a browser could put the service on that machine to work.
 
-    Browsers say for whom they ask, where the service is on their own machine or behind https; programs do not.
+    It could not read the answers. Browsers say on whose behalf they ask, where the service is on their own machine or
+    behind https; programs do not.
 
     Source:
         W3C Fetch Metadata, section 2.4.

@@ -28,8 +28,8 @@ class Wishes(BaseModel, extra="forbid"):
 
     conversion: Mode = Field(
         default=Mode.AUTO,
-        description="`auto` leaves a grey 28x28 image untouched and otherwise decides by the picture; `photo` takes it "
-        "for a photograph; `none` only resizes.",
+        description="`auto` leaves a grey 28x28 image untouched and otherwise decides by the picture; `photo` treats "
+        "it as a photograph; `none` only resizes.",
     )
     preview: bool = Field(default=False, description="Whether to include the 28x28 image that the model saw.")
 

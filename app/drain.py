@@ -91,7 +91,7 @@ class DrainingServer(uvicorn.Server):
         super().handle_exit(sig, frame)
 
     def retire(self) -> None:
-        """Begin to stop since another has taken its place."""
+        """Begin to stop, because another has taken its place."""
         if self.started and not self.stops:
             self._retires = True
             self._drain()

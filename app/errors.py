@@ -91,13 +91,13 @@ class UnauthorizedError(ServiceError):
 
 
 class CrossSiteError(ServiceError):
-    """A browser asks for a page of another site, which the settings do not let in."""
+    """A browser asks on behalf of another site's page, which the settings do not let in."""
 
     status = HTTPStatus.FORBIDDEN
     code = "cross_site"
-    title = "A page of another site asks"
+    title = "Cross-site request refused"
     example = (
-        "Expected a call of this site or of one in FASHION_CORS_ORIGINS, received one for a page of another. "
+        "Expected a call of this site or of one in FASHION_CORS_ORIGINS, received one from a page of another. "
         "Ask whoever runs the service to let that site in."
     )
 
@@ -148,7 +148,7 @@ class ImageTooLargeError(ServiceError):
 
 
 class UnsupportedMediaTypeError(ServiceError):
-    """The bytes are no image of an accepted format."""
+    """The bytes are not an image of an accepted format."""
 
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
     code = "unsupported_media_type"

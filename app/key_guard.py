@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 OPEN_PATHS = ("/", "/docs", "/model", "/openapi.json")
 OPEN_FOLDERS = ("/health/", "/web/", "/static-offline-docs/")
-"""What needs no key: probes, and what is public and linked, the card and the files of the pages; a link sends none."""
+"""What needs no key: probes, and the pages, with what they load and link to; a link cannot send a key."""
 
 _SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer KEY`"},

@@ -12,8 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.batching import batch_sizes
-from app.classifier import SavedModelClassifier
 from app.command_line import STANDARD_INPUT
 from app.concurrency import in_tasks
 from app.cores import available_cores
@@ -21,10 +19,8 @@ from app.errors import ServiceError
 from app.forms import Upload
 from app.imaging.conversion import Mode
 from app.imaging.decode import RAW_MEDIA_TYPE
-from app.imaging.recognition import RECOGNISER
-from app.imaging.segmentation import SEGMENTER
 from app.outcomes import Outcome
-from app.predictor import Predictor
+from app.predictor import Predictor, load_classifier
 from app.schemas import Prediction
 from app.uploads import require_size
 
@@ -49,11 +45,8 @@ def predict(names: Sequence[str], conversion: Conversion, settings: Settings, li
         StartError: The model, or the network that finds garments, cannot be loaded.
     """
     cores = available_cores()
-    sizes = batch_sizes(settings.max_forward_images)
     with _quiet():
-        classifier = SavedModelClassifier(settings.model_dir, sizes, settings.threads or cores)
-    SEGMENTER.require(classifier.card.segmenter)
-    RECOGNISER.require(classifier.card.recogniser)
+        classifier = load_classifier(settings, cores)
     # Nobody else waits, so no picture is refused because of those before it.
     predictor = Predictor(classifier, settings.model_copy(update={"max_queue_seconds": math.inf}), cores)
     try:

@@ -15,20 +15,16 @@ from fastapi_offline import FastAPIOffline
 from uvicorn.config import STARTUP_FAILURE
 
 from app import __version__, key_guard, pages, problems, tracing
-from app.batching import batch_sizes
-from app.classifier import SavedModelClassifier
 from app.cores import cores_of_a_worker
 from app.cross_site import CrossSiteGuard
 from app.direct import DirectPredict
 from app.errors import StartError
 from app.head import HeadAsGet
-from app.imaging.recognition import RECOGNISER
-from app.imaging.segmentation import SEGMENTER
 from app.key_guard import KeyGuard
 from app.keys import read_keys
 from app.logs import configure_logging
 from app.metrics import Metrics
-from app.predictor import Predictor
+from app.predictor import Predictor, load_classifier
 from app.routes import router
 from app.settings import read_settings
 from app.tally import Tally
@@ -137,13 +133,7 @@ def app_from_environment(tally: Tally | None = None) -> FastAPI:
     try:
         settings = read_settings()
         configure_logging(settings)
-        classifier = SavedModelClassifier(
-            settings.model_dir,
-            batch_sizes(settings.max_forward_images),
-            settings.threads or cores_of_a_worker(settings),
-        )
-        SEGMENTER.require(classifier.card.segmenter)
-        RECOGNISER.require(classifier.card.recogniser)
+        classifier = load_classifier(settings, cores_of_a_worker(settings))
         return create_app(settings, classifier, tally)
     except StartError as error:
         print(f"fashion-mnist-service: {error}", file=sys.stderr)

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from prometheus_client import ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
 from app import __version__
 from app.cores import worker_count
@@ -72,9 +72,8 @@ class Metrics:
         self._paths = frozenset(paths)
         row = tally.join()
         self._row = row
-        row[HEARTBEAT : QUEUED + 1] = memoryview(bytes(8 * (QUEUED + 1 - HEARTBEAT))).cast(
-            "d"
-        )  # a dead worker's, perhaps
+        for cell in range(HEARTBEAT, QUEUED + 1):
+            row[cell] = 0.0  # what stands there may be a dead worker's
         self._load: Callable[[], Load] | None = None
         cells = Cells(row, QUEUED + 1)
         self._requests = Counter(
@@ -193,9 +192,9 @@ class Metrics:
             "fashion_workers_configured", "Workers that are to be.", value=worker_count(self._settings)
         )
         model = {"name": self._card.name, "version": self._card.version}
-        yield _info("fashion_model_info", "The model that is served.", model)
+        yield InfoMetricFamily("fashion_model", "The model that is served.", model)
         build = {"version": __version__, "python_version": platform.python_version()}
-        yield _info("fashion_build_info", "What serves it.", build)
+        yield InfoMetricFamily("fashion_build", "What serves it.", build)
 
     def _of_workers(self, living: Living) -> Iterator[Metric]:
         """Yield what is true of each living worker now."""
@@ -231,12 +230,6 @@ def _by_worker(name: str, documentation: str, values: Mapping[str, float]) -> Me
     family = GaugeMetricFamily(name, documentation, labels=["worker"])
     for worker, value in values.items():
         family.add_metric([worker], float(value))
-    return family
-
-
-def _info(name: str, documentation: str, labels: Mapping[str, str]) -> Metric:
-    family = GaugeMetricFamily(name, documentation, labels=tuple(labels))
-    family.add_metric(tuple(labels.values()), 1)
     return family
 
 

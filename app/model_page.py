@@ -6,7 +6,7 @@ import math
 from html import escape
 from typing import TYPE_CHECKING
 
-from app.pages import head
+from app.pages import html_head
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,7 +37,7 @@ def model_page(information: ModelInformation) -> str:
     """
     card = information.card
     test = card.metrics["test"]
-    return f"""{head("Model card")}
+    return f"""{html_head("Model card")}
 <body class="card">
   <header class="top">
     <a class="brand" href="./">Fashion-MNIST</a>

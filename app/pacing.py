@@ -35,6 +35,6 @@ class Pacing:
                 self._back_at.clear()
         self._back_at[asker] = now + PAUSE_SECONDS
 
-    def seconds_too_soon(self, asker: Hashable) -> float:
+    def take_seconds_too_soon(self, asker: Hashable) -> float:
         """Return how much too soon somebody is back, once for each refusal; 0 who was not refused or has waited."""
         return max(0.0, self._back_at.pop(asker, 0.0) - self._clock())

@@ -31,7 +31,7 @@ HEADERS = {
     "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
     "Cache-Control": "no-cache",  # ask whether it has changed: no script of yesterday under the page of today
 }
-MADE = HEADERS | {"Vary": "Accept"}
+HEADERS_OF_MADE = HEADERS | {"Vary": "Accept"}
 """Of a page made for this request: the same address has JSON for others."""
 
 
@@ -56,10 +56,10 @@ def static(name: str, scope: Scope) -> Response:
 
 def page(html: str) -> HTMLResponse:
     """Return a page made for this request."""
-    return HTMLResponse(html, headers=MADE)
+    return HTMLResponse(html, headers=HEADERS_OF_MADE)
 
 
-def head(title: str, root: str = "") -> str:
+def html_head(title: str, root: str = "") -> str:
     """Write what stands before the body of a page made for a request.
 
     Args:
@@ -78,7 +78,7 @@ def head(title: str, root: str = "") -> str:
 </head>"""
 
 
-def lost(path: str, detail: str) -> str:
+def lost_page(path: str, detail: str) -> str:
     """Write what a person reads at an address that has no page.
 
     Args:
@@ -86,7 +86,7 @@ def lost(path: str, detail: str) -> str:
         detail: What was expected and received.
     """
     root = "../" * (path.count("/") - 1) or "./"
-    return f"""{head("No page here", root)}
+    return f"""{html_head("No page here", root)}
 <body>
   <header class="top"><a class="brand" href="{root}">Fashion-MNIST</a></header>
   <main>

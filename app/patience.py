@@ -45,29 +45,28 @@ NEVER = Deadline(math.inf, math.inf, math.inf)
 class Patience:
     """Inside its `with`, a task is cancelled once its answer is too late or for no one.
 
-    It costs a timer; a task besides, where it takes long enough for a client to leave.
+    It costs a timer, and where it listens a second one; a task besides, where it takes long enough for a client to go.
 
     Raises:
         RequestTimeoutError: The deadline passed.
         ClientDisconnect: The client is gone.
     """
 
-    __slots__ = ("_cancels_before", "_deadline", "_end", "_loop", "_receive", "_task", "_timer", "_watch")
+    __slots__ = ("_cancels_before", "_deadline", "_end", "_loop", "_task", "_timers", "_watch")
 
     _task: asyncio.Task[object]
-    _timer: asyncio.TimerHandle
 
     def __init__(self, deadline: Deadline) -> None:
         """Take the deadline."""
         self._deadline = deadline
         self._loop = asyncio.get_running_loop()
         self._end: Exception | None = None
-        self._receive: Receive | None = None
+        self._timers: list[asyncio.TimerHandle] = []
         self._watch: asyncio.Task[None] | None = None
 
     def listen(self, receive: Receive) -> None:
         """Listen for the client's leaving as well; what else is received is lost, so the body has to be read before."""
-        self._receive = receive
+        self._timers.append(self._loop.call_later(UNWATCHED_SECONDS, self._watch_client, receive))
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -75,12 +74,14 @@ class Patience:
         assert task is not None  # noqa: S101  for mypy: a `with` in a coroutine
         self._task = task
         self._cancels_before = task.cancelling()
-        self._look_later()
+        if self._deadline is not NEVER:
+            self._timers.append(self._loop.call_at(self._deadline.at, self._give_up))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         """End, and tell our own cancellation from any other as `asyncio.timeout` does."""
-        self._timer.cancel()
+        for timer in self._timers:
+            timer.cancel()
         if self._watch is not None:
             self._watch.cancel()
         end, self._end = self._end, None
@@ -92,21 +93,14 @@ class Patience:
                 # until the garbage collector comes.
                 del end, error
 
-    def _look_later(self) -> None:
-        soon = math.inf if self._watch else self._loop.time() + UNWATCHED_SECONDS
-        if (at := min(self._deadline.at, soon)) < math.inf:
-            self._timer = self._loop.call_at(at, self._look)
+    def _give_up(self) -> None:
+        _, seconds, most_seconds = self._deadline
+        msg = f"Expected an answer within {seconds:g} seconds, which have passed. Try again later"
+        msg += f", or allow up to {most_seconds:g} with X-Request-Timeout." if seconds < most_seconds else "."
+        self._stop(RequestTimeoutError(msg))
 
-    def _look(self) -> None:
-        if self._loop.time() >= self._deadline.at:
-            _, seconds, most_seconds = self._deadline
-            msg = f"Expected an answer within {seconds:g} seconds, which have passed. Try again later"
-            msg += f", or allow up to {most_seconds:g} with X-Request-Timeout." if seconds < most_seconds else "."
-            self._stop(RequestTimeoutError(msg))
-            return
-        if self._receive and not self._watch:
-            self._watch = self._loop.create_task(self._wait_until_gone(self._receive))
-        self._look_later()
+    def _watch_client(self, receive: Receive) -> None:
+        self._watch = self._loop.create_task(self._wait_until_gone(receive))
 
     async def _wait_until_gone(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from PIL import Image
 
 from app.admission import SMALL, Admission, work_of
-from app.batching import MicroBatcher
+from app.batching import MicroBatcher, batch_sizes
+from app.classifier import SavedModelClassifier
 from app.errors import OverloadedError, StartError
 from app.imaging.conversion import Mode, convert
 from app.imaging.decode import RAW_BYTES, accepted_format, declared_pixels, decode, is_tiny
 from app.imaging.native import read_native
-from app.imaging.recognition import evidence_in, weigh
+from app.imaging.recognition import RECOGNISER, evidence_in, weigh
+from app.imaging.segmentation import SEGMENTER
 from app.model_card import IMAGE_SHAPE
 from app.pacing import Pacing
 from app.schemas import ClassName
@@ -58,6 +60,20 @@ class Load(NamedTuple):
     pending: int
     oldest: float | None
     queued: int
+
+
+def load_classifier(settings: Settings, cores: int) -> SavedModelClassifier:
+    """Load the model that the settings name, with the networks beside it that its card names.
+
+    Raises:
+        StartError: One of the three is not there, damaged or another.
+    """
+    classifier = SavedModelClassifier(
+        settings.model_dir, batch_sizes(settings.max_forward_images), settings.threads or cores
+    )
+    SEGMENTER.require(classifier.card.segmenter)
+    RECOGNISER.require(classifier.card.recogniser)
+    return classifier
 
 
 @dataclass(slots=True)
@@ -100,9 +116,8 @@ class Predictor:
         self._decoding: dict[object, float] = {}
         self.card = classifier.card
         sets = _prediction_sets(self.card, settings.coverage)
-        self._threshold = self._photo_threshold = sets.threshold
-        if sets.photos_threshold is not None:
-            self._photo_threshold = sets.photos_threshold
+        self._threshold = sets.threshold
+        self._photo_threshold = sets.threshold if sets.photos_threshold is None else sets.photos_threshold
         self._model = {"name": self.card.name, "version": self.card.version}
         self.classes = tuple(ClassName(class_id=i, label=label) for i, label in enumerate(self.card.labels))
 
@@ -149,7 +164,7 @@ class Predictor:
             try:
                 return self._admission.require_place()
             except OverloadedError:
-                if not (wait := self._pacing.seconds_too_soon(asker)):
+                if not (wait := self._pacing.take_seconds_too_soon(asker)):
                     if asker is not None:
                         self._pacing.refuse(asker)
                     raise
@@ -157,8 +172,8 @@ class Predictor:
 
     def load(self) -> Load:
         """What waits now."""
-        since = [began for began in (self._admission.oldest, self._working_since) if began is not None]
-        return Load(self._admission.pending, min(since, default=None), self._batcher.queued)
+        oldest = min(filter(None, (self._admission.oldest, self._working_since)), default=None)
+        return Load(self._admission.pending, oldest, self._batcher.queued)
 
     def is_stuck(self) -> bool:
         """Tell whether a thread has been at one thing for longer than any takes; then others wait for it in vain."""
@@ -173,8 +188,7 @@ class Predictor:
     @property
     def _working_since(self) -> float | None:
         """When a thread began what it is still at, whether or not anybody waits for it any more."""
-        passing = self._batcher.running_since
-        return min([*self._decoding.values(), *([] if passing is None else [passing])], default=None)
+        return min(filter(None, [*self._decoding.values(), self._batcher.running_since]), default=None)
 
     def _work_of(self, data: bytes) -> float:
         pixels = declared_pixels(data)

@@ -6,7 +6,6 @@ import reprlib
 from difflib import get_close_matches
 from functools import partial
 from http import HTTPStatus
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from fastapi.exceptions import RequestValidationError
@@ -17,7 +16,7 @@ from starlette.responses import Response
 from app.errors import InvalidRequestError, RetryableError, ServiceError, UnauthorizedError
 from app.forms import IN_QUERY
 from app.headers import header
-from app.pages import MADE, lost, prefers_html
+from app.pages import HEADERS_OF_MADE, lost_page, prefers_html
 from app.schemas import Problem, problem_of
 from app.trace import SHOWN_PATH, TRACE
 
@@ -92,7 +91,7 @@ def install(app: FastAPI, paths: Sequence[str]) -> None:
 
 OTHERWISE: dict[int | str, dict[str, Any]] = {
     "default": {
-        "description": "Any other error; the documentation lists the codes.",
+        "description": "Any other error, in the same shape.",
         "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
 }
@@ -100,7 +99,7 @@ OTHERWISE: dict[int | str, dict[str, Any]] = {
 
 
 def documented(
-    *errors: type[ServiceError], headers: Mapping[str, Any] = MappingProxyType({})
+    *errors: type[ServiceError], headers: Mapping[str, Any] | None = None
 ) -> dict[int | str, dict[str, Any]]:
     """Return OpenAPI `responses` for the errors that a route may answer with, with an example of each.
 
@@ -114,7 +113,7 @@ def documented(
             error.status.value,
             {
                 "description": error.status.phrase,
-                "headers": dict(headers),
+                "headers": dict(headers or {}),
                 "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": {}}},
             },
         )
@@ -190,7 +189,7 @@ async def _http_error(by_guess: Mapping[str, str], request: Request, error: HTTP
         msg = f"Expected {known}, received {request.method} {path}. All calls are listed at /docs."
     problem = Problem.of_kind(status, code, status.phrase, msg)
     if prefers_html(request.headers.get("accept", "")):
-        return ProblemResponse(problem, headers | MADE, lost(request.url.path, msg))
+        return ProblemResponse(problem, headers | HEADERS_OF_MADE, lost_page(request.url.path, msg))
     return ProblemResponse(problem, headers)
 
 

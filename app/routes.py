@@ -125,7 +125,7 @@ async def predict(
     """Answer with the most probable class and all ten probabilities.
 
     The bytes decide the format, not the name or the type they are sent with. 784 bytes sent as
-    `application/octet-stream` are taken for a 28x28 grey image, row by row.
+    `application/octet-stream` are read as a 28x28 grey image, row by row.
     """
     trace: Trace = request.scope[TRACE]
     trace.stages.append(stages := Stages())
@@ -267,13 +267,13 @@ async def model(
     return information
 
 
-@router.get("/health/live", summary="Is the process alive", tags=["health"])
+@router.get("/health/live", summary="Liveness", tags=["health"])
 async def live() -> Health:
     """Answer as long as the event loop turns."""
     return Health(status="live")
 
 
-@router.get("/health/ready", summary="Can it predict", tags=["health"], responses=documented(NotReadyError))
+@router.get("/health/ready", summary="Readiness", tags=["health"], responses=documented(NotReadyError))
 async def ready(request: Request) -> Health:
     """Answer 200 until the service begins to stop; before the model is loaded, checked and warm nothing answers."""
     if not request.app.state.ready:

@@ -47,7 +47,7 @@ class ImageFacts(Answer):
 
     format: str = Field(description="Found by its bytes: PNG, JPEG, WEBP, BMP, GIF, TIFF, or RAW.", examples=["JPEG"])
     width: int = Field(
-        description="In pixels, as one looks at it: turned upright, which a phone may store as its height.",
+        description="In pixels, of the picture turned upright; a phone may store it as the height.",
         examples=[3024],
     )
     height: int = Field(description="In pixels, likewise.", examples=[4032])

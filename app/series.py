@@ -25,9 +25,9 @@ class Cells:
         self.row = row
         self._free = first
 
-    def take(self, cells: int) -> int:
+    def take(self, count: int) -> int:
         """Return the first of some cells that nobody else has."""
-        first, self._free = self._free, self._free + cells
+        first, self._free = self._free, self._free + count
         if self._free > len(self.row):
             msg = f"expected at most {len(self.row)} cells, all metrics together need {self._free}"
             raise ValueError(msg)

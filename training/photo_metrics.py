@@ -155,7 +155,7 @@ def measure_photos(answered: AnsweredPhotos, learnt: Sequence[Photo]) -> PhotoMe
         negative_log_likelihood=fitting_loss(answered.probabilities, allowed_of(answered.known)),
         folders=answered.folders,
         told_apart=answered.told_apart,
-        one_label=FolderMetrics(n=len(is_it), right=int(is_it.sum())),
+        one_label=FolderMetrics(n=len(is_it), right=int(is_it.sum())) if len(is_it) else None,
         ece_equal_mass=answered.calibration_error,
         ece_by_chance=error_by_chance(sure, "mass") if len(is_it) else None,
     )

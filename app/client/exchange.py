@@ -151,18 +151,13 @@ def key_headers(api_key: str | None) -> dict[str, str]:
     return {"X-API-Key": key} if key else {}
 
 
-def trusts_environment(url: str) -> bool:
-    """Say whether httpx is to heed the environment: a proxy named there cannot reach the machine that asks it."""
-    return httpx.URL(url).host not in _OWN_MACHINE
-
-
 def http_client(kind: type[Http], url: str) -> Http:
     """Make a client of httpx to ask an address with.
 
     Raises:
         UnreachableError: The environment names a proxy or certificates that cannot be used.
     """
-    trust = trusts_environment(url)
+    trust = httpx.URL(url).host not in _OWN_MACHINE  # which a proxy that the environment names cannot reach
     try:
         return kind(trust_env=trust)
     except OSError as error:
@@ -206,25 +201,24 @@ def read(response: httpx.Response, shape: TypeAdapter[Shape]) -> Shape:
         ServiceError: It is a problem.
         UnreachableError: It is not an answer of the service.
     """
-    problem: Problem | None = None
     fault: ValidationError | None = None
     try:
         if response.is_success:
             return shape.validate_json(response.content)
         problem = Problem.model_validate_json(response.content)
+        if problem.type.startswith(PROBLEM_URN):
+            raise error_of(problem, retry_after_seconds(response) or LEAST_WAIT_SECONDS)
     except ValidationError as error:
         fault = error
-    if problem is None or not problem.type.startswith(PROBLEM_URN):
-        kind = response.headers.get("Content-Type", "unknown")
-        place = _place(fault) if response.is_success and fault else ""
-        msg = (
-            f"Expected an answer of the Fashion-MNIST service from {response.url}, received "
-            f"{response.status_code} {response.reason_phrase} of type {kind}{place}."
-        )
-        if response.has_redirect_location:
-            msg += f" It points to {response.headers['Location']}."
-        raise _OF_PROXIES.get(response.status_code, UnreachableError)(msg) from fault
-    raise error_of(problem, retry_after_seconds(response) or LEAST_WAIT_SECONDS)
+    kind = response.headers.get("Content-Type", "unknown")
+    place = _place(fault) if response.is_success and fault else ""
+    msg = (
+        f"Expected an answer of the Fashion-MNIST service from {response.url}, received "
+        f"{response.status_code} {response.reason_phrase} of type {kind}{place}."
+    )
+    if response.has_redirect_location:
+        msg += f" It points to {response.headers['Location']}."
+    raise _OF_PROXIES.get(response.status_code, UnreachableError)(msg) from fault
 
 
 def _place(fault: ValidationError) -> str:

@@ -186,9 +186,9 @@ def _convert_colours(colours: NDArray[np.uint8], mode: Mode, separator: Separato
     grey = _grey(colours)
     kind = "photo" if mode is Mode.PHOTO else _kind_of_ground(colours)
     plain = None if kind == "photo" else _convert_plain(255 - grey if kind == "catalogue" else grey, kind)
-    # A white shirt on a light ground has no contrast, but colours.
     if plain:
         return plain
+    # Nothing stood out by lightness, as a white shirt does not on a light ground: its colours may tell it.
     converted = _convert_photo(grey, separator(colours), "photo")
     return replace(converted, colours=colours) if kind == "photo" else converted
 

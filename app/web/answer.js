@@ -11,7 +11,7 @@ export function element(tag, properties = {}, ...children) {
   return made;
 }
 
-// Until it can be shown, which others may be in front of.
+// Names the picture at once; it is drawn when its turn comes.
 export function announcePicture(picture) {
   $("frame").replaceChildren();
   $("caption").textContent = [picture.name, words.size(picture.file.size)].join(" · ");

@@ -253,7 +253,7 @@ def test_a_coverage_that_the_model_was_not_fitted_for_stops_the_start(artifact: 
 def test_a_service_without_the_network_that_finds_garments_does_not_start(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("app.main.SEGMENTER", Segmenter(Path("/nowhere.onnx")))
+    monkeypatch.setattr("app.predictor.SEGMENTER", Segmenter(Path("/nowhere.onnx")))
     with pytest.raises(SystemExit) as caught:
         app_from_environment()
     assert caught.value.code == 3
@@ -273,8 +273,8 @@ def test_a_worker_warms_up_what_it_will_run_and_requires_the_network_that_its_mo
             self.card = read_verified(folder)
             loaded.append((folder, sizes, threads))
 
-    monkeypatch.setattr("app.main.SavedModelClassifier", Loaded)
-    monkeypatch.setattr("app.main.SEGMENTER", SimpleNamespace(require=required.append))
+    monkeypatch.setattr("app.predictor.SavedModelClassifier", Loaded)
+    monkeypatch.setattr("app.predictor.SEGMENTER", SimpleNamespace(require=required.append))
     monkeypatch.setattr("app.main.cores_of_a_worker", lambda _: 7)
     app_from_environment()
     monkeypatch.setenv("FASHION_MAX_FORWARD_IMAGES", "3")

@@ -59,6 +59,14 @@ def test_what_is_measured_is_the_share_of_right_labels_on_photographs_that_have_
     assert metrics.digest != measure_photos(answered, learnt[1:]).digest
 
 
+def test_of_photographs_that_may_all_be_several_things_nothing_is_said_of_the_one_right_label(
+    photo_folder: Path,
+) -> None:
+    shoes = [Photo(photo.path, "shoes") for photo in list_photos(photo_folder)[:4]]
+    metrics = measure_photos(answer_photos(always_a_shirt, shoes), [])
+    assert (metrics.held_out, metrics.one_label, metrics.ece_equal_mass, metrics.ece_by_chance) == (4, None, None, None)
+
+
 def test_a_collection_is_known_by_its_digest(photo_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     learnt, held_out = split_photos(list_photos(photo_folder), 0.4, seed=0)
     answered = answer_photos(always_a_shirt, held_out)
