@@ -214,7 +214,7 @@ class Protocol(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_response_complete(self) -> None:
-        """Go on with the next request, and read no others before all that wait are answered."""
+        """Go on with the next request; where others wait, read no more until it asks for its body or its client."""
         self.flow.is_full = False
         if self.cycle.response_complete:
             self.cycle.body.clear()  # of a request refused before it was read

@@ -102,6 +102,7 @@ _SERVER_TIMING = {
 @router.post(
     "/predict",
     summary="Classify one picture",
+    response_description="The prediction.",
     tags=["predict"],
     response_model=Prediction,
     responses=documented(
@@ -156,6 +157,7 @@ async def predict(
 @router.post(
     "/predict/batch",
     summary="Classify many pictures",
+    response_description="A result or a problem for each picture.",
     tags=["predict"],
     response_model=BatchPrediction,
     responses=documented(*_OF_ANY_BODY, RequestTimeoutError),
@@ -234,7 +236,7 @@ async def docs(request: Request) -> Response:
     return pages.static("docs.html", request.scope)
 
 
-@router.get("/classes", summary="The ten classes", tags=["model"])
+@router.get("/classes", summary="The ten classes", response_description="The classes.", tags=["model"])
 async def classes(predictor: PredictorDependency) -> tuple[ClassName, ...]:
     """Answer with the classes in the order of the probabilities."""
     return predictor.classes
@@ -267,13 +269,19 @@ async def model(
     return information
 
 
-@router.get("/health/live", summary="Liveness", tags=["health"])
+@router.get("/health/live", summary="Liveness", response_description="The process answers.", tags=["health"])
 async def live() -> Health:
     """Answer as long as the event loop turns."""
     return Health(status="live")
 
 
-@router.get("/health/ready", summary="Readiness", tags=["health"], responses=documented(NotReadyError))
+@router.get(
+    "/health/ready",
+    summary="Readiness",
+    response_description="It can predict.",
+    tags=["health"],
+    responses=documented(NotReadyError),
+)
 async def ready(request: Request) -> Health:
     """Answer 200 until the service begins to stop; before the model is loaded, checked and warm nothing answers."""
     if not request.app.state.ready:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from app.classifier import SavedModelClassifier
 from app.errors import StartError
+from app.settings import Settings
 from training.corruptions import CORRUPTIONS, cell, header, label, measure, measure_corruption
 from training.data import find_folder, load
 from training.errors import TrainingError
@@ -31,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
         "models",
         type=Path,
         nargs="*",
-        default=[Path("models/fashion-mnist/1")],
+        default=[Settings().model_dir],
         metavar="FOLDER",
         help="artifacts, compared side by side (default: models/fashion-mnist/1)",
     )

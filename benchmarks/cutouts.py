@@ -18,6 +18,7 @@ from PIL import Image
 from app.classifier import SavedModelClassifier
 from app.errors import StartError
 from app.imaging.segmentation import separate
+from app.settings import Settings
 from benchmarks.photos import choose
 from training.errors import TrainingError
 from training.markdown import table
@@ -41,7 +42,7 @@ def main() -> None:
     """Print the table."""
     command = argparse.ArgumentParser(prog="python -m benchmarks.cutouts", description=__doc__)
     command.add_argument("folder", type=Path, help="photographs in folders named as in training/photos.py")
-    command.add_argument("--model", type=Path, default=Path("models/fashion-mnist/1"), metavar="ARTIFACT")
+    command.add_argument("--model", type=Path, default=Settings().model_dir, metavar="ARTIFACT")
     given = command.parse_args()
     try:
         classifier = SavedModelClassifier(given.model, threads=1)

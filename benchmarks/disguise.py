@@ -16,6 +16,7 @@ import numpy as np
 
 from app.classifier import SavedModelClassifier
 from app.errors import StartError
+from app.settings import Settings
 from training.data import find_folder, load
 from training.disguise import GARMENTS, GROUNDS, disguise
 from training.errors import TrainingError
@@ -43,7 +44,7 @@ def main() -> None:
     parser.add_argument(
         "--images", type=int, default=2000, metavar="N", help="the first N of the split (default: 2000)"
     )
-    parser.add_argument("--model", type=Path, default=Path("models/fashion-mnist/1"), metavar="FOLDER")
+    parser.add_argument("--model", type=Path, default=Settings().model_dir, metavar="FOLDER")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     try:

@@ -23,6 +23,7 @@ from app.errors import StartError
 from app.imaging.conversion import Mode, convert
 from app.imaging.recognition import evidence_in, weigh
 from app.model_card import FolderMetrics
+from app.settings import Settings
 from benchmarks.contact_sheet import Cell, draw_sheet
 from training.data import LABELS
 from training.errors import DataError, TrainingError
@@ -92,7 +93,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     made = argparse.ArgumentParser(prog="python -m benchmarks.photos", description=__doc__)
     made.add_argument("folder", type=Path, metavar="FOLDER", help=f"holds the folders {', '.join(CLASSES_OF)}")
-    made.add_argument("--model", type=Path, default=Path("models/fashion-mnist/1"), metavar="FOLDER")
+    made.add_argument("--model", type=Path, default=Settings().model_dir, metavar="FOLDER")
     which = made.add_mutually_exclusive_group()
     for name, words in {
         "held-out": "only the photographs that training held out (default, where that is known)",

@@ -15,6 +15,7 @@ import numpy as np
 
 from app.classifier import SavedModelClassifier
 from app.errors import ServiceError, StartError
+from app.settings import Settings
 from training.evaluate import wilson_interval
 from training.markdown import table
 from training.upload import answer_uploads, convert_upload, decode_upload
@@ -51,7 +52,7 @@ def main() -> None:
     """Print how many are called unfamiliar, and which are not."""
     command = argparse.ArgumentParser(prog="python -m benchmarks.strangers", description=__doc__)
     command.add_argument("pictures", type=Path, nargs="+", metavar="PICTURE")
-    command.add_argument("--model", type=Path, default=Path("models/fashion-mnist/1"), metavar="ARTIFACT")
+    command.add_argument("--model", type=Path, default=Settings().model_dir, metavar="ARTIFACT")
     command.add_argument("--seed", type=int, default=0, help="decides the crops (default: 0)")
     given = command.parse_args()
     try:

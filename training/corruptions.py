@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import cv2
@@ -157,7 +158,7 @@ def damage(split: Split, corrupt: Corrupt, strength: float, seed: int) -> Split:
     """Return the split with every image damaged, the same way for a seed."""
     rng = np.random.default_rng(seed)
     images = np.stack([np.clip(np.rint(corrupt(image, strength, rng)), 0, 255) for image in split.images])
-    return type(split)(images.astype(np.uint8), split.class_ids)
+    return replace(split, images=images.astype(np.uint8))
 
 
 def _warp(image: NDArray[np.uint8], matrix: NDArray[np.integer | np.floating]) -> NDArray[np.uint8]:

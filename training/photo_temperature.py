@@ -16,7 +16,7 @@ FOLDS = 5
 
 
 def fit_temperature(
-    probabilities: NDArray[np.float32], evidence: NDArray[np.float32], allowed: NDArray[np.float32]
+    probabilities: NDArray[np.float32], evidence: NDArray[np.float32], fitting: NDArray[np.float32]
 ) -> float:
     """Find the temperature of `weigh` with the lowest negative log-likelihood of a label that fits.
 
@@ -26,7 +26,7 @@ def fit_temperature(
     Args:
         probabilities: float32 `[n, 10]`, of photographs that neither network has learnt from.
         evidence: float32 `[n, 10]`, what each speaks for.
-        allowed: float32 `[n, 10]`, above 0 where a label fits.
+        fitting: float32 `[n, 10]`, above 0 where a label counts as right.
 
     Returns:
         1 where no photograph speaks for anything.
@@ -37,7 +37,7 @@ def fit_temperature(
     if not evidence.any():
         return 1.0
     found = minimize_scalar(
-        lambda logarithm: fitting_loss(weigh(probabilities, evidence, float(np.exp(logarithm))), allowed),
+        lambda logarithm: fitting_loss(weigh(probabilities, evidence, float(np.exp(logarithm))), fitting),
         bounds=np.log([0.2, 5]),
         method="bounded",
     )
@@ -45,7 +45,7 @@ def fit_temperature(
 
 
 def cross_fitted(
-    probabilities: NDArray[np.float32], evidence: NDArray[np.float32], allowed: NDArray[np.float32]
+    probabilities: NDArray[np.float32], evidence: NDArray[np.float32], fitting: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Weigh each photograph at the temperature fitted to the four fifths that it is not among.
 
@@ -54,7 +54,7 @@ def cross_fitted(
     Args:
         probabilities: As of `fit_temperature`, in any order that puts photographs of one kind side by side.
         evidence: Likewise.
-        allowed: Likewise.
+        fitting: Likewise.
 
     Returns:
         float32 `[n, 10]`.
@@ -63,12 +63,12 @@ def cross_fitted(
     folds = np.arange(len(probabilities)) % FOLDS
     for fold in range(FOLDS):
         here, others = folds == fold, folds != fold
-        temperature = fit_temperature(probabilities[others], evidence[others], allowed[others])
+        temperature = fit_temperature(probabilities[others], evidence[others], fitting[others])
         weighed[here] = weigh(probabilities[here], evidence[here], temperature)
     return weighed
 
 
-def fitting_loss(probabilities: NDArray[np.float32], allowed: NDArray[np.float32]) -> float:
+def fitting_loss(probabilities: NDArray[np.float32], fitting: NDArray[np.float32]) -> float:
     """Return the mean negative log-likelihood, in nats, of all labels together that fit a photograph."""
-    fitting = (probabilities * (allowed > 0)).sum(axis=1)
-    return float(-np.log(np.maximum(fitting, LEAST)).mean())
+    together = (probabilities * (fitting > 0)).sum(axis=1)
+    return float(-np.log(np.maximum(together, LEAST)).mean())

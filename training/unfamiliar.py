@@ -42,7 +42,7 @@ def shuffled(images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.
 
 
 def blended(images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Lay two images over each other."""
+    """Lay two images over each other, the second upside down."""
     return np.maximum(images, images[rng.permutation(len(images))][:, ::-1])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import select
 import signal
 import socket
 import sys
@@ -70,6 +71,8 @@ class Caller:
     def _call_on(self) -> None:
         while not self._stop.is_set():
             try:
+                if self._connection.sock and select.select([self._connection.sock], [], [], 0)[0]:
+                    self._connection.close()  # by the server, while this thread had no turn
                 if self._connection.sock is None:
                     self._connection.connect()
             except OSError:  # nobody listens: refused, or reset before the connection was there
@@ -208,8 +211,8 @@ def test_while_a_thread_is_stuck_the_event_loop_leaves_no_mark_for_the_watchdog(
 @pytest.mark.usefixtures("quiet")
 def test_it_ends_by_itself_once_the_drain_is_over_and_nobody_can_connect_any_more() -> None:
     with draining(FirstPixelClassifier(), 0.3) as (server, address):
-        server.handle_exit(signal.SIGTERM, None)
         started = time.monotonic()
+        server.handle_exit(signal.SIGTERM, None)
         while time.monotonic() - started < START_SECONDS:
             try:
                 httpx2.get(f"http://{address}/health/live", timeout=START_SECONDS)
@@ -282,7 +285,7 @@ def test_under_load_no_accepted_request_is_lost_when_it_stops(
         callers = [Caller(urlsplit(url).netloc, picture, keeps_connection=turn % 2 == 0) for turn in range(CALLERS)]
         for caller in callers:
             caller.start()
-        time.sleep(0.5)
+        eventually(lambda: all(caller.answered for caller in callers))
         process.send_signal(signal.SIGTERM)
         signalled = time.monotonic()
         if drain_seconds:

@@ -196,10 +196,12 @@ def test_a_port_that_the_system_chose_is_told(artifact: Path) -> None:
         text=True,
     ) as process:
         assert process.stderr
-        told = next(found for line in process.stderr if (found := re.search(r"ready on (\S+) with sample", line)))
-        assert httpx2.get(f"{told[1]}/health/ready", timeout=START_SECONDS).status_code == httpx2.codes.OK
-        process.terminate()
-        process.communicate(timeout=START_SECONDS)
+        try:
+            told = next(found for line in process.stderr if (found := re.search(r"ready on (\S+) with sample", line)))
+            assert httpx2.get(f"{told[1]}/health/ready", timeout=START_SECONDS).status_code == httpx2.codes.OK
+        finally:  # else whatever fails would wait for it without end
+            process.terminate()
+            process.communicate(timeout=START_SECONDS)
 
 
 @pytest.mark.parametrize(("host", "address"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
@@ -230,13 +232,15 @@ def test_a_second_service_is_refused_the_address_while_the_first_loads(artifact:
         [sys.executable, "-m", "app"], env=environment(**settings), stderr=subprocess.PIPE, text=True
     ) as first:
         assert first.stderr
-        next(line for line in first.stderr if "loading the model, to listen on" in line)
-        second = start_in_vain(**settings)
-        assert second.returncode == 3
-        assert f"cannot listen on 127.0.0.1:{port}" in second.stderr
-        wait_until_ready(first, f"http://127.0.0.1:{port}")
-        first.terminate()
-        first.communicate(timeout=START_SECONDS)
+        try:
+            next(line for line in first.stderr if "loading the model, to listen on" in line)
+            second = start_in_vain(**settings)
+            assert second.returncode == 3
+            assert f"cannot listen on 127.0.0.1:{port}" in second.stderr
+            wait_until_ready(first, f"http://127.0.0.1:{port}")
+        finally:  # else whatever fails would wait for it without end
+            first.terminate()
+            first.communicate(timeout=START_SECONDS)
 
 
 def test_a_coverage_that_the_model_was_not_fitted_for_stops_the_start(artifact: Path) -> None:

@@ -260,7 +260,7 @@ def test_each_worker_s_heart_goes_on_beating_though_only_one_is_asked(artifact: 
         found = scrape(url)  # the worker that answers brings its own numbers up to date
     ages = [age for (name, _), age in found.items() if name == "fashion_worker_heartbeat_age_seconds"]
     assert len(ages) == of(found, "fashion_workers_configured") == 2
-    assert max(ages) < 2
+    assert max(ages) < 3  # as old as the pause is a heart that does not beat
 
 
 def workers_of(supervisor: subprocess.Popen[str]) -> list[int]:

@@ -467,9 +467,10 @@ def test_whoever_cancels_the_request_itself_is_obeyed_though_the_deadline_has_pa
             await asyncio.sleep(60)
 
     async def run() -> None:
-        task, loop = asyncio.create_task(late()), asyncio.get_running_loop()
-        loop.call_later(0.04, time.sleep, 0.1)
-        loop.call_later(0.06, task.cancel)
+        task = asyncio.create_task(late())
+        await asyncio.sleep(0)  # until it has begun
+        time.sleep(0.1)  # noqa: ASYNC251  the loop is to come to both at once, and to the deadline first
+        asyncio.get_running_loop().call_later(0, task.cancel)
         with pytest.raises(asyncio.CancelledError):
             await task
 

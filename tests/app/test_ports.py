@@ -37,7 +37,7 @@ def test_a_shared_port_arrives_as_another_socket_that_gets_its_share_of_connecti
         for caller in callers:
             caller.close()
     assert sum(shares) == 64
-    assert min(shares) > 10  # a fair coin gives fewer once in a hundred million times
+    assert min(shares) > 10  # a fair coin gives fewer once in fifty million times
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the workers accept from one socket")

@@ -115,7 +115,7 @@ def test_every_alert_points_at_what_to_do_and_is_tested() -> None:
     assert [alert for alert in alerts if f'alertname="{alert}"' not in tests] == []
 
 
-def test_the_share_that_fails_in_the_readme_is_that_of_the_alert() -> None:
+def test_the_share_that_fails_in_the_documentation_is_that_of_the_alert() -> None:
     alert = " ".join(expressions()[0].removeprefix(">-").split())
     assert f"    {alert.replace('sum by (job) (', 'sum(').removesuffix(' > 0.01')}\n" in OPERATING
 

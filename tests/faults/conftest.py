@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 ARTIFACT = ROOT / "models" / "fashion-mnist" / "1"
 START_SECONDS = 180  # the machine may be busy
-PORT = 8150
 
 ESTABLISHED, LISTEN = "01", "0A"
 """States of a connection in /proc/net/tcp."""
@@ -68,16 +68,23 @@ class Service:
         return answer
 
 
+def free_port() -> int:
+    """Return a port that nothing listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 @contextmanager
-def service(folder: Path, port: int = PORT, world: Sequence[str] = (), **settings: object) -> Iterator[Service]:
+def service(folder: Path, world: Sequence[str] = (), **settings: object) -> Iterator[Service]:
     """Run `python -m app` until it is ready.
 
     Args:
         folder: Takes its log.
-        port: Where it listens.
         world: A command that runs another one where something is broken.
         **settings: By the names they have after `FASHION_`.
     """
+    port = free_port()
     given = {f"FASHION_{name}": str(value) for name, value in settings.items()}
     environment = {**OURS.environment(ARTIFACT, port), **given}
     log = folder / "log"

@@ -16,7 +16,7 @@ import pytest
 from benchmarks.soak.connection import request
 from benchmarks.soak.drive import closed_load
 from benchmarks.soak.mix import Pictures, Request, has_status
-from tests.faults.conftest import LISTEN, START_SECONDS, sockets, wait_until
+from tests.faults.conftest import LISTEN, START_SECONDS, free_port, sockets, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ MOST_SECONDS = 0.05
 ROUNDS = 3
 LOAD_SECONDS = 10
 CONNECTIONS = 32
-TRIVIAL, TRIVIAL_PORT = "a trivial server", 8151
+TRIVIAL = "a trivial server"
 EVERY_SECONDS = 0.02
 FEWEST_PROBES = 50
 """Of each path in a round; a machine too busy for so many measures nothing."""
@@ -94,11 +94,11 @@ def test_probes_are_answered_within_50_milliseconds(two_workers: Service) -> Non
 
     Other work on the machine can only make an answer slower, and then it makes every server's so.
     """
-    with serving_trivially(TRIVIAL_PORT):
-        assert any(round_of_probes(two_workers.port) for _ in range(ROUNDS))
+    with serving_trivially(trivial_port := free_port()):
+        assert any(round_of_probes(two_workers.port, trivial_port) for _ in range(ROUNDS))
 
 
-def round_of_probes(port: int) -> bool:
+def round_of_probes(port: int, trivial_port: int) -> bool:
     """Probe under load, and tell whether all paths were quick enough."""
     seconds: dict[str, list[float]] = {path: [] for path in (*PATHS, TRIVIAL)}
     begun = get_context("spawn").Event()
@@ -109,7 +109,7 @@ def round_of_probes(port: int) -> bool:
     while loading.is_alive():
         for path in PATHS:
             seconds[path].append(seconds_to_answer(port, path))
-        seconds[TRIVIAL].append(seconds_to_answer(TRIVIAL_PORT, "/"))
+        seconds[TRIVIAL].append(seconds_to_answer(trivial_port, "/"))
         time.sleep(EVERY_SECONDS)
     loading.join()
     assert loading.exitcode == 0

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.faults
 CALLERS = 3
 """Connections to each worker: with less than a millisecond between two requests, more than it can answer."""
 
-MOST_STARTS = 4
+MOST_STARTS = 10  # other work on the machine may have begun since the first
 """How much longer than the first start a replacement may take, as its core is loaded."""
 
 

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from training.atomic import replacing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 FILES = 40
@@ -27,11 +29,18 @@ while True:
 """
 
 
-def wait_for(folder: Path) -> None:
-    deadline = time.monotonic() + 60
-    while not folder.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Replace a folder again and again, from when it is there until the block ends, however that ends."""
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(folder)]) as writer:
+        try:
+            deadline = time.monotonic() + 60
+            while not folder.exists():
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            yield
+        finally:
+            writer.kill()
 
 
 def generations(folder: Path) -> set[str]:
@@ -98,22 +107,18 @@ def test_where_folders_cannot_be_swapped_two_renames_do(tmp_path: Path) -> None:
 def test_a_job_killed_at_any_moment_leaves_one_whole_generation(tmp_path: Path) -> None:
     folder = tmp_path / "1"
     for attempt in range(3):
-        with subprocess.Popen([sys.executable, "-c", WRITER, str(folder)]) as writer:
-            wait_for(folder)
+        with writing(folder):
             time.sleep(0.3 + 0.0137 * attempt)
-            writer.kill()
         assert len(generations(folder)) == 1
 
 
-def test_whoever_looks_while_a_folder_is_replaced_finds_it_whole(tmp_path: Path) -> None:
+def test_whoever_looks_while_a_folder_is_replaced_finds_one(tmp_path: Path) -> None:
     folder = tmp_path / "1"
-    with subprocess.Popen([sys.executable, "-c", WRITER, str(folder)]) as writer:
-        wait_for(folder)
+    with writing(folder):
         looked = 0
         end = time.monotonic() + 1
         while time.monotonic() < end:
             handle = os.open(folder, os.O_RDONLY)  # would fail in a moment without the folder
             os.close(handle)
             looked += 1
-        writer.kill()
     assert looked > 100

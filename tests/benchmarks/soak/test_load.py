@@ -91,7 +91,7 @@ def test_an_open_load_asks_at_its_rate_however_long_answers_take() -> None:
         tally = ask_each(url, itertools.repeat(ASK), 10)
     assert tally.right == 10
     assert service.most_at_once >= 3
-    assert tally.percentile(0) >= 300
+    assert tally.percentile(0) >= 299  # a sleep may end a little early
 
 
 def test_a_closed_load_keeps_every_connection_busy() -> None:
