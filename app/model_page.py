@@ -86,11 +86,12 @@ def _purpose(card: ModelCard) -> str:
     *most, last = map(escape, card.labels)
     return f"""<section class="halves">
       <div><h2>What it is for</h2>
-      <p>One garment on a picture, named as one of {", ".join(most)} or {last}. To learn from, to measure other systems
-      against, to sort pictures where a mistake costs little.</p></div>
+      <p>Naming the garment in a picture that shows one garment, as one of {", ".join(most)} or {last}: to learn from,
+      to measure other systems against, to sort pictures where a mistake costs little.</p></div>
       <div><h2>What it is not for</h2>
-      <p>Anything else: it takes whatever it is shown for one of these, two garments for one, and says so
-      only by calling a picture unfamiliar. Nothing that concerns people should be decided by it.</p></div>
+      <p>Several garments at once, people who wear them, brands, sizes or anything else that is not on this list:
+      whatever it is shown it names as one of these, and only by calling it unfamiliar says that it may be none. Nor
+      decisions that matter, unless a person checks them.</p></div>
     </section>"""
 
 

@@ -56,10 +56,10 @@ class Settings(BaseModel):
     )
     max_forward_images: Count = Field(default=32, description="Most pictures in one forward pass.")
     max_queue_seconds: float = Field(
-        default=5.0, gt=0, description="Work that may wait before a picture, over which answers are 503."
+        default=5.0, gt=0, description="Seconds of work that may wait ahead of a picture; more is refused with 503."
     )
     max_pending_bytes: Count = Field(
-        default=256 * 2**20, description="Bytes of bodies held at a time by a worker, over which answers are 503."
+        default=256 * 2**20, description="Most bytes of bodies a worker holds at a time; more are refused with 503."
     )
     max_connections: Count = Field(default=1000, description="Connections open at a time to a worker.")
     receive_seconds: float = Field(

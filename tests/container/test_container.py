@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import time
 import uuid
@@ -238,6 +239,18 @@ def test_training_writes_an_artifact_that_belongs_to_the_owner_of_the_folder(
     assert read_verified(models / "small" / "1").name == "small"
     assert (tmp_path / "runs").is_dir()
     assert {path.stat().st_uid for path in tmp_path.rglob("*")} == {owner}
+
+
+def test_a_hangup_replaces_its_workers_while_it_stays_ready(service: Deployment, client: httpx2.Client) -> None:
+    def started() -> float:
+        return float(re.findall(r"^fashion_worker_starts_total (\S+)", client.get("/metrics").text, re.MULTILINE)[0])
+
+    before, deadline = started(), time.monotonic() + 180
+    service.compose("kill", "-s", "HUP", "api")
+    while started() < before + 2:
+        assert client.get("/health/ready").json() == {"status": "ready"}
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 def test_it_stops_cleanly(service: Deployment) -> None:
