@@ -28,8 +28,8 @@ class Wishes(BaseModel, extra="forbid"):
 
     conversion: Mode = Field(
         default=Mode.AUTO,
-        description="`auto` leaves a grey 28x28 image untouched and otherwise decides by the picture; `photo` treats "
-        "it as a photograph; `none` only resizes.",
+        description="`auto` leaves a grey 28x28 image untouched and otherwise chooses by what the picture looks like; "
+        "`photo` treats it as a photograph; `none` only resizes it.",
     )
     preview: bool = Field(default=False, description="Whether to include the 28x28 image that the model saw.")
 
@@ -85,7 +85,7 @@ TimeoutHeader = Annotated[
     ),  # without the null that nobody can write in a header
     Header(
         alias=TIMEOUT_HEADER.decode(),
-        description="Deadline in seconds, counted from the arrival of the request; more than the service's own limit "
-        "counts as that limit. Work that is not done by then is dropped and answered with 504.",
+        description="Deadline in seconds, counted from the arrival of the request and capped at the service's own "
+        "limit. Work that is not finished by then is dropped and answered with 504.",
     ),
 ]

@@ -52,7 +52,7 @@ class ServiceError(Exception):
     status: HTTPStatus = HTTPStatus.INTERNAL_SERVER_ERROR
     code: str = "internal"
     title: str = "The service failed"
-    example: ClassVar[str] = "The service failed at this request, and the failure is logged. Try again later."
+    example: ClassVar[str] = "The service failed on this request, and the failure is logged. Try again later."
     retry_after_seconds: int | None = None
 
     @property
@@ -97,8 +97,8 @@ class CrossSiteError(ServiceError):
     code = "cross_site"
     title = "Cross-site request refused"
     example = (
-        "Expected a call of this site or of one in FASHION_CORS_ORIGINS, received one from a page of another. "
-        "Ask whoever runs the service to let that site in."
+        "Expected a call from this site or one in FASHION_CORS_ORIGINS, received one from a page of another site. "
+        "Ask whoever runs the service to allow that site."
     )
 
 
@@ -108,7 +108,7 @@ class RequestTooSlowError(ServiceError):
     status = HTTPStatus.REQUEST_TIMEOUT
     code = "too_slow"
     title = "The request arrived too slowly"
-    example = "Expected the whole header within 10 seconds, received a part of it."
+    example = "Expected the whole header within 10 seconds, received only part of it."
 
 
 class BodyTooSlowError(ServiceError):
@@ -121,7 +121,7 @@ class BodyTooSlowError(ServiceError):
     code = "body_too_slow"
     title = "The body arrived too slowly"
     example = (
-        "Expected the whole body within 20 seconds, received a part of it. "
+        "Expected the whole body within 20 seconds, received only part of it. "
         "Send a smaller picture; the model looks at 28 x 28."
     )
 
@@ -183,7 +183,7 @@ class HeaderTooLargeError(ServiceError):
     status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
     code = "header_too_large"
     title = "The header is too large"
-    example = "Expected at most 32768 bytes beside the body, received more. Send fewer headers."
+    example = "Expected at most 32768 bytes besides the body, received more. Send fewer headers."
 
 
 class RetryableError(ServiceError):
@@ -220,7 +220,7 @@ class NotReadyError(RetryableError):
 
     code = "not_ready"
     title = "Service not ready"
-    example = "Expected to answer before the service stops, which it does now. Try again later."
+    example = "Expected a running service, received one that is stopping. Try again later."
 
 
 class RequestTimeoutError(ServiceError):

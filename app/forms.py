@@ -179,7 +179,7 @@ class Form:
         return parse_options_header(value)[1]
 
     def _refuse(self, reason: str) -> NoReturn:
-        msg = f"Expected a {MULTIPART} body of {self._most_files}, received a bad one: {reason}"
+        msg = f"Expected a {MULTIPART} body of {self._most_files}, received a malformed one: {reason}"
         raise InvalidRequestError(msg)
 
 

@@ -70,7 +70,7 @@ def _in_force(information: ModelInformation) -> PredictionSetFacts:
 
 def _headlines(test: SplitMetrics, photos: PhotoMetrics | None, sets: PredictionSetFacts) -> str:
     tiles = [
-        (f"{test.accuracy:.2%}", f"of {test.n:,} test images are named right ({_range(test.accuracy_interval_95)})")
+        (f"{test.accuracy:.2%}", f"of {test.n:,} test images are named correctly ({_range(test.accuracy_interval_95)})")
     ]
     if photos:
         told = f"of {photos.held_out:,} photographs that it was not trained on get a label that fits "
@@ -87,10 +87,10 @@ def _purpose(card: ModelCard) -> str:
     return f"""<section class="halves">
       <div><h2>What it is for</h2>
       <p>Naming the garment in a picture that shows one garment, as one of {", ".join(most)} or {last}: to learn from,
-      to measure other systems against, to sort pictures where a mistake costs little.</p></div>
+      as a benchmark for other systems, to sort pictures where a mistake costs little.</p></div>
       <div><h2>What it is not for</h2>
-      <p>Several garments at once, people who wear them, brands, sizes or anything else that is not on this list:
-      whatever it is shown it names as one of these, and only by calling it unfamiliar says that it may be none. Nor
+      <p>Several garments at once, people wearing them, brands, sizes or anything else that is not on this list. It
+      names every picture as one of these, and only calling it unfamiliar says that it may be none. Nor is it for
       decisions that matter, unless a person checks them.</p></div>
     </section>"""
 
@@ -110,22 +110,22 @@ def _accuracy(card: ModelCard) -> str:
             for folder, one in photos.folders.items()
         ]
         if one := photos.one_label:
-            rows.append(("… of which one label alone is right", f"{one.n:,}", f"{one.right / one.n:.1%}", ""))
+            rows.append(("… for which exactly one label is right", f"{one.n:,}", f"{one.right / one.n:.1%}", ""))
         rows += [
-            (f"… that show, by eye, one label alone: {label}", f"{one.n:,}", f"{one.right / one.n:.1%}", "")
+            (f"… for which, by eye, only one label is right: {label}", f"{one.n:,}", f"{one.right / one.n:.1%}", "")
             for label, one in photos.told_apart.items()
         ]
     return f"""<section><h2>How often it is right</h2>
-      <p>The interval holds the true share 95 times in 100; it covers the choice of images, not that of the training's
-      seed. {"A photograph counts as right when the label fits its folder." if card.photos else ""}</p>
+      <p>The interval contains the true share 95 times in 100. It covers the choice of images, not the choice of
+      training seed. {"A photograph counts as right when the label fits its folder." if card.photos else ""}</p>
       {_table("Right first labels", ("pictures", "n", "right", "95% interval"), rows)}</section>"""
 
 
 def _classes(test: SplitMetrics) -> str:
     worst = min(test.classes, key=lambda one: one.recall)
     rows = [(one.label, f"{one.precision:.1%}", f"{one.recall:.1%}") for one in test.classes]
-    return f"""<section><h2>Which it mistakes</h2>
-      <p>Worst is {escape(worst.label)}: {1 - worst.recall:.0%} of these get another label.</p>
+    return f"""<section><h2>Which classes it gets wrong</h2>
+      <p>Worst is {escape(worst.label)}: {1 - worst.recall:.0%} get another label.</p>
       {_table("Each class of the test split", ("class", "right when named", "found of all"), rows)}</section>"""
 
 
@@ -137,8 +137,8 @@ def _confusion(labels: tuple[str, ...], counts: tuple[tuple[int, ...], ...]) -> 
         + "</tr>"
         for label, row in zip(labels, counts, strict=True)
     )
-    return f"""<section><h2>What it takes for what</h2>
-      <p>A row is what the test images show, a column what they were taken for.</p>
+    return f"""<section><h2>What it confuses</h2>
+      <p>Rows are the true classes of the test images, columns the classes that it named.</p>
       <div class="wide" tabindex="0" role="region" aria-label="Confusion matrix"><table class="confusion">
       <caption class="unseen">Test images by true class (rows) and named class (columns)</caption>
       <thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table></div></section>"""
@@ -153,16 +153,16 @@ def _calibration(card: ModelCard) -> str:
     test, photos = card.metrics["test"], card.photos
     of_photos = ""
     if photos and photos.ece_equal_mass is not None:
-        of_photos = f" Of photographs they are {100 * photos.ece_equal_mass:.1f} points off"
+        of_photos = f" On photographs they are {100 * photos.ece_equal_mass:.1f} points off"
         if photos.ece_by_chance is not None:
-            of_photos += f", where chance alone makes {100 * photos.ece_by_chance:.1f}"
+            of_photos += f"; chance alone would make that {100 * photos.ece_by_chance:.1f}"
         of_photos += "."
     before = ""
     if card.uncalibrated:
-        before = f" Before they were calibrated they were {100 * card.uncalibrated.ece_equal_mass:.1f} points off."
+        before = f" Before calibration they were {100 * card.uncalibrated.ece_equal_mass:.1f} points off."
     return f"""<section><h2>Whether its percentages mean what they say</h2>
       <p>On the test split they are {100 * test.ece_equal_mass:.1f} points off on average (expected calibration error in
-      15 bins of as many images each; {100 * test.ece_equal_width:.1f} in bins of equal width). Negative log-likelihood
+      15 bins of equal mass; {100 * test.ece_equal_width:.1f} in bins of equal width). Negative log-likelihood
       {test.negative_log_likelihood:.4f}, Brier score {test.brier_score:.4f}, n = {test.n:,}.{before}{of_photos}</p>
       {_reliability(test.reliability) if test.reliability else ""}</section>"""
 
@@ -196,12 +196,12 @@ def _sets(fitted: tuple[PredictionSetFacts, ...], in_force: float) -> str:
         )
         for one in fitted
     ]
-    photos = " and, by a fit of their own, for photographs" if any(one.photos_threshold for one in fitted) else ""
+    photos = " and, with their own threshold, for photographs" if any(one.photos_threshold for one in fitted) else ""
     head = ("asked for", "right label inside", "labels", "worst class", *(("photographs",) if has_photos else ()))
     return f"""<section><h2>How often the right label is among those it names</h2>
-      <p>It names each label whose probability reaches what was fitted to hold the right one as often as asked for, and
-      always the first. The promise is for pictures like those of the data set{photos}, and for all classes
-      together.</p>
+      <p>It names every label whose probability reaches a threshold, and always the first. The threshold is fitted so
+      that the right label is among them as often as asked for. This holds for pictures like those of the data
+      set{photos}, on average over all classes.</p>
       {_table("Sets of labels on the test split", head, rows)}</section>"""
 
 
@@ -215,8 +215,8 @@ def _familiarity(facts: FamiliarityFacts) -> str:
     table = _table("Images of something else", head, rows) if rows else ""
     return f"""<section><h2>Whether it notices what it does not know</h2>
       <p>A picture is called unfamiliar when fewer than {facts.threshold:.0%} of the validation images are less typical.
-      {f"False alarms: {false_alarms}." if false_alarms else ""} AUROC is the chance that, of a pair, the image of
-      something else is the less familiar; beside it the same where the highest probability has to tell.</p>
+      {f"False alarms: {false_alarms}." if false_alarms else ""} AUROC is the chance that an image of
+      something else is less familiar than a test image; beside it is the same for the highest probability.</p>
       {table}</section>"""
 
 
@@ -231,8 +231,8 @@ def _corruptions(corruptions: dict[str, tuple[DamageMetrics, ...]], test: SplitM
     ]
     strengths = (f"strength {number}" for number in range(1, 6))
     return f"""<section><h2>What damage costs it</h2>
-      <p>How often it is right on test images that were damaged, at 28x28 pixels and without conversion, from the
-      weakest strength to the strongest.</p>
+      <p>How often it is right on damaged test images, at 28x28 pixels and without conversion, from the weakest damage
+      to the strongest.</p>
       {_table("Damaged test images", ("damage", "none", *strengths), rows)}</section>"""
 
 
@@ -242,13 +242,13 @@ def _training(card: ModelCard) -> str:
     if training.teachers:
         learnt += f"with the answers of {training.teachers} earlier models to them, "
     if training.continued:
-        learnt += "from the weights of the first of these on, "
+        learnt += "starting from the weights of the first of these, "
     return f"""<section><h2>What it learnt from</h2>
       <p>The training split of <a href="https://github.com/zalandoresearch/fashion-mnist">Fashion-MNIST</a> by
       Zalando SE {learnt}in {training.epochs} epochs, which took {training.minutes:.0f} minutes on
       {escape(training.machine)}.
       No epoch was chosen on the test split. {card.network.parameters:,} parameters,
-      {card.network.multiply_accumulates / 1e6:.1f} million multiply-accumulates an image.
+      {card.network.multiply_accumulates / 1e6:.1f} million multiply-accumulates per image.
       {_versions(training)}</p></section>"""
 
 
@@ -263,7 +263,7 @@ def _versions(training: TrainingFacts) -> str:
 
 
 def _limits(limits: Limits) -> str:
-    return f"""<section><h2>What this service takes</h2>
+    return f"""<section><h2>What this service accepts</h2>
       <p>{", ".join(limits.formats)}; at most {_short(limits.max_body_bytes / 2**20)} MiB and
       {_short(limits.max_image_pixels / 1e6)} megapixels a picture, {limits.max_batch_files} pictures a batch,
       {limits.request_timeout_seconds:g} seconds a request.</p></section>"""

@@ -247,7 +247,7 @@ class Protocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  uvicorn's, and always the same
         """Refuse what is not HTTP as everything else is refused, where uvicorn would send plain text."""
         error = MalformedRequestError(
-            "Expected a request of HTTP 1, received something else. Let an HTTP library write it, for http:// and not "
+            "Expected an HTTP/1 request, received something else. Let an HTTP library write it, with http:// and not "
             "https://, which the service itself does not speak."
         )
         self._cut_off(self._malformed or error)
@@ -258,7 +258,7 @@ class Protocol(HttpToolsProtocol):
     def _fault_of_head(self) -> ServiceError | None:
         """Say why a request that has just begun cannot be taken, if it cannot."""
         if len(self.pipeline) >= self.max_ahead:
-            msg = f"Expected at most {self.max_ahead} requests before their answers, received one more. Wait for these."
+            msg = f"Expected at most {self.max_ahead} requests without an answer, received one more. Wait for answers."
             return MalformedRequestError(msg)
         if self._framing_bytes > self.max_header_bytes and self._header_bytes() > self.max_header_bytes:
             return self._header_too_large()
@@ -269,8 +269,8 @@ class Protocol(HttpToolsProtocol):
         if hosts != 1 and (hosts or self.parser.get_http_version() == "1.1"):  # RFC 9112, 3.2
             return MalformedRequestError(f"Expected one Host header, received {hosts}.")
         if self.parser.should_upgrade() and any(name in _OF_A_BODY and value != b"0" for name, value in self.headers):
-            msg = "Expected HTTP/1.1 without an Upgrade, received the offer of one with a body, which is lost so. "
-            msg += "In Java set HttpClient.Version.HTTP_1_1; with curl leave out --http2."
+            msg = "Expected HTTP/1.1 without an Upgrade, received a request with an Upgrade and a body, which would "
+            msg += "be lost. In Java set HttpClient.Version.HTTP_1_1; with curl leave out --http2."
             return MalformedRequestError(msg)
         return None
 
@@ -278,7 +278,7 @@ class Protocol(HttpToolsProtocol):
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
     def _header_too_large(self) -> HeaderTooLargeError:
-        msg = f"Expected at most {self.max_header_bytes} bytes beside the body, received more. Send fewer headers."
+        msg = f"Expected at most {self.max_header_bytes} bytes besides the body, received more. Send fewer headers."
         return HeaderTooLargeError(msg)
 
     def _start_timer(self) -> None:
@@ -294,11 +294,11 @@ class Protocol(HttpToolsProtocol):
             self._start_timer()
             return
         if self._awaited == BODY:
-            msg = f"Expected the whole body within {self._settings.receive_seconds:g} seconds, received a part of it. "
-            msg += "Send a smaller picture; the model looks at 28 x 28."
+            msg = f"Expected the whole body within {self._settings.receive_seconds:g} seconds, received only part of "
+            msg += "it. Send a smaller picture; the model looks at 28 x 28."
             self._cut_off(BodyTooSlowError(msg))
         else:
-            msg = f"Expected the whole header within {self.header_seconds:g} seconds, received a part of it."
+            msg = f"Expected the whole header within {self.header_seconds:g} seconds, received only part of it."
             self._cut_off(RequestTooSlowError(msg))
 
     def _cut_off(self, error: ServiceError) -> None:

@@ -67,8 +67,8 @@ _OF_ANY_BODY = (
 _BINARY = {"type": "string", "format": "binary"}
 _ONE_PICTURE = {
     "required": True,
-    "description": f"One picture ({', '.join(FORMATS)}): the field `{FILE_FIELD}` of a form, with a "
-    "filename, or the body itself.",
+    "description": f"One picture ({', '.join(FORMATS)}): as the form field `{FILE_FIELD}`, with a filename, or as the "
+    "body itself.",
     "content": {
         MULTIPART: {"schema": {"type": "object", "required": [FILE_FIELD], "properties": {FILE_FIELD: _BINARY}}},
         "image/*": {"schema": _BINARY},
@@ -77,7 +77,7 @@ _ONE_PICTURE = {
 }
 _MANY_PICTURES = {
     "required": True,
-    "description": f"Pictures, each in a field `{FILES_FIELD}` of one form, with a filename.",
+    "description": f"Pictures, each as a form field `{FILES_FIELD}`, with a filename.",
     "content": {
         MULTIPART: {
             "schema": {
@@ -90,8 +90,8 @@ _MANY_PICTURES = {
 }
 _SERVER_TIMING = {
     "Server-Timing": {
-        "description": "How long each stage took, in milliseconds; `queue` names the size of the batch. Missing where "
-        "the request was refused before it came to this call.",
+        "description": "How long each stage took, in milliseconds; `queue` names the size of the batch. Missing if "
+        "the request was refused before it reached this endpoint.",
         "schema": {"type": "string"},
         "example": 'receive;dur=0.008, decode;dur=0.040, convert;dur=0.011, queue;dur=9.235;desc="batch of 22", '
         "infer;dur=1.005, serialise;dur=0.015",
@@ -123,9 +123,9 @@ async def predict(
     wishes: WishesQuery,
     timeout_seconds: TimeoutHeader = None,
 ) -> Response:
-    """Answer with the most probable class and all ten probabilities.
+    """Return the most probable class and all ten probabilities.
 
-    The bytes decide the format, not the name or the type they are sent with. 784 bytes sent as
+    The format is detected from the bytes, not from the filename or media type. 784 bytes sent as
     `application/octet-stream` are read as a 28x28 grey image, row by row.
     """
     trace: Trace = request.scope[TRACE]
@@ -170,9 +170,9 @@ async def predict_batch(
     wishes: WishesQuery,
     timeout_seconds: TimeoutHeader = None,
 ) -> Response:
-    """Answer with a result or a problem for each file, in the order sent.
+    """Return a result or a problem for each file, in the order sent.
 
-    One bad file does not affect the others. A picture that is not done by the deadline, or finds no place, gets a
+    One bad file does not affect the others. A picture that misses the deadline, or for which there is no room, gets a
     problem of its own.
     """
     trace: Trace = request.scope[TRACE]
@@ -238,7 +238,7 @@ async def docs(request: Request) -> Response:
 
 @router.get("/classes", summary="The ten classes", response_description="The classes.", tags=["model"])
 async def classes(predictor: PredictorDependency) -> tuple[ClassName, ...]:
-    """Answer with the classes in the order of the probabilities."""
+    """Return the classes in the order of the probabilities."""
     return predictor.classes
 
 
@@ -255,7 +255,7 @@ async def model(
     request: Request,
     response: Response,
 ) -> ModelInformation | Response:
-    """Answer with what the model is, how it was trained and measured, and what the service accepts."""
+    """Return what the model is, how it was trained and measured, and what the service accepts."""
     limits: dict[str, Any] = {name: getattr(settings, name) for name in Limits.model_fields if name != "formats"}
     information = ModelInformation(
         card=predictor.card,
@@ -271,7 +271,7 @@ async def model(
 
 @router.get("/health/live", summary="Liveness", response_description="The process answers.", tags=["health"])
 async def live() -> Health:
-    """Answer as long as the event loop turns."""
+    """Answer as long as the event loop runs."""
     return Health(status="live")
 
 
@@ -283,9 +283,9 @@ async def live() -> Health:
     responses=documented(NotReadyError),
 )
 async def ready(request: Request) -> Health:
-    """Answer 200 until the service begins to stop; before the model is loaded, checked and warm nothing answers."""
+    """Answer 200 until the service begins to stop. Until the model is loaded, checked and warm, nothing answers."""
     if not request.app.state.ready:
-        msg = "Expected a service with a loaded model, received one that stops. Try again later."
+        msg = "Expected a service with a loaded model, received one that is stopping. Try again later."
         raise NotReadyError(msg, 1)
     return Health(status="ready")
 
@@ -295,8 +295,8 @@ async def ready(request: Request) -> Health:
     summary="Metrics of all workers",
     tags=["health"],
     response_class=PlainTextResponse,
-    responses={200: {"description": "In the text format of Prometheus."}},
+    responses={200: {"description": "In the Prometheus text format."}},
 )
 async def metrics(metrics: MetricsDependency) -> Response:
-    """Answer with what Prometheus collects: what all workers did since the start, and what each has in hand now."""
+    """Return metrics for Prometheus: what all workers have done since the start, and what each has in hand now."""
     return Response(metrics.exposition(), media_type=METRICS_MEDIA_TYPE)

@@ -32,12 +32,12 @@ class Answer(BaseModel):
 class ClassName(Answer):
     """One of the classes."""
 
-    class_id: int = Field(description="Position in the order of the data set, from 0.", examples=[9])
+    class_id: int = Field(description="Zero-based index in the order of the data set.", examples=[9])
     label: str = Field(description="Name of the class.", examples=["Ankle boot"])
 
 
 class ClassProbability(ClassName):
-    """A class with how probable it is."""
+    """A class and its probability."""
 
     probability: Probability
 
@@ -45,38 +45,39 @@ class ClassProbability(ClassName):
 class ImageFacts(Answer):
     """The file that was sent."""
 
-    format: str = Field(description="Found by its bytes: PNG, JPEG, WEBP, BMP, GIF, TIFF, or RAW.", examples=["JPEG"])
+    format: str = Field(description="Found by its bytes: PNG, JPEG, WEBP, BMP, GIF, TIFF or RAW.", examples=["JPEG"])
     width: int = Field(
-        description="In pixels, of the picture turned upright; a phone may store it as the height.",
+        description="In pixels, with the picture turned upright; a phone may store it as the height.",
         examples=[3024],
     )
-    height: int = Field(description="In pixels, likewise.", examples=[4032])
+    height: int = Field(description="In pixels, with the picture turned upright.", examples=[4032])
 
 
 class GarmentBox(Answer):
-    """The rectangle that was cut out, in pixels of the file, upright: within the width and height of `image`."""
+    """The rectangle that was cut out, in pixels of the upright picture: within `width` and `height` of `image`."""
 
     left: int = Field(examples=[724])
     top: int = Field(examples=[310])
-    right: int = Field(description="The first column beyond.", examples=[2288])
-    bottom: int = Field(description="The first row beyond.", examples=[3874])
+    right: int = Field(description="The first column beyond the rectangle.", examples=[2288])
+    bottom: int = Field(description="The first row beyond the rectangle.", examples=[3874])
 
 
 class ConversionFacts(Answer):
     """How the picture became the 28x28 image that the model saw."""
 
     mode: str = Field(
-        description="`native`: untouched; `cut_out`: on a transparent ground, which shows where the garment is; "
-        "`bright_on_black`: like the data set, of another size; `catalogue`: on a plain light ground, converted as the "
-        "data set was; `photo`: the garment found first, mostly looked at in colour too; `none`: resized only.",
+        description="`native`: left untouched; `cut_out`: on a transparent background, which shows where the garment "
+        "is; `bright_on_black`: like the data set, but of another size; `catalogue`: on a plain light background, "
+        "converted as the data set was; `photo`: the garment is located first, and the photograph is usually looked "
+        "at in colour too; `none`: only resized.",
         examples=["photo"],
     )
     steps: tuple[str, ...] = Field(
         description="What was done, in order. `no_garment_found`: nothing could be cut out, so the whole frame was "
         "used. The others say how it was decoded (`decoded_at_half`, `decoded_at_quarter`, `decoded_at_eighth`, "
         "`exif_transpose`, `composited_on_white`) and converted (`frame_removed`, `background_removed`, `trimmed`, "
-        "`greyscale`, `negated`, `stretched`, `fitted`, `resized`). `seen_in_colour`: the photograph itself was looked "
-        "at as well, and what it speaks for is in the probabilities.",
+        "`greyscale`, `negated`, `stretched`, `fitted`, `resized`). `seen_in_colour`: a second network also "
+        "looked at the photograph in colour, and its findings are part of the probabilities.",
         examples=[
             [
                 "decoded_at_eighth",
@@ -109,13 +110,13 @@ class Prediction(Answer):
     prediction: ClassProbability = Field(description="The most probable class.")
     probabilities: tuple[ClassProbability, ...] = Field(description="All classes in class order; they sum to 1.")
     prediction_set: tuple[str, ...] = Field(
-        description="The conformal prediction set, most probable first: labels that include the right one about as "
-        "often as `coverage` of `/model` says, or more often. `card.prediction_sets` there has what was measured.",
+        description="The conformal prediction set, most probable label first. It contains the right label about as "
+        "often as `coverage` of `/model` says, or more often; `card.prediction_sets` there has the measurements.",
         examples=[["Ankle boot"]],
     )
     familiar: bool = Field(
-        description="Whether the picture is like those that the model learnt from. If it is not (out of "
-        "distribution), rely neither on the label nor on the probabilities."
+        description="Whether the picture is like those that the model was trained on. If not (out of distribution), "
+        "rely neither on the label nor on the probabilities."
     )
     familiarity: float = Field(
         ge=0,
@@ -139,16 +140,16 @@ PROBLEM_URN = "urn:problem:fashion-mnist:"
 
 
 class Problem(Answer):
-    """What went wrong, after RFC 9457."""
+    """What went wrong, in the format of RFC 9457."""
 
     type: str = Field(
-        description="The kind of problem as a URN, which only names it: `code` with a prefix.",
+        description="The kind of problem as a URN, an identifier only: `code` with a prefix.",
         examples=["urn:problem:fashion-mnist:invalid_image"],
     )
     title: str = Field(description="The kind of problem in words.")
     status: int = Field(description="The HTTP status.")
     detail: str = Field(description="What was expected, what was received, what to do next.")
-    code: str = Field(description="The kind of problem for machines.")
+    code: str = Field(description="The kind of problem, for programs.")
 
     @classmethod
     def of_kind(cls, status: HTTPStatus, code: str, title: str, detail: str) -> Self:
@@ -162,15 +163,15 @@ def problem_of(error: ServiceError) -> Problem:
 
 
 class BatchItem(Answer):
-    """What became of one file: a result or a problem."""
+    """The outcome for one file: a result or a problem."""
 
-    filename: str | Absent = Field(description="As the sender named it.")
+    filename: str | Absent = Field(description="The filename as sent.")
     result: Prediction | Absent = None
     problem: Problem | Absent = None
 
 
 class BatchPrediction(Answer):
-    """What became of each file, in the order sent."""
+    """The outcome for each file, in the order sent."""
 
     results: tuple[BatchItem, ...]
 
@@ -178,21 +179,25 @@ class BatchPrediction(Answer):
 class Limits(Answer):
     """The limits in force."""
 
-    max_body_bytes: int = Field(description="Most bytes of a picture, in a batch as well.")
-    max_batch_files: int = Field(description="Most pictures in one batch.")
-    max_batch_bytes: int = Field(description="Most bytes of the body of a batch.")
-    max_image_pixels: int = Field(description="Most pixels of a picture, its width times its height.")
-    max_pending_images: int = Field(description="Pictures that one worker takes on at a time, before it answers 503.")
-    request_timeout_seconds: float = Field(description="Longest deadline of a request, its arrival included.")
-    formats: tuple[str, ...] = Field(description="Accepted formats, found by their bytes.")
+    max_body_bytes: int = Field(description="Maximum size of a picture in bytes, in a batch as well.")
+    max_batch_files: int = Field(description="Maximum number of pictures in a batch.")
+    max_batch_bytes: int = Field(description="Maximum size of the body of a batch in bytes.")
+    max_image_pixels: int = Field(description="Maximum number of pixels of a picture, its width times its height.")
+    max_pending_images: int = Field(
+        description="Maximum number of pictures that a worker holds at a time; more are refused with 503."
+    )
+    request_timeout_seconds: float = Field(
+        description="Longest deadline of a request, including the time it takes to arrive."
+    )
+    formats: tuple[str, ...] = Field(description="Accepted formats, detected from the bytes.")
 
 
 class ModelInformation(Answer):
-    """The model card beside the limits and version of the service."""
+    """The model card, with the limits and version of the service."""
 
     card: ModelCard
     coverage: float = Field(
-        description="How often `prediction_set` is to hold the right label, for images like the data set's.",
+        description="How often `prediction_set` should contain the right label, for images like the data set's.",
         examples=[0.95],
     )
     limits: Limits
@@ -200,6 +205,6 @@ class ModelInformation(Answer):
 
 
 class Health(Answer):
-    """A sign of life."""
+    """The health of the service."""
 
     status: str

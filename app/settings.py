@@ -35,22 +35,22 @@ class Settings(BaseModel):
     host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on.")
     workers: Count | Literal["auto"] = Field(
-        default=1, description="Processes, each with its own model; `auto` is one for each core."
+        default=1, description="Processes, each with its own model; `auto` starts one per core."
     )
     threads: Count | None = Field(
-        default=None, description="Cores a forward pass may use; by default the cores over workers."
+        default=None, description="Cores a forward pass may use; by default the cores divided by the workers."
     )
     model_dir: Path = Field(default=Path("models/fashion-mnist/1"), description="Folder of the artifact to serve.")
     coverage: float = Field(
         default=0.95,
         gt=0,
         lt=1,
-        description="How often `prediction_set` is to hold the right label: 0.9, 0.95 or 0.99.",
+        description="How often `prediction_set` should contain the right label: 0.9, 0.95 or 0.99.",
     )
     max_body_bytes: Count = Field(default=10 * 2**20, description="Largest picture.")
     max_batch_files: Count = Field(default=64, description="Most pictures in one `/predict/batch`.")
     max_batch_bytes: Count = Field(default=64 * 2**20, description="Largest body of `/predict/batch`.")
-    max_image_pixels: Count = Field(default=50_000_000, description="Most pixels of a picture, read from its header.")
+    max_image_pixels: Count = Field(default=50_000_000, description="Most pixels in a picture, read from its header.")
     max_pending_images: Count = Field(
         default=72, description="Most pictures a worker holds at a time; more are refused with 503."
     )
@@ -59,20 +59,20 @@ class Settings(BaseModel):
         default=5.0, gt=0, description="Seconds of work that may wait ahead of a picture; more is refused with 503."
     )
     max_pending_bytes: Count = Field(
-        default=256 * 2**20, description="Most bytes of bodies a worker holds at a time; more are refused with 503."
+        default=256 * 2**20, description="Most body bytes a worker holds at a time; more are refused with 503."
     )
-    max_connections: Count = Field(default=1000, description="Connections open at a time to a worker.")
+    max_connections: Count = Field(default=1000, description="Most connections open to a worker at a time.")
     receive_seconds: float = Field(
         default=20.0, gt=0, description="How long a body may take to arrive, after which the answer is 413."
     )
     request_timeout_seconds: float = Field(
-        default=30.0, gt=0, description="Deadline of a request, its arrival included."
+        default=30.0, gt=0, description="Deadline of a request, including the time it takes to arrive."
     )
     keep_alive_seconds: Count = Field(
-        default=75, description="How long an idle connection is kept; proxies keep theirs 60."
+        default=75, description="How long an idle connection is kept open; proxies keep theirs for 60."
     )
     drain_seconds: float = Field(
-        default=5.0, ge=0, description="How long it serves on after SIGTERM, not ready, until proxies have noticed."
+        default=5.0, ge=0, description="How long it keeps serving after SIGTERM, not ready, until proxies have noticed."
     )
     shutdown_seconds: Count = Field(default=20, description="How long requests in flight may take after that.")
     api_keys_file: Path | None = Field(
@@ -81,13 +81,13 @@ class Settings(BaseModel):
     cors_origins: str = Field(
         default="",
         pattern=rf"^(\*|{_ORIGIN}(\s*,\s*{_ORIGIN})*)?$",
-        description="Other sites whose pages may call, `https://a.example, https://b.example`, or `*` for all.",
+        description="Other sites whose pages may call it: `https://a.example, https://b.example`, or `*` for all.",
     )
     log_format: Literal["console", "json"] = Field(
-        default="console", description="One line an event, for people (`console`) or machines (`json`)."
+        default="console", description="One line per event, for people (`console`) or machines (`json`)."
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(str.lower)] = Field(
-        default="info", description="Least level that is logged: `debug`, `info`, `warning` or `error`."
+        default="info", description="Lowest level that is logged: `debug`, `info`, `warning` or `error`."
     )
 
 

@@ -130,7 +130,7 @@ def require_size(upload: Upload, max_bytes: int) -> None:
         PayloadTooLargeError: It has more.
     """
     if len(upload.data) > max_bytes:
-        _Limit(max_bytes).refuse("a file of more")
+        _Limit(max_bytes).refuse("a larger file")
 
 
 async def _receive(request: Request, limit: _Limit, held: Held, take: Callable[[bytes], object]) -> None:

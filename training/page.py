@@ -41,15 +41,15 @@ def page(card: ModelCard) -> str:
 
 **For** naming the garment in a picture that shows one garment, as one of ten kinds: {", ".join(card.labels)}.
 
-**Not for** several garments at once, people who wear them, brands, sizes or anything else that is not on this list;
+**Not for** several garments at once, people wearing them, brands, sizes or anything else that is not on this list;
 nor for decisions that matter unless a person checks them.
 
 **Every answer says how far to trust it.** The probabilities are calibrated, and `prediction_set` holds the right label
-at least about as often as is asked for, both on average over images like those of the data set; `familiar` is false for
+at least about as often as asked for, both on average over images like those of the data set. `familiar` is false for
 a picture unlike anything it was trained on.
 
 - Network: `{network.name}`, {network.parameters:,} parameters
-- Cost: {network.multiply_accumulates:,} multiply-accumulates an image
+- Cost: {network.multiply_accumulates:,} multiply-accumulates per image
 - Training: {_training(training)}
 - Machine: {training.machine}
 
@@ -58,23 +58,23 @@ a picture unlike anything it was trained on.
 {_splits(card.metrics)}
 
 The intervals are Wilson's and cover the choice of images, not the choice of seed. No epoch was chosen on the test
-split; of models that are published, training/README.md says how often it was evaluated, and what that changed.
+split; for published models, training/README.md says how often it was evaluated, and what that changed.
 {_photos(card.photos) if card.photos else ""}
 ## How it fails
 
-Worst is {worst.label}: {1 - worst.recall:.0%} of them get another label.{_worst_folder(card.photos)}
-A garment that lies on its side or upside down mostly gets
+Worst is {worst.label}: {1 - worst.recall:.0%} get another label.{_worst_folder(card.photos)}
+A garment on its side or upside down mostly gets
 another label{"" if card.corruptions else ", and so do many damaged 28x28 images"}.
 
 {_classes(card.metrics["test"])}
 
 ![Confusion matrix](confusion.png)
 
-The mistakes of which it was most certain; above each the true class, red the one it named:
+Its most certain mistakes, each with the true class above it and the class it named in red:
 
 ![Most certain mistakes](mistakes.png)
 
-Left half: test images answered right, drawn at random; right half: answered wrong.
+Left half: test images classified correctly, drawn at random; right half: classified wrongly.
 
 ![Test images with their probabilities](sheet.png)
 
@@ -87,11 +87,11 @@ validation split.
 
 ![Reliability](reliability.png)
 
-A prediction set is all labels of at least a certain probability, and the first in any case. That probability was
-fitted to the validation split (split-conformal), whose sets hold the true label as often as asked for. The same images
-also calibrated the probabilities, so that others are held as often is not quite guaranteed. Photographs that are
-looked at in colour have a probability of their own, fitted to those held out; each fifth of them is measured at that of
-the others. On the test split:
+A prediction set contains every label whose probability reaches a threshold, and always the most probable one. The
+threshold was fitted to the validation split (split-conformal), whose sets contain the true label as often as asked for.
+The same images also calibrated the probabilities, so the same coverage of other images is not quite guaranteed.
+Photographs that are looked at in colour have a threshold of their own, fitted to those held out; each fifth of them is
+measured at the threshold fitted to the others. On the test split:
 
 {_sets(card.prediction_sets)}
 
@@ -111,7 +111,7 @@ The least familiar images of the test split:
 
 def _training(training: TrainingFacts) -> str:
     taught = f", taught by {training.teachers} earlier models" if training.teachers else ""
-    begun = ", with the weights of the first to begin with" if training.continued else ""
+    begun = ", starting from the weights of the first" if training.continued else ""
     return f"{training.epochs} epochs in {training.minutes:.0f} minutes, seed {training.config['seed']}{taught}{begun}"
 
 
@@ -129,8 +129,8 @@ def _photos(photos: PhotoMetrics) -> str:
     return f"""
 It was also trained on {photos.learnt_from:,} photographs{_collection(photos)}.
 Of {photos.held_out} others of the same collection
-{photos.accuracy:.1%} get a right label first, one of those that fit their folder (95% interval
-{_interval(photos.accuracy_interval_95, 1)}). Where they helped to choose a model, the figure flatters it a little.
+{photos.accuracy:.1%} get a right first label, one of those that fit their folder (95% interval
+{_interval(photos.accuracy_interval_95, 1)}). Where they helped to choose a model, the figure is slightly optimistic.
 {_alone(photos)}
 {_folders(photos.folders)}
 {_told_apart(photos) if photos.told_apart else ""}{_calibration_on_photos(photos)}"""
@@ -138,7 +138,7 @@ Of {photos.held_out} others of the same collection
 
 def _alone(photos: PhotoMetrics) -> str:
     share = photos.accuracy_alone
-    return "" if share is None else f"By the network alone, without a look at their colours, it is {share:.1%}.\n"
+    return "" if share is None else f"For the network alone, without their colours, it is {share:.1%}.\n"
 
 
 def _collection(photos: PhotoMetrics) -> str:
@@ -153,8 +153,8 @@ def _told_apart(photos: PhotoMetrics) -> str:
         f"is right as often as this: {constant}" if constant else "may be right more often; the card has no count"
     )
     return f"""
-Where a folder allows several labels, and by eye one alone fits a photograph, it gets that one as often as below. An
-answer that is always the same {compared}.
+Where a folder allows several labels but, by eye, only one fits a photograph, the table shows how often it gets that
+one. A constant answer {compared}.
 
 {_folders(photos.told_apart)}
 """
@@ -168,11 +168,11 @@ def _calibration_on_photos(photos: PhotoMetrics) -> str:
     if one := photos.one_label:
         which = f"{one.n} {which} ({one.right / one.n:.1%} get it)"
     if photos.ece_by_chance is not None:
-        chance = f", where perfectly calibrated answers as sure would show {photos.ece_by_chance:.3f}"
+        chance = f"; perfectly calibrated answers that are as sure would show {photos.ece_by_chance:.3f}"
     return f"""
-Over the {which} the expected calibration error is {error:.3f}{chance}.
-The temperature at which network and colours are put together, {photos.temperature:.2f}, is fitted to the photographs
-held out; each fifth of them is measured at that of the others.
+Over the {which}, the expected calibration error is {error:.3f}{chance}.
+The temperature for combining the network and the colours, {photos.temperature:.2f}, is fitted to the photographs held
+out; each fifth of them is measured at the temperature fitted to the others.
 """
 
 
@@ -185,7 +185,7 @@ def _worst_folder(photos: PhotoMetrics | None) -> str:
     if not photos:
         return ""
     name, counts = min(photos.folders.items(), key=lambda folder: folder[1].right / folder[1].n)
-    return f" Of photographs it is {name}: {1 - counts.right / counts.n:.0%}."
+    return f" Among photographs it is {name}: {1 - counts.right / counts.n:.0%}."
 
 
 def _classes(split: SplitMetrics) -> str:
@@ -204,7 +204,7 @@ def _corruptions(card: ModelCard) -> str:
         flagged=card.familiarity.flagged.get("test"),
     )
     rows = ((label(kind, damaged), *map(cell, (undamaged, *damaged))) for kind, damaged in card.corruptions.items())
-    return f"""Test images that were damaged, at 28x28 and without conversion: accuracy, expected calibration error,
+    return f"""Damaged test images, at 28x28 and without conversion: accuracy, expected calibration error,
 share called unfamiliar.
 
 {table(header("damage"), rows)}
@@ -279,12 +279,12 @@ def _familiarity(facts: FamiliarityFacts) -> str:
         )
         for one in facts.separations
     )
-    return f"""`familiarity` is the share of validation images that are less like what the model learnt. Below
-{facts.threshold:g} an image is called unfamiliar. False alarms: {false_alarms}.
-AUROC is the chance that, of a pair, the image of something else is the less familiar; beside it the same with the
-highest probability as the score. What is taught it has learnt to call unfamiliar, from training images altered in the
-same way and other photographs of the same kinds. The others were not taught; but handwritten digits helped to choose
-the score, so their figure flatters it, and of characters the training has seen another font.
+    return f"""`familiarity` is the share of validation images that are less typical than an image. Below
+{facts.threshold:g} the image is called unfamiliar. False alarms: {false_alarms}.
+AUROC is the chance that an image of something else is less familiar than a test image; beside it is the same with the
+highest probability as the score. The model was taught to call some of these kinds unfamiliar, with training images
+altered in the same way and other photographs of the same kinds. The others were not taught; but handwritten digits
+helped to choose the score, so their figure is optimistic, and the training has seen characters in another font.
 
 {table(SEPARATION_COLUMNS, rows)}"""
 

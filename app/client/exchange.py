@@ -161,10 +161,10 @@ def http_client(kind: type[Http], url: str) -> Http:
     try:
         return kind(trust_env=trust)
     except OSError as error:
-        msg = f"Expected in SSL_CERT_FILE a file of certificates that can be read, found another: {error}"
+        msg = f"Expected a readable file of certificates in SSL_CERT_FILE, found another: {error}"
         raise UnreachableError(msg) from error
     except (httpx.InvalidURL, ValueError, ImportError) as error:  # the last where SOCKS needs a package
-        msg = f"Expected in HTTP_PROXY, HTTPS_PROXY and ALL_PROXY proxies that httpx can use, found another: {error}"
+        msg = f"Expected proxies that httpx can use in HTTP_PROXY, HTTPS_PROXY and ALL_PROXY, found another: {error}"
         raise UnreachableError(msg) from error
 
 
@@ -247,11 +247,11 @@ def failure(
         return RequestTimeoutError(f"Expected {url} to go on within {timeout_seconds:g} seconds, received nothing.")
     reason = str(error).rstrip(".") or type(error).__name__
     if "CERTIFICATE_VERIFY_FAILED" in reason:
-        advice = "Name what to trust in SSL_CERT_FILE or, for this machine, in a client of httpx passed as `http`."
+        advice = "Name what to trust in SSL_CERT_FILE or, for this machine, in an httpx client passed as `http`."
     elif "[SSL" in reason:
         advice = f"If it speaks plain HTTP, ask http://{url.partition('://')[2]}."
     else:
-        advice = "Check the address, or start one by `make serve`; `python -m app predict` needs none."
+        advice = "Check the address, or start one with `make serve`; `python -m app predict` needs none."
     msg = f"Expected the Fashion-MNIST service at {url}, received no answer: {reason}. {advice}"
     return UnreachableError(msg)
 

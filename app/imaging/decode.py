@@ -217,7 +217,7 @@ def decode(data: bytes, media_type: str, max_image_pixels: int) -> Decoded:
         raise
     except Exception as error:  # foreign bytes: Pillow's decoders raise almost anything on damaged ones
         msg = f"Expected a readable {kind} image, received {len(data)} bytes that Pillow cannot decode. "
-        msg += "The file is damaged, was cut off on its way or is of a rare kind: send it again, or as PNG."
+        msg += "The file is damaged, truncated or of a rare kind: send it again, or as PNG."
         raise InvalidImageError(msg) from error
 
 
@@ -318,7 +318,7 @@ def _require_modest(image: Image.Image, data: bytes, kind: str, max_image_pixels
 
 
 def _too_many(kind: str, what: str) -> str:
-    return f"Expected a {kind} of the usual make, received one with more {what}. Save it again with another program."
+    return f"Expected an ordinary {kind}, received one with more {what}. Save it again with another program."
 
 
 def _tile_pixels(image: Image.Image) -> int:

@@ -88,7 +88,7 @@ export function drawProblem(problem, waitSeconds, tryAgain) {
 }
 
 export function drawWait(seconds) {
-  if ($("wait")) $("wait").textContent = seconds ? `It is tried again in ${words.count(seconds, "second")}.` : "";
+  if ($("wait")) $("wait").textContent = seconds ? `Trying again in ${words.count(seconds, "second")}.` : "";
 }
 
 export function drawModes(picture, mode) {
@@ -103,7 +103,7 @@ export function drawModes(picture, mode) {
 
 export function spoken(answer, facts) {
   if (answer instanceof Problem) {
-    return `${answer.title}. ${answer.detail}${answer.retryAfterSeconds ? " It is tried again by itself." : ""}`;
+    return `${answer.title}. ${answer.detail}${answer.retryAfterSeconds ? " Trying again automatically." : ""}`;
   }
   return answer.familiar
     ? `${named(answer)}. ${words.sureness(answer, facts)}`

@@ -23,8 +23,8 @@ export function listen(take) {
       if (mine !== opening) return;
       problem.textContent =
         error.name === "NotAllowedError"
-          ? "The browser was not allowed to use the camera. Allow it beside the address, then try again."
-          : "No camera answers. Connect one, or choose a picture instead.";
+          ? "The browser was not allowed to use the camera. Allow it next to the address, then try again."
+          : "No camera responds. Connect one, or choose a picture instead.";
       problem.hidden = false;
     }
   });

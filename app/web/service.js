@@ -66,11 +66,11 @@ function firstOf(...signals) {
 }
 
 function askForKey(refused) {
-  let question = refused ? "This service does not know that key. Copy it once more." : "This service asks for a key.";
+  let question = refused ? "This service does not know that key. Copy it again." : "This service asks for a key.";
   for (;;) {
     const given = window.prompt(question)?.trim();
     if (!given || /^[\x20-\x7e]+$/.test(given)) return given; // what else a header cannot carry
-    question = "That key has characters that no key has, such as curled quotes. Copy it once more.";
+    question = "That key has characters that no key has, such as curly quotes. Copy it again.";
   }
 }
 
@@ -120,7 +120,7 @@ const unreachable = () =>
 const tooLate = () =>
   new Problem({
     title: "No answer came in time",
-    detail: "The line may be slow, or have been lost. The picture is kept; try again, or send a smaller one.",
+    detail: "The connection may be slow or lost. The picture is kept; try again, or send a smaller one.",
     code: "unreachable",
     mayPass: true,
   });
@@ -128,7 +128,7 @@ const tooLate = () =>
 const tooLarge = (bytes) =>
   new Problem({
     title: "The picture is too large",
-    detail: `It has ${size(bytes)}; at most ${size(mostBytes)} are taken. Send a smaller one.`,
+    detail: `It has ${size(bytes)}; the limit is ${size(mostBytes)}. Send a smaller one.`,
     code: "payload_too_large",
     mayPass: false,
   });
@@ -136,7 +136,7 @@ const tooLarge = (bytes) =>
 const unreadable = () =>
   new Problem({
     title: "The file cannot be read",
-    detail: "It may be a folder, or have been moved or changed. Choose it once more.",
+    detail: "It may be a folder, or have been moved or changed. Choose it again.",
     code: "unreadable",
     mayPass: false,
   });

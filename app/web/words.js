@@ -5,26 +5,26 @@ const STEPS = {
   decoded_at_quarter: "Read at a quarter of its size, which is plenty",
   decoded_at_eighth: "Read at an eighth of its size, which is plenty",
   exif_transpose: "Turned upright, as the camera noted",
-  composited_on_white: "Laid on white where it was transparent",
-  frame_removed: "Taken out of its frame",
-  background_removed: "Garment separated from its ground",
-  no_garment_found: "No garment found, so the whole picture is taken",
-  trimmed: "Cut to the garment",
-  greyscale: "Colour taken away",
-  negated: "Dark and light swapped, for the model knows bright on black",
+  composited_on_white: "Transparent parts filled with white",
+  frame_removed: "Frame removed",
+  background_removed: "Background removed",
+  no_garment_found: "No garment found, so the whole picture is used",
+  trimmed: "Cropped to the garment",
+  greyscale: "Colour removed",
+  negated: "Dark and light swapped: the model knows bright on black",
   stretched: "Contrast stretched",
-  fitted: "Scaled to 28 × 28 pixels, in the middle of black",
-  seen_in_colour: "Looked at in colour too, for what greys do not show",
-  resized: "Squeezed to 28 × 28 pixels, whatever is on it",
+  fitted: "Scaled to 28 × 28 pixels, centred on black",
+  seen_in_colour: "Also looked at in colour, for what grey does not show",
+  resized: "Squeezed to 28 × 28 pixels, whatever it shows",
 };
 
 const MODES = {
-  native: "Taken as it is: grey and 28 × 28 already.",
-  cut_out: "Taken for a garment cut out already: its ground is transparent.",
-  bright_on_black: "Taken for a bright garment on black, as in the data set.",
-  catalogue: "Taken for a catalogue picture, on a plain light ground.",
-  photo: "Taken for a photograph.",
-  none: "Only made small.",
+  native: "Used as it is: already grey and 28 × 28.",
+  cut_out: "Treated as a garment already cut out: its background is transparent.",
+  bright_on_black: "Treated as a bright garment on black, as in the data set.",
+  catalogue: "Treated as a catalogue picture, on a plain light background.",
+  photo: "Treated as a photograph.",
+  none: "Only resized.",
 };
 
 const LEAST_COVERAGE = 0.9; // that a service can be set to
@@ -90,7 +90,7 @@ export function unfamiliarity({ conversion, familiarity, prediction, probabiliti
     `Of 100 pictures of the data set, ${more < 1 ? "all" : 100 - more} are more typical than this one. ` +
       `The nearest kind is ${prediction.label}, but do not rely on it.`,
     `It knows ${listed(probabilities.map(({ label }) => label), "and")}, and calls ${often} ${pictures} unfamiliar too.`,
-    "If yours shows one, try a picture of that garment alone, upright and on a plain ground.",
+    "If yours shows one, try a picture of that garment alone, upright and on a plain background.",
   ];
 }
 

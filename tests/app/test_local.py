@@ -168,7 +168,7 @@ def test_of_a_file_without_end_no_more_is_read_than_the_limit() -> None:
     predictor.close()
     problem = json.loads(out.getvalue())["problem"]
     assert problem["code"] == "payload_too_large"
-    assert problem["detail"].startswith("Expected at most 10000 bytes, received a file of more. ")
+    assert problem["detail"].startswith("Expected at most 10000 bytes, received a larger file. ")
 
 
 def test_a_model_that_learnt_from_another_segmenter_is_refused(

@@ -41,7 +41,7 @@ def text(html: str) -> str:
 
 
 def test_a_figure_stands_with_its_n_and_its_interval() -> None:
-    assert "50.00% of 10 test images are named right (20.0 to 80.0%)" in text(page())
+    assert "50.00% of 10 test images are named correctly (20.0 to 80.0%)" in text(page())
     assert "95.0% of test images have the right label among those it names: 1.00 labels on average" in text(page())
     assert "95%, as here" in text(page())
 
@@ -49,10 +49,10 @@ def test_a_figure_stands_with_its_n_and_its_interval() -> None:
 def test_what_a_card_does_not_hold_is_left_out() -> None:
     plain = text(page())
     assert "hotograph" not in plain
-    assert "What it takes for what" not in plain
+    assert "What it confuses" not in plain
     assert "<svg" not in page()
     assert "called unfamiliar AUROC" not in plain
-    assert "Before they were calibrated" not in plain
+    assert "Before calibration" not in plain
     assert "damage" not in plain
 
 
@@ -71,7 +71,7 @@ def test_photographs_are_told_by_their_kinds() -> None:
         told
     )
     assert "… of these: hats &amp; caps 40 75.0%" in text(told)
-    assert "… that show, by eye, one label alone: hats &amp; caps 8 75.0%" in text(told)
+    assert "… for which, by eye, only one label is right: hats &amp; caps 8 75.0%" in text(told)
     assert "and 1,234 photographs, in" in text(told)
     collection = Collection(name="at home & away", url="https://example.org/?a&b", license="CC0-1.0")
     told = page(photos=photos.model_copy(update={"collection": collection}))
@@ -113,7 +113,7 @@ def test_calibration_is_told_before_and_after() -> None:
     before = CalibrationMetrics(
         negative_log_likelihood=0.5, brier_score=0.2, ece_equal_mass=0.123, ece_equal_width=0.12
     )
-    assert "Before they were calibrated they were 12.3 points off." in text(page(uncalibrated=before))
+    assert "Before calibration they were 12.3 points off." in text(page(uncalibrated=before))
 
 
 def test_what_damage_costs_is_told_beside_no_damage() -> None:

@@ -350,7 +350,7 @@ def test_the_switch_asks_anew_and_leaves_what_was_answered_beside_it(page: Page,
     page.get_by_text("Only resize").click()
     answer = served(url, SWEATER.read_bytes(), "?conversion=none")
     expect_answer(page, answer)
-    expect(page.locator(".steps li").last).to_have_text("Squeezed to 28 × 28 pixels, whatever is on it")
+    expect(page.locator(".steps li").last).to_have_text("Squeezed to 28 × 28 pixels, whatever it shows")
     expect(page.locator(".box")).to_have_count(0)
     for mode, query in (("auto", ""), ("none", "?conversion=none")):
         answer = served(url, SWEATER.read_bytes(), query)
@@ -438,17 +438,17 @@ def test_an_overloaded_service_is_asked_again_after_the_time_that_it_names(page:
     page.route("**/predict?*", refuse_twice)
     open_with(page, SWEATER)
     expect(page.locator(".problem")).to_contain_text("Try again later.")
-    expect(page.locator("#wait")).to_have_text("It is tried again in 2 seconds.")
+    expect(page.locator("#wait")).to_have_text("Trying again in 2 seconds.")
     keep(page, "overloaded")
     page.get_by_role("button", name="Try again").focus()
-    expect(page.locator("#wait")).to_have_text("It is tried again in 1 second.")
+    expect(page.locator("#wait")).to_have_text("Trying again in 1 second.")
     while waits:
         page.wait_for_timeout(50)
     expect(page.get_by_role("button", name="Try again")).to_be_focused()
     expect_answer(page, served(url, SWEATER.read_bytes()))
     expect(page.locator("#answer")).to_be_focused()  # the button is gone
     told = [text for text in page.evaluate("heard") if "overloaded" in text]
-    assert told == ["Service overloaded. Try again later. It is tried again by itself."]
+    assert told == ["Service overloaded. Try again later. Trying again automatically."]
 
 
 def test_a_service_out_of_reach_is_asked_again_when_it_is_back(page: Page, url: str) -> None:
@@ -473,7 +473,7 @@ def test_a_gallery_goes_on_by_itself_when_the_service_is_back(page: Page) -> Non
     page.route("**/predict?*", gone)
     open_with(page, *[NOISE | {"name": f"{number}.png"} for number in range(20)])
     expect(page.locator(".problem")).to_contain_text("The service cannot be reached")
-    expect(page.locator("#wait")).to_contain_text("It is tried again in")
+    expect(page.locator("#wait")).to_contain_text("Trying again in")
     assert len(asked) <= 4  # not all of them in vain
     page.unroute("**/predict?*")
     expect(page.locator("#gallery-title")).to_have_text("20 of 20 pictures answered", timeout=20_000)
@@ -514,7 +514,7 @@ def test_a_picture_over_the_limit_is_not_sent_and_refused_in_plain_words(page: P
     expect(page.locator("#limits")).to_contain_text("up to 10 MiB each")
     large: FilePayload = {"name": "large.png", "mimeType": "image/png", "buffer": bytes(11_000_000)}
     page.set_input_files("#choose", large)
-    told = "The picture is too largeIt has 10.5 MiB; at most 10 MiB are taken. Send a smaller one."
+    told = "The picture is too largeIt has 10.5 MiB; the limit is 10 MiB. Send a smaller one."
     expect(page.locator(".problem")).to_have_text(told)
     expect(page.locator("#seen")).to_have_text("Nothing.")
     expect(page.get_by_role("button", name="Try again")).to_have_count(0)
@@ -1016,7 +1016,7 @@ def test_who_gives_no_key_is_asked_once_a_round_and_what_no_header_holds_is_no_k
         expect(page.locator("#gallery-title")).to_have_text(f"{len(SAMPLES)} of {len(SAMPLES)} pictures answered")
         assert [question.split(".")[0] for question in asked[1:]] == [
             "This service asks for a key",
-            "That key has characters that no key has, such as curled quotes",
+            "That key has characters that no key has, such as curly quotes",
             "This service does not know that key",
         ]
         context.close()

@@ -172,7 +172,7 @@ def test_its_image_is_at_most_1_25_gigabytes(service: Deployment) -> None:
 @pytest.mark.parametrize(
     ("version_2", "version_1", "expected"),
     [
-        ("memory.max", "memory/memory.limit_in_bytes", 3 * 2**30),
+        ("memory.max", "memory/memory.limit_in_bytes", 3584 * 2**20),
         ("cpu.max", "cpu/cpu.cfs_quota_us", 2 * 100_000),
         ("pids.max", "pids/pids.max", 512),
     ],

@@ -17,7 +17,7 @@ def told_apart(**counts: FolderMetrics) -> str:
 
 def test_photographs_told_apart_are_shown_by_label_beside_a_constant_answer() -> None:
     text = told_apart(Pullover=FolderMetrics(n=74, right=60), Shirt=FolderMetrics(n=3, right=2))
-    assert "always the same is right as often as this: Pullover 74 of 77.\n" in text
+    assert "A constant answer is right as often as this: Pullover 74 of 77.\n" in text
     assert "| Pullover | 74 | 60 | 81.1% |" in text
     assert "| Shirt | 3 | 2 | 66.7% |" in text
 
@@ -25,7 +25,7 @@ def test_photographs_told_apart_are_shown_by_label_beside_a_constant_answer() ->
 def test_a_card_that_counts_them_by_folder_is_shown_by_folder() -> None:
     text = told_apart(longsleeve=FolderMetrics(n=77, right=62))
     assert "| longsleeve | 77 | 62 | 80.5% |" in text
-    assert "always the same may be right more often; the card has no count.\n" in text
+    assert "A constant answer may be right more often; the card has no count.\n" in text
 
 
 def test_a_collection_that_is_known_is_named() -> None:
@@ -36,7 +36,7 @@ def test_a_collection_that_is_known_is_named() -> None:
 
 
 def test_the_worst_folder_of_photographs_is_named_with_its_errors() -> None:
-    assert "Of photographs it is outwear: 16%." in page(SHIPPED)
+    assert "Among photographs it is outwear: 16%." in page(SHIPPED)
 
 
 def test_damage_is_shown_beside_none_and_left_out_where_it_was_not_measured() -> None:

@@ -134,8 +134,8 @@ def test_a_wrong_call_ends_with_2_and_says_how_to_call_it(
     [
         (URL_VARIABLE, "http://a:b", "found http://a:b: Invalid port"),
         (URL_VARIABLE, "http://xn--a", "found http://xn--a: Codepoint"),
-        ("SSL_CERT_FILE", "/gone.pem", "in SSL_CERT_FILE a file of certificates that can be read, found"),
-        ("ALL_PROXY", "socks5://127.0.0.1:1", "ALL_PROXY proxies that httpx can use"),
+        ("SSL_CERT_FILE", "/gone.pem", "a readable file of certificates in SSL_CERT_FILE, found"),
+        ("ALL_PROXY", "socks5://127.0.0.1:1", "proxies that httpx can use in HTTP_PROXY, HTTPS_PROXY and ALL_PROXY"),
     ],
 )
 def test_what_is_wrong_in_the_environment_is_named(
