@@ -237,6 +237,17 @@ def test_one_that_dies_between_a_ping_and_its_answer_is_not_waited_for() -> None
     assert worker.exitcode == -signal.SIGKILL
 
 
+def test_one_that_has_ended_is_sent_no_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = DiesOfAPing(Config("app", drain_seconds=0, log_config=None), [])
+    worker.start()
+    worker.parent_conn.send(b"ping")
+    worker.join()
+    sent: list[object] = []
+    monkeypatch.setattr(os, "kill", lambda *signalled: sent.append(signalled))  # its number may be another's by now
+    worker.tell_to_stop()
+    assert sent == []
+
+
 class AnswersLate(supervisor.Worker):
     def target(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002  uvicorn's
         for is_ready in (False, True):
@@ -273,6 +284,7 @@ def test_one_that_hangs_holds_up_nobody_and_is_given_up_once_it_has_been_silent_
 class NeverStops(supervisor.Worker):
     def target(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002  uvicorn's
         signal.signal(signal.SIGTERM, lambda *_: self.child_conn.send("told"))
+        signal.signal(supervisor.RETIRE, lambda *_: self.child_conn.send("told"))
         self.child_conn.send("starts")
         while True:
             time.sleep(1)
@@ -300,6 +312,23 @@ def test_one_that_does_not_stop_in_time_is_killed_and_those_beside_it_wait_no_lo
     assert 2.4 < time.monotonic() - started < 3 * 2.4
     assert [worker.exitcode for worker in workers] == [-signal.SIGKILL] * 3
     assert caplog.text.count("did not stop within 2.5 s and is killed") == 3
+
+
+def test_one_that_retires_gains_no_time_when_the_service_stops_meanwhile() -> None:
+    config = Config(
+        "app", drain_seconds=0.5, timeout_graceful_shutdown=1, timeout_worker_healthcheck=1, log_config=None
+    )
+    worker = NeverStops(config, [])
+    worker.start()
+    assert worker.parent_conn.recv() == "starts"
+    started = time.monotonic()
+    worker.terminate()
+    assert worker.parent_conn.recv() == "told"
+    time.sleep(2)
+    worker.tell_to_stop()
+    assert worker.parent_conn.recv() == "told"
+    worker.join()
+    assert 2.4 < time.monotonic() - started < 4.4  # two more, if it did
 
 
 def test_in_a_reload_a_new_worker_has_time_to_load(monkeypatch: pytest.MonkeyPatch) -> None:
