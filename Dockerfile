@@ -1,6 +1,6 @@
-# Three images: `serving`, the default, `training`, and `proxy`, nginx before several of the first.
+# Three images: `serving` (the default), `training`, and `proxy`, which is nginx in front of several of the first.
 
-# Another patch release, or the digest of an image that you checked, goes in by `BASE=... docker compose build`.
+# `BASE=... docker compose build` uses another patch release, or the digest of an image that you checked.
 ARG BASE=python:3.11.17-slim-bookworm
 FROM ${BASE} AS python
 ENV PATH=/venv/bin:$PATH
@@ -36,7 +36,7 @@ RUN apt-get update \
 COPY deploy/nginx.conf /etc/nginx/nginx.conf
 EXPOSE 8000
 USER 10001:10001
-# On SIGTERM nginx drops what it has in hand; on SIGQUIT it answers that first.
+# On SIGTERM nginx drops the requests in progress; on SIGQUIT it answers them first.
 STOPSIGNAL SIGQUIT
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
     CMD ["python", "-c", "from urllib.request import ProxyHandler, build_opener; \
@@ -46,9 +46,9 @@ CMD ["nginx", "-e", "stderr", "-g", "daemon off;"]
 FROM packages AS pruned
 RUN apt-get update && apt-get install -y --no-install-recommends binutils
 # TensorFlow declares these and runs without them: a SavedModel needs no Keras, a single machine no gRPC, and neither XLA
-# nor StableHLO is used. ONNX Runtime's tools make and convert networks, and it comes once more for other languages. Other
-# libraries are left as they are, since stripping breaks NumPy's; bytecode is left too, since compiling it doubles the
-# time of a start.
+# nor StableHLO is used. ONNX Runtime's tools only make and convert networks, and its library is there a second time for
+# other languages. Only the packages named are stripped, since stripping breaks NumPy's libraries. Bytecode stays, since
+# compiling it doubles the start time.
 RUN pip --python /venv/bin/python uninstall --quiet -y \
         grpcio h5py keras libclang markdown-it-py mdurl namex optree pygments rich setuptools wheel \
     && site=$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
@@ -77,18 +77,18 @@ COPY --from=bill /sbom.cdx.json /
 COPY LICENSE .
 COPY app app
 COPY models models
-# Building the service verifies the artifact, replays its golden set on the pruned packages, and leaves the bytecode of
-# all it imports.
+# Creating the application here verifies the artifact, replays its golden set on the pruned packages, and leaves the
+# bytecode of everything it imports.
 RUN chmod -R a+rX . && python -c 'from app.main import app_from_environment; app_from_environment()'
 LABEL org.opencontainers.image.title="Fashion-MNIST service" org.opencontainers.image.licenses="MIT AND Apache-2.0"
 ENV FASHION_HOST=0.0.0.0 FASHION_PORT=8000 FASHION_WORKERS=2 FASHION_LOG_FORMAT=json
-# Given an arena for each thread, glibc keeps twice as much of the memory that large pictures took.
+# With an arena for each thread, glibc keeps twice as much of the memory that large pictures took.
 ENV MALLOC_ARENA_MAX=2
-# NumPy and OpenCV bring a thread for every core of the host each, whatever the container may use, and need none.
+# NumPy and OpenCV each start a thread for every core of the host, whatever the container may use, and need none.
 ENV OPENBLAS_NUM_THREADS=1
 EXPOSE 8000
 USER 10001:10001
-# ProxyHandler: a Docker client can hand its proxy to every container.
+# ProxyHandler({}): a Docker client may pass its proxy settings to every container.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
     CMD ["python", "-c", "from os import environ; from urllib.request import ProxyHandler, build_opener; \
     build_opener(ProxyHandler({})).open('http://127.0.0.1:' + environ['FASHION_PORT'] + '/health/ready', timeout=4)"]

@@ -23,22 +23,22 @@ check: $(VENV)/.dev ## formatter, linters, types, import rules
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/hadolint Dockerfile
 
-test-browser: $(VENV)/.browser ## the pages in Chromium; needs it, `apt-get install chromium`
+test-browser: $(VENV)/.browser ## test the pages in Chromium; needs it, `apt-get install chromium`
 	$(RUN) pytest -m browser --no-cov $(ARGS)
 
-bench: $(VENV)/.dev $(RIVALS:%=.rivals/%/.installed) ## measure the service beside others; needs wrk; ARGS="--quick" to try it
+bench: $(VENV)/.dev $(RIVALS:%=.rivals/%/.installed) ## measure the service against others; needs wrk; ARGS="--quick" for a trial run
 	$(RUN) benchmarks.serving $(ARGS)
 
-test-fuzz: $(VENV)/.fuzz ## made-up files and requests, and what the API document promises
+test-fuzz: $(VENV)/.fuzz ## test with generated files and requests, and against the API document
 	$(RUN) pytest -m fuzz --no-cov $(ARGS)
 
-test-container: $(VENV)/.dev ## build, start and question the container; needs Docker
+test-container: $(VENV)/.dev ## build, start and test the container; needs Docker
 	$(RUN) pytest -m container --no-cov
 
-test-faults: $(VENV)/.dev ## break a running service and the ground under it; root on Linux tries every disk
+test-faults: $(VENV)/.dev ## break a running service and what it runs on; tests that mount disks need root on Linux
 	$(RUN) pytest tests/faults -m faults --no-cov -s $(ARGS)
 
-lock: ## compile the hash-pinned requirement files anew; needs uv. Extras stay: older pips take `coverage` for no pin of `coverage[toml]`
+lock: ## recompile the hash-pinned requirement files; needs uv. Extras stay: to older pips, `coverage` does not pin `coverage[toml]`
 	for file in dev:"pyproject.toml --extra training --group dev" training:"pyproject.toml --extra training" \
 	  serving:pyproject.toml sbom:"--group sbom" \
 	  browser:"pyproject.toml --extra training --group dev --group browser -c requirements/dev.txt" \

@@ -1,4 +1,4 @@
-"""`python -m app`: serves until it is told to stop; `python -m app predict`: classifies pictures and ends."""
+"""The command line: `python -m app` serves until told to stop; `predict` classifies pictures, `key` makes a key."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from app.settings import Settings
 
 HANG_SECONDS = 30
-"""What stands still for longer hangs; loading TensorFlow can hold the interpreter for so long."""
+"""A process that makes no progress for longer counts as hung; loading TensorFlow can hold the interpreter that long."""
 
 logger = logging.getLogger(__name__)
 
@@ -42,13 +42,13 @@ SECURITY_HEADERS = [
     ("X-Content-Type-Options", "nosniff"),
     ("X-Frame-Options", "DENY"),
     ("Referrer-Policy", "no-referrer"),
-    ("Cross-Origin-Resource-Policy", "same-origin"),  # `FASHION_CORS_ORIGINS` lets others in nevertheless
+    ("Cross-Origin-Resource-Policy", "same-origin"),  # origins in `FASHION_CORS_ORIGINS` are let in all the same
 ]
-"""Of every answer, those of uvicorn itself included, which writes them; pages have a policy of their own besides."""
+"""Added to every response by uvicorn, its own error responses included; pages also have policies of their own."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve, or do what the arguments ask for instead."""
+    """Serve, or run the command that the arguments name; return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m app", description="Serve until told to stop, as the environment says (FASHION_PORT and others)."
     )
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return predict(options, settings, predict_parser)
         if settings.api_keys_file:
             read_keys(settings.api_keys_file)
-        read_verified(settings.model_dir)  # each worker looks again; here it stops the start before there are any
+        read_verified(settings.model_dir)  # each worker verifies again; this fails before any is started
     except StartError as error:
         print(f"fashion-mnist-service: {error}", file=sys.stderr)
         return STARTUP_FAILURE
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def make_key(name: str) -> int:
-    """Make a key: the line for the file on standard output, the key itself beside it, on standard error."""
+    """Make a key: print its line for the keys file to standard output, and the key itself to standard error."""
     key = new_key()
     print(digest(key), *name.split())
     print(f"Send it as `Authorization: Bearer {key}`; it is not shown again.", file=sys.stderr)
@@ -83,7 +83,7 @@ def make_key(name: str) -> int:
 
 
 def predict(options: argparse.Namespace, settings: Settings, parser: argparse.ArgumentParser) -> int:
-    """Classify the pictures that are named, and return 0 if every one was answered, otherwise 1.
+    """Classify the named pictures, and return 0 if every one got a prediction, otherwise 1.
 
     Raises:
         StartError: The model cannot be loaded.
@@ -100,8 +100,8 @@ def serve(settings: Settings) -> int:
     """Start the workers, and return once they have stopped."""
     configure_logging(settings)
     workers = worker_count(settings)
-    os.environ[PREFIX + "WORKERS"] = str(workers)  # as each worker reads it: `auto` may mean another number later
-    # uvicorn raises the signal that stopped it once more, when all is done: a clean stop is no failure.
+    os.environ[PREFIX + "WORKERS"] = str(workers)  # read by each worker: `auto` may yield another number later
+    # uvicorn re-raises the signal that stopped it once it is done; a clean stop must not look like a failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     config = Config(
         partial(build, Tally.shared(workers) if workers > 1 else Tally()),
@@ -111,21 +111,21 @@ def serve(settings: Settings) -> int:
         workers=workers,
         log_config=None,
         access_log=False,  # app.tracing writes a line with the request's id
-        proxy_headers=False,  # nothing depends on who calls, and anybody can write that header
+        proxy_headers=False,  # nothing needs the original client's address, and anybody can forge these headers
         http="app.protocol:Protocol",
         ws="none",
         headers=SECURITY_HEADERS,
         server_header=False,
-        reset_contextvars=True,  # else a request logs the key of the one before it on its connection
+        reset_contextvars=True,  # else a request logs the name of the key of the one before it on its connection
         timeout_keep_alive=settings.keep_alive_seconds,
         drain_seconds=settings.drain_seconds,
         timeout_graceful_shutdown=settings.shutdown_seconds,
         timeout_worker_healthcheck=HANG_SECONDS,
     )
     bound = shared(listening(config))
-    os.environ[PREFIX + "PORT"] = str(bound.getsockname()[1])  # likewise: for 0 the system has chosen one
+    os.environ[PREFIX + "PORT"] = str(bound.getsockname()[1])  # read by each worker: for 0 the system has chosen a port
     if workers == 1:
-        # With a supervisor it replaces the workers; here it would end the process with all that is in its hands.
+        # SIGHUP makes a supervisor replace its workers; here its default would end the process with requests in flight.
         if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
             signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
         server = DrainingServer(config)
@@ -141,7 +141,7 @@ def listening(config: Config) -> socket.socket:
     """Return a socket bound to the configured address.
 
     Raises:
-        SystemExit: The address cannot be had; uvicorn says why, and this line what to do.
+        SystemExit: The address is not available; uvicorn logs why, and a line printed here says what to do.
     """
     uvicorn = logging.getLogger("uvicorn.error")
     uvicorn.addFilter(_only_warnings)
@@ -158,7 +158,7 @@ def listening(config: Config) -> socket.socket:
 
 
 def _only_warnings(record: logging.LogRecord) -> bool:
-    """Keep back that uvicorn is running, seconds before anybody is answered."""
+    """Drop uvicorn's message that it is running, which comes seconds before any request is answered."""
     return record.levelno >= logging.WARNING
 
 

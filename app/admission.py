@@ -1,4 +1,4 @@
-"""Decides which pictures are taken on: so many at a time, and no more than can be done soon."""
+"""Decides which pictures to admit: a limited number at a time, and no more work than can be done soon."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 SMALL = 1.0
-"""The work of a picture that is decoded on the event loop, by which any other is counted."""
+"""The work of a picture small enough to be decoded on the event loop: the unit for all other work."""
 
 RATE_SECONDS = 4.0
-"""After so many seconds of work, what was measured before counts half."""
+"""After this many busy seconds, the measurements so far are halved, so that newer ones count for more."""
 
 FIRST_SECONDS = 0.5
-"""So many seconds of work have to be measured before they say anything: a burst that finds the service idle would take
-the wait for its first forward pass for the time of each picture."""
+"""Busy seconds to measure before the rate is used. Without this minimum, a burst that finds the service idle would
+mistake the wait for its first forward pass for the time of each picture."""
 
 
 def work_of(encoded_bytes: int, pixels: int = 0) -> float:
-    """Return how many small pictures one takes as long as that a thread decodes.
+    """Return the work of a picture that is decoded in a thread, in small pictures.
 
-    A photograph of 40 kB takes about 9 times as long as a small picture, one of 3 MB 24 times (docs/results.md, a
-    forward pass added), and where all pixels have to be decoded each million takes about 25 times as long: 38 bytes of
-    WebP may hold 50. What it misses, the measured rate mends.
+    A 40 kB photograph takes about 9 times as long as a small picture, a 3 MB one 24 times (docs/results.md, plus a
+    forward pass). Where every pixel has to be decoded, each million adds the work of about 25 small pictures: 38 bytes
+    of WebP may hold 50 million. The measured rate corrects for what this estimate misses.
 
     Args:
-        encoded_bytes: Of the file.
-        pixels: As `app.imaging.decode.declared_pixels` says.
+        encoded_bytes: Size of the file.
+        pixels: As returned by `app.imaging.decode.declared_pixels`.
     """
     return 9 + encoded_bytes / 200_000 + 25 * pixels / 1e6
 
 
 class Admission:
-    """Counts the work taken on, and refuses more than its limits with an honest time to come back.
+    """Counts admitted work, and refuses more than its limits with a realistic time to try again.
 
-    It measures what it promises: the time in which anything was pending, over the work that was finished in it. A rate
-    that no longer holds refuses nobody for long, because where nothing is pending the next picture is always taken on.
+    That time is based on a measured rate: the work finished, over the time in which anything was pending. A stale rate
+    does not refuse pictures for long, because the next picture is always admitted when nothing is pending.
     """
 
     def __init__(
@@ -52,13 +52,13 @@ class Admission:
         deadline_seconds: float = math.inf,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take the limits.
+        """Set the limits.
 
         Args:
-            max_pictures: The most at a time.
-            max_seconds: The most that a picture may have to wait for those before it.
-            deadline_seconds: After which all that is pending now is answered or dropped.
-            clock: Tells seconds.
+            max_pictures: Most pictures admitted at a time.
+            max_seconds: Longest time that a picture may have to wait for those before it.
+            deadline_seconds: Time after which everything pending now has been answered or dropped.
+            clock: Returns the time in seconds.
         """
         self._clock = clock
         self._max_pictures = max_pictures
@@ -71,10 +71,10 @@ class Admission:
         self._finished_work = 0.0
 
     def require_place(self) -> None:
-        """Refuse where nothing can be taken on.
+        """Raise an error if no picture can be admitted.
 
         Raises:
-            OverloadedError: All places are taken, or the work before it would take too long.
+            OverloadedError: All places are taken, or the pending work would take too long.
         """
         if len(self._taken_on) >= self._max_pictures:
             msg = f"Expected at most {self._max_pictures} pictures at a time, received one more. Try again later."
@@ -85,16 +85,16 @@ class Admission:
             raise OverloadedError(msg, self.retry_after_seconds)
 
     def permit(self, work: float) -> Permit:
-        """Take a place for one picture; nothing is awaited, so a burst admits exactly the limit.
+        """Take a place for one picture; nothing is awaited, so exactly the limit is admitted in a burst.
 
         Args:
-            work: `SMALL`, or as `work_of` says.
+            work: `SMALL`, or the result of `work_of`.
 
         Returns:
-            What gives the place back at the end of a `with`.
+            A context manager that gives the place back on exit.
 
         Raises:
-            OverloadedError: As `require_place`.
+            OverloadedError: As for `require_place`.
         """
         self.require_place()
         permit = Permit(self, work)
@@ -104,42 +104,42 @@ class Admission:
 
     @property
     def pending(self) -> int:
-        """Pictures taken on and not yet answered."""
+        """Pictures admitted and not yet answered."""
         return len(self._taken_on)
 
     @property
     def oldest(self) -> float | None:
-        """When the first of them was taken on, by the clock."""
+        """When the oldest pending picture was admitted, by the clock; None if none is pending."""
         return next(iter(self._taken_on.values()), None)
 
     @property
     def expected_seconds(self) -> float:
-        """Seconds until what is pending is done, at the rate measured last; 0 before enough is measured."""
+        """Seconds until all pending work is done, at the measured rate; 0 until enough has been measured."""
         if not self._taken_on or not self._finished_work or self._busy_seconds < FIRST_SECONDS:
             return 0.0
         return self._work * self._busy_seconds / self._finished_work
 
     @property
     def retry_after_seconds(self) -> int:
-        """The same in whole seconds, at least one, and no more than until all of it is dropped."""
+        """`expected_seconds` rounded up, at least 1 and at most the deadline, by which pending work is dropped."""
         return max(1, math.ceil(min(self.expected_seconds, self._deadline_seconds)))
 
     def give_back(self, permit: Permit, *, finished: bool) -> None:
-        """End what `permit` began.
+        """Give back the place of a permit.
 
         Args:
-            permit: What it returned.
-            finished: Whether it was done, and so says something of the rate; False where it was dropped.
+            permit: What `permit` returned.
+            finished: Whether the work was done, so that it counts towards the rate; False if it was dropped.
         """
         if finished:
             self._count(permit.work)
         del self._taken_on[permit]
-        self._work = self._work - permit.work if self._taken_on else 0.0  # so that no rounding adds up
+        self._work = self._work - permit.work if self._taken_on else 0.0  # so that rounding errors do not add up
 
     def _count(self, work: float) -> None:
-        """Count finished work, with the time that passed since the last was counted."""
+        """Count finished work, and the busy time since work was last counted."""
         now, oldest = self._clock(), next(iter(self._taken_on.values()))
-        # Before the oldest of those that were not dropped came, there was nothing to do or only what came to nothing.
+        # Before the oldest remaining picture came, the service was idle or worked on pictures that were dropped.
         self._busy_seconds += now - max(self._counted_until, oldest)
         self._counted_until = now
         self._finished_work += work
@@ -149,18 +149,18 @@ class Admission:
 
 
 class Permit:
-    """A place, for the length of a `with`."""
+    """A place, held for the duration of a `with` block."""
 
     __slots__ = ("_admission", "work")
 
     def __init__(self, admission: Admission, work: float) -> None:
-        """Take where the place is given back to."""
+        """Take the work, and the admission that the place is given back to."""
         self._admission = admission
         self.work = work
 
     def __enter__(self) -> None:
-        """Hold it."""
+        """Hold the place."""
 
     def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
-        """Give it back."""
+        """Give the place back; cancelled work does not count as finished."""
         self._admission.give_back(self, finished=kind is not asyncio.CancelledError)

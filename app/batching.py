@@ -1,4 +1,4 @@
-"""Gathers images of many requests into one forward pass."""
+"""Gathers the images of many requests into one forward pass."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from app.classifier import Classifier
 
 LOOP_SECONDS = 0.001
-"""A forward pass that takes less runs on the event loop: a thread would cost more than it spares. A longer one would
-keep health checks and small pictures from their turn."""
+"""A shorter forward pass runs on the event loop, since a thread would cost more than it saves. A longer one would delay
+health checks and small pictures there."""
 
 UNPADDED = 32
-"""A batch of so many images or fewer is never padded."""
+"""A batch of this many images or fewer is never padded."""
 
 _PADDING = np.zeros(IMAGE_SHAPE, np.uint8)
 
@@ -37,8 +37,8 @@ class Classified(NamedTuple):
     Attributes:
         answer: One row of `Answers`.
         started: When the pass began, by `time.perf_counter`.
-        ended: When it ended.
-        images: How many went with it, padding left out.
+        ended: When the pass ended, by the same clock.
+        images: Number of images in the pass, padding excluded.
     """
 
     answer: Answers
@@ -48,14 +48,14 @@ class Classified(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """An image, uint8 `[28, 28]`, and who waits for its answer."""
+    """An image, uint8 `[28, 28]`, and the future of its answer."""
 
     image: NDArray[np.uint8]
     answer: asyncio.Future[Classified]
 
 
 class Pass(NamedTuple):
-    """A forward pass that is over: `Answers` for each row, and when it ran, by `time.perf_counter`."""
+    """A finished forward pass: `Answers` for all rows, and when it ran, by `time.perf_counter`."""
 
     answers: Answers
     started: float
@@ -63,9 +63,9 @@ class Pass(NamedTuple):
 
 
 def batch_sizes(most: int) -> tuple[int, ...]:
-    """Return the sizes that batches are padded to: all small ones, then so many that at most a ninth is padding.
+    """Return the sizes that batches are padded to: every small size, then steps that keep padding to a ninth at most.
 
-    A size that was never run would make its first batch slow, and running each before the service is ready takes time.
+    The first batch of a size is slow, so each is run before the service is ready. That takes time, so sizes are few.
     """
     sizes = [1]
     while (last := sizes[-1]) < most:
@@ -74,34 +74,35 @@ def batch_sizes(most: int) -> tuple[int, ...]:
 
 
 class MicroBatcher:
-    """Runs one forward pass at a time; while it runs, what arrives is gathered for the next.
+    """Runs one forward pass at a time, and gathers what arrives meanwhile for the next.
 
-    Nothing ever waits on purpose: an image that arrives while no pass runs goes with what else the event loop has to
-    bring, turn by turn, and at once where it has nothing. A cheap pass runs on the loop and any other in a thread, by
-    what the classifier says it takes; after one in a thread the loop first hands out the answers and looks once for
-    what they bring back, else half of the clients would always be computed while the other half waits.
+    No image waits on a timer. One that arrives while no pass runs is joined by what the event loop brings, turn by
+    turn, and the pass starts once a turn brings nothing more. A cheap pass runs on the loop and any other in a thread,
+    depending on the time that the classifier states. After a pass in a thread, the loop first delivers the answers and
+    looks once for the requests that follow them. Otherwise the clients would split into two halves, one of which always
+    waits while the other is computed.
 
     Attributes:
-        running_since: When the pass began that runs in the thread, by `time.monotonic`; None where none does.
+        running_since: When the pass now running in the thread began, by `time.monotonic`; None if none is running.
     """
 
     def __init__(
         self, classifier: Classifier, max_batch: int, on_pass: Callable[[int], object] = lambda _: None
     ) -> None:
-        """Take the classifier to call, the most images of one pass, and who is told after each how many it had."""
+        """Take the classifier, the most images in a pass, and a callback for the number of images in each pass."""
         self._on_pass = on_pass
         self._classifier = classifier
         self._sizes = batch_sizes(max_batch)
         self._waiting: deque[Waiting] = deque()
         self._busy = False
         self.running_since: float | None = None
-        # Not the loop's own executor: decoding may fill that.
+        # A thread of its own: decoding could fill a shared executor.
         self._thread = ThreadPoolExecutor(1, "forward-pass")
 
     async def classify(self, image: NDArray[np.uint8]) -> Classified:
         """Classify one image, uint8 `[28, 28]`.
 
-        Cancelling drops an image that still waits.
+        Cancelling drops the image if it is still waiting.
         """
         loop = asyncio.get_running_loop()
         waiting = Waiting(image, loop.create_future())
@@ -117,11 +118,11 @@ class MicroBatcher:
         return len(self._waiting)
 
     def close(self) -> None:
-        """Let the pass that runs finish and release its thread."""
+        """Let a running pass finish, then release the thread."""
         self._thread.shutdown()
 
     def _gather(self, seen: int) -> None:
-        """Start a pass once a turn of the loop has brought nothing more than had been seen, or all that it can hold."""
+        """Start a pass once a turn of the event loop has brought no further image, or enough to fill the pass."""
         waiting = len(self._waiting)
         if seen < waiting < self._sizes[-1]:
             asyncio.get_running_loop().call_soon(self._gather, waiting)
@@ -129,7 +130,7 @@ class MicroBatcher:
             self._next()
 
     def _next(self) -> None:
-        """Start a pass with what waits, if anything does."""
+        """Start a pass with the waiting images, if there are any."""
         batch = self._take()
         self._busy = bool(batch)
         if not batch:
@@ -143,14 +144,14 @@ class MicroBatcher:
                 running.add_done_callback(lambda done: self._finish(batch, done))
                 return
             self._answer(batch, self._run(images))
-        # Not at once: what arrived meanwhile goes with what waits.
+        # Not at once, so that what arrived meanwhile joins what is already waiting.
         loop.call_soon(self._gather, len(self._waiting))
 
     def _finish(self, batch: list[Waiting], done: asyncio.Future[Pass]) -> None:
         self.running_since = None
         with _failing(batch):
             self._answer(batch, done.result())
-        # In the next turn the answers go out; what they bring back comes in the one after it, and goes with what waits.
+        # The answers go out in the next turn; requests that follow them come one turn later, and join those waiting.
         loop = asyncio.get_running_loop()
         loop.call_soon(loop.call_soon, loop.call_soon, self._gather, len(self._waiting))
 
@@ -163,7 +164,7 @@ class MicroBatcher:
         return batch
 
     def _padded(self, batch: list[Waiting]) -> NDArray[np.uint8]:
-        """Stack the images up to one of the sizes that were warmed up; rows at the end are for no one."""
+        """Stack the images and pad them to a size that was warmed up; the answers of the padding are not used."""
         size = next(size for size in self._sizes if size >= len(batch))
         images = [waiting.image for waiting in batch] + [_PADDING] * (size - len(batch))
         return np.concatenate(images).reshape(size, *IMAGE_SHAPE)
@@ -173,7 +174,7 @@ class MicroBatcher:
         return Pass(self._classifier.classify(images), started, time.perf_counter())
 
     def _answer(self, batch: list[Waiting], done: Pass) -> None:
-        """Hand each its row."""
+        """Hand each waiting image its row of the answers."""
         self._on_pass(len(batch))
         for waiting, *row in zip(batch, *done.answers, strict=False):  # rows of the padding are left over
             if not waiting.answer.done():
@@ -182,7 +183,7 @@ class MicroBatcher:
 
 @contextmanager
 def _failing(batch: list[Waiting]) -> Iterator[None]:
-    """Let whatever goes wrong be raised by those who wait for it, so that the next pass comes all the same."""
+    """Raise any exception where the answers are awaited instead of here, so that the next pass still runs."""
     try:
         yield
     except Exception as error:  # noqa: BLE001  as above

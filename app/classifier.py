@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 GOLDEN_TOLERANCE = 1e-3
-"""Largest difference of an answer from the card's: far above what another processor's float32 changes."""
+"""Largest accepted difference between an answer and the card's: far above that of float32 on another processor."""
 
 TIMED_PASSES = 5
-"""The least of them counts, in processor time: whatever else runs on the machine can only make one longer."""
+"""The shortest of them counts, in processor time: whatever else runs on the machine can only make a pass longer."""
 
 LONG_SECONDS = 0.005
-"""A pass that takes more is timed once, since a start should not take long either."""
+"""A longer pass is timed only once, to keep the start short."""
 
 
 class Answers(NamedTuple):
@@ -60,35 +60,35 @@ class Classifier(Protocol):
         ...
 
     def seconds(self, images: int) -> float:
-        """Return the processor time that a batch of that many images takes; infinite where nobody has measured it."""
+        """Return the processor time, in seconds, of a batch of that many images; infinite if it was never measured."""
         ...
 
 
 class SavedModel:
-    """A SavedModel's `serving_default`, run in the caller's thread by a session of TensorFlow's graph mode.
+    """A SavedModel's `serving_default`, run in the caller's thread by a TensorFlow graph-mode session.
 
-    Its concrete function of eager mode takes 5.6 times as long for one image and the `mlp`: it hands operations to
-    another thread, and looks at its arguments in Python. `Session.make_callable`, which is public, does the latter as
-    well and takes 3.4 times as long.
+    The concrete function of eager mode takes 5.6 times as long for one image with the `mlp`: it hands operations to
+    another thread, and processes its arguments in Python. The public `Session.make_callable` also does the latter and
+    takes 3.4 times as long.
     """
 
     def __init__(self, folder: Path, threads: int | None = None) -> None:
-        """Load the graph and its weights, trusting the folder.
+        """Load the graph and its weights without verifying the folder.
 
         Args:
             folder: The SavedModel.
-            threads: Cores that one forward pass may use; None leaves the choice to TensorFlow. The first model of a
-                process decides for all.
+            threads: Cores that one forward pass may use; None leaves the choice to TensorFlow. The first model
+                loaded in a process decides for all.
 
         Raises:
-            StartError: It is no SavedModel, or one without that signature.
+            StartError: The folder is not a SavedModel, or its model lacks that signature.
         """
         tf = _tensorflow()
         from tensorflow.core.protobuf.config_pb2 import CallableOptions  # noqa: PLC0415  as TensorFlow itself
 
         options = tf.compat.v1.ConfigProto(
             intra_op_parallelism_threads=threads or 0,
-            inter_op_parallelism_threads=-1,  # none but the caller's
+            inter_op_parallelism_threads=-1,  # only the caller's thread
         )
         graph = tf.Graph()
         session = tf.compat.v1.Session(graph=graph, config=options)
@@ -113,11 +113,11 @@ class SavedModelClassifier:
     """A verified artifact, warmed up and checked against its golden set."""
 
     def __init__(self, folder: Path, batch_sizes: Iterable[int] = (1,), threads: int | None = None) -> None:
-        """Verify, load, warm up and replay.
+        """Verify, load and warm up the model, and replay its golden set.
 
         Args:
             folder: The artifact.
-            batch_sizes: Each is run and timed, so that no request pays for a graph's first call.
+            batch_sizes: Each size is run and timed, so that no request pays for a graph's first call.
             threads: Cores that one forward pass may use; None leaves the choice to TensorFlow.
 
         Raises:
@@ -136,7 +136,7 @@ class SavedModelClassifier:
         return self._model.classify(images)
 
     def seconds(self, images: int) -> float:
-        """Return what a batch of that many took at the least as it was warmed up; infinite if it was not."""
+        """Return the shortest processor time of a batch of that many during warm-up; infinite if there was none."""
         return self._seconds.get(images, math.inf)
 
     def _warm_up(self, size: int) -> float:
@@ -158,7 +158,7 @@ class SavedModelClassifier:
                 msg += f"found {received.size - 1}"
                 raise StartError(msg)
             difference = float(np.abs(received - expected).max())
-            if not difference <= GOLDEN_TOLERANCE:  # so written, not a number is refused too
+            if not difference <= GOLDEN_TOLERANCE:  # written this way, NaN is refused too
                 msg = (
                     f"{folder}: expected the answer on the card for golden image {number}, within "
                     f"{GOLDEN_TOLERANCE}, found a difference of {difference:.4f}"
@@ -169,8 +169,8 @@ class SavedModelClassifier:
 def _tensorflow() -> Any:  # noqa: ANN401  it ships no types
     """Import TensorFlow, even where nothing can be written.
 
-    Its import asks for the folder of temporary files, which Python does not name where it cannot write to one. Nothing
-    is written to it afterwards.
+    The import asks for the temporary folder, and Python raises an error if it cannot write to one. Nothing is written
+    there afterwards.
     """
     try:
         tempfile.gettempdir()
@@ -183,7 +183,7 @@ def _tensorflow() -> Any:  # noqa: ANN401  it ships no types
 
 @contextmanager
 def _no_advice() -> Iterator[None]:
-    """Keep back that a SavedModel could be loaded in eager mode."""
+    """Silence TensorFlow's advice to load a SavedModel in eager mode."""
     log = logging.getLogger("tensorflow")
     level = log.level
     log.setLevel(logging.ERROR)

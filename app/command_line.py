@@ -1,4 +1,4 @@
-"""What the commands that classify pictures have in common: their arguments, and the pictures these name."""
+"""What the commands that classify pictures share: their arguments, and the search for the pictures these name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STANDARD_INPUT = "-"
 PICTURE_SUFFIXES = frozenset(
     (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif")
 )
-"""What counts as a picture in a folder. The last three are refused with what to do, rather than left out in silence."""
+"""Suffixes of pictures in a folder. The last three are not supported, but refused with advice rather than skipped."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -48,12 +48,12 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def find_pictures(arguments: Sequence[str], parser: ArgumentParser) -> list[str]:
-    """Return files as they were named, and for each folder its pictures in order of their names, without hidden ones.
+    """Return files as they were named, and for each folder its pictures sorted by name, without hidden ones.
 
-    A folder that cannot be read stands for its pictures: whoever reads it as one meets the same error.
+    A folder that cannot be read is returned in place of its pictures: reading it as a file raises the same error.
 
     Raises:
-        SystemExit: There are none, which the parser calls a usage error.
+        SystemExit: There are no pictures, which the parser reports as a usage error.
     """
     found: list[str] = []
     for argument in arguments:
@@ -69,31 +69,31 @@ def find_pictures(arguments: Sequence[str], parser: ArgumentParser) -> list[str]
 
 
 def run(command: Callable[[], int]) -> NoReturn:
-    """Run a command and end the process with what it returns."""
+    """Run a command and exit with the code that it returns."""
     _open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         codecs.register_error("as_it_was", _as_it_was)
         sys.stdout.reconfigure(errors="as_it_was")
     try:
         code = command()
-        sys.stdout.flush()  # here, where what it raises is understood
+        sys.stdout.flush()  # here, where its errors are handled
         sys.exit(code)
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one ends it even where nobody takes the lines
-        with suppress(OSError):  # nobody reads them
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends it even if the flush blocks
+        with suppress(OSError):  # nobody reads the output
             sys.stdout.flush()
-        os._exit(128 + signal.SIGINT)  # a usual end waits for threads, and these for an answer or the end of a file
+        os._exit(128 + signal.SIGINT)  # a normal exit waits for threads, and these for an answer or the end of a file
     except OSError as error:
         if error.errno not in {errno.EPIPE, errno.ENOSPC}:
             raise
-        if error.errno == errno.ENOSPC:  # otherwise whoever reads the lines has seen enough
+        if error.errno == errno.ENOSPC:  # with EPIPE, the reader has seen enough
             sys.stderr.write(f"standard output: {error.strerror}\n")
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain while it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain at exit
         sys.exit(1)
 
 
 def _as_it_was(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Write the bytes of a file's name as they are, and what else the encoding of standard output lacks escaped."""
+    """Write the bytes of a file's name unchanged, and escape whatever else the encoding of standard output lacks."""
     try:
         return codecs.lookup_error("surrogateescape")(error)
     except UnicodeError:
@@ -101,8 +101,8 @@ def _as_it_was(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 def _open_closed_streams() -> None:
-    """Let standard streams that were closed, as by `>&-`, lead nowhere, by the numbers that others expect them at."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):  # each gets the least number that is free
+    """Open standard streams that were closed, as by `>&-`, on the null device, with their usual file descriptors."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):  # each gets the lowest free descriptor
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115  until the process ends
 

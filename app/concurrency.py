@@ -1,4 +1,4 @@
-"""Runs many pieces of work a few at a time, however many there are."""
+"""Runs any number of pieces of work, a few at a time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Work = TypeVar("Work")
 Result = TypeVar("Result")
 
 AHEAD = 2
-"""Pieces taken for each that may run, so that a slow one leaves the others something to do."""
+"""Pieces taken for each that may run at a time, so that a slow one does not leave the others idle."""
 
 
 def in_threads(
@@ -27,16 +27,16 @@ def in_threads(
 ) -> Generator[Result, None, None]:
     """Yield the result of each piece of work; further pieces are taken only as results are.
 
-    However it ends, the pieces under way are waited for, so that what they use may be closed then; only Ctrl-C while it
-    waits for a result leaves them behind.
+    However the iteration ends, it waits for the pieces under way, so that what they use may be closed afterwards. Only
+    Ctrl-C while it waits for a result leaves them running.
 
     Args:
-        run: Does one piece; what it raises ends the iteration.
-        work: As many pieces as one likes; iterated in the caller's thread.
+        run: Does one piece of work; an exception from it ends the iteration.
+        work: Any number of pieces; iterated in the caller's thread.
         at_once: How many run at a time.
-        ordered: Whether results come in the order of the work, or as soon as each is there; none comes while the next
-            piece is waited for.
-        has_ended: Set once no further result is used, for pieces that wait to do so no longer.
+        ordered: Whether results come in the order of the work, or as soon as each is ready; none is yielded while
+            waiting for the next piece.
+        has_ended: Set once no further result is used, so that pieces that are waiting can stop.
     """
     running: list[futures.Future[Result]] = []
 
@@ -57,7 +57,7 @@ def in_threads(
     except KeyboardInterrupt:
         waits = False
         raise
-    finally:  # nobody waits for the rest when the caller stops or a piece fails
+    finally:  # pieces not yet begun are dropped when the caller stops or a piece fails
         if has_ended:
             has_ended.set()
         pool.shutdown(wait=waits, cancel_futures=True)
@@ -94,5 +94,5 @@ async def in_tasks(
 
 
 def _is_there(running: Sequence[futures.Future[Result] | asyncio.Task[Result]], *, ordered: bool) -> bool:
-    """Tell whether the next result has not to be waited for."""
+    """Tell whether the next result is ready."""
     return any(one.done() for one in (running[:1] if ordered else running))

@@ -1,4 +1,4 @@
-"""Refuses what a browser sends on behalf of other sites' pages."""
+"""Refuses POST requests that a browser sends on behalf of other sites' pages."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
 
 class CrossSiteGuard:
-    """Pure ASGI: without it any page that is open in a browser could put the service on that machine to work.
+    """Pure ASGI: without it, any page open in a browser could put a service on the same machine to work.
 
-    It could not read the answers. Browsers say on whose behalf they ask, where the service is on their own machine or
-    behind https; programs do not.
+    The page could not read the answers. Browsers say for which site they send a request if the service is on their own
+    machine or behind HTTPS; other programs do not.
 
     Source:
         W3C Fetch Metadata, section 2.4.
     """
 
     def __init__(self, app: ASGIApp, origins: Collection[str]) -> None:
-        """Take what to guard, and the sites that may call."""
+        """Take the app to guard, and the origins whose pages may call it."""
         self._app = app
         self._origins = {origin.encode() for origin in origins}
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Serve one request, or refuse it before its body is read; no coroutine of its own, which would cost more."""
+        """Serve one request, or refuse it before its body is read; not itself a coroutine, which would cost more."""
         foreign = (
             scope["type"] == "http"
             and scope["method"] == "POST"

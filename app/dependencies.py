@@ -1,4 +1,4 @@
-"""What a route may ask for."""
+"""The dependencies that routes can declare."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _of_state(name: str) -> Any:  # noqa: ANN401  as FastAPI's Depends
 
 
 class Wishes(BaseModel, extra="forbid"):
-    """What the query of a prediction may ask for; what is misspelt would be missed without a word."""
+    """Query options of a prediction; others are refused, since a misspelt one would otherwise be silently ignored."""
 
     conversion: Mode = Field(
         default=Mode.AUTO,
@@ -36,10 +36,10 @@ class Wishes(BaseModel, extra="forbid"):
 
 @lru_cache(maxsize=64)
 def wishes_of(query_string: bytes) -> Wishes:
-    """Read a query as FastAPI does, but once for each that is sent again and again.
+    """Parse a query as FastAPI does, but only once if the same one is sent repeatedly.
 
     Raises:
-        RequestValidationError: A value does not fit, or there is no such option.
+        RequestValidationError: A value is invalid, or an option does not exist.
     """
     try:
         return Wishes.model_validate(dict(parse_qsl(query_string.decode("latin-1"), keep_blank_values=True)))
@@ -54,10 +54,10 @@ _seconds = TypeAdapter(Seconds)
 
 
 def seconds_of(header: str | None) -> float | None:
-    """Read `X-Request-Timeout` as FastAPI does.
+    """Parse `X-Request-Timeout` as FastAPI does.
 
     Raises:
-        RequestValidationError: It is no number of seconds.
+        RequestValidationError: It is not a positive, finite number of seconds.
     """
     if header is None:
         return None
@@ -68,7 +68,7 @@ def seconds_of(header: str | None) -> float | None:
 
 
 def _in_request(error: ValidationError, *where: str) -> RequestValidationError:
-    """Say of each mistake in which part of a request it stands."""
+    """Add to the location of each error the part of the request that it is in."""
     return RequestValidationError(
         [cast("dict[str, Any]", one) | {"loc": (*where, *one["loc"])} for one in error.errors()]
     )
@@ -82,7 +82,7 @@ TimeoutHeader = Annotated[
     Seconds | None,
     WithJsonSchema(
         {"type": "number", "exclusiveMinimum": 0, "examples": [2.5]}
-    ),  # without the null that nobody can write in a header
+    ),  # without null, which a header cannot express
     Header(
         alias=TIMEOUT_HEADER.decode(),
         description="Deadline in seconds, counted from the arrival of the request and capped at the service's own "

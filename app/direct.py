@@ -1,4 +1,4 @@
-"""Answers `POST /predict` past FastAPI's machinery, which costs more than decoding and converting a small picture."""
+"""Answers `POST /predict` without FastAPI's overhead, which exceeds decoding and converting a small picture."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 class DirectPredict:
-    """Pure ASGI around FastAPI: calls the very function that FastAPI documents and could call.
+    """Pure ASGI around FastAPI: calls the same function that FastAPI documents and could call itself.
 
-    A test asks both ways the same and compares the answers.
+    A test sends the same requests both ways and compares the answers.
     """
 
     def __init__(self, app: ASGIApp, predictor: Predictor, settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""Stops serving in steps, so that no request that was accepted is lost."""
+"""Stops serving in steps, so that no accepted request is lost."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 0.05
 LAST_LOOKS = 20
-"""How often, in these steps, open connections are looked at before those without a request are closed."""
+"""How many times at most, `LOOK_SECONDS` apart, open connections are checked before the idle ones are closed."""
 
 SAME_SIGNAL_SECONDS = 1.0
-"""A terminal or systemd signals all processes at once, and the supervisor its workers besides: one wish, not two."""
+"""The same signal within this time counts once: a terminal or systemd signals all processes, and the supervisor then
+signals its workers too."""
 
 _CLOSE = (b"connection", b"close")
 
@@ -37,38 +38,37 @@ logger = logging.getLogger(__name__)
 
 
 class Config(uvicorn.Config):
-    """What uvicorn is told, and how long to serve on after SIGTERM."""
+    """uvicorn's configuration, and how long to keep serving after SIGTERM."""
 
     def __init__(self, app: Callable[..., Any] | str, *, drain_seconds: float, **options: Any) -> None:  # noqa: ANN401  uvicorn's own
-        """Take it all."""
+        """Take `drain_seconds`, and pass all other options to uvicorn."""
         super().__init__(app, **options)
         self.drain_seconds = drain_seconds
 
     @property
     def stop_seconds(self) -> float:
-        """How long it may take from the signal to the end; what is not gone by then hangs."""
+        """How long it may take from the signal to the exit; a process still there by then counts as hung."""
         return self.drain_seconds + (self.timeout_graceful_shutdown or 0) + self.timeout_worker_healthcheck
 
 
 class DrainingServer(uvicorn.Server):
-    """Answers SIGTERM in four steps.
+    """Stops in four steps on SIGTERM.
 
-    1. It is no longer ready, so that whoever deals out requests sends no more. It serves on until they have noticed,
-       and each answer asks to close its connection.
-    2. It accepts the connections that wait for it or are half made, and listens no more.
-    3. It reads what was sent on open connections, and closes those on which nothing was.
-    4. It waits for the requests in flight, no longer than `timeout_graceful_shutdown`, and ends.
+    1. It reports that it is not ready, so that load balancers send it no more requests. It keeps serving until they
+       have noticed, and each response asks to close its connection.
+    2. It accepts the connections that are queued or still in their handshake, and stops listening.
+    3. It reads what was sent on open connections, and closes the idle ones.
+    4. It waits for the requests in flight, no longer than `timeout_graceful_shutdown`, and exits.
 
-    SIGINT, a second SIGTERM and a drain of no seconds leave out the first. A worker whose place another has taken stays
-    ready all along: it shares a port with those that go on, and what readiness says there is said of all.
+    SIGINT, a second SIGTERM and a drain of 0 seconds skip the first step. A worker that has been replaced stays ready
+    throughout: it shares a port with the workers that go on, so its readiness would be taken for theirs.
 
     Attributes:
-        has_turned: Set at each turn of the event loop while it serves and no thread is stuck, for whoever unsets it to
-            see.
+        has_turned: Set by each tick of the event loop while it serves and no thread is stuck; the watchdog resets it.
     """
 
     def __init__(self, config: Config) -> None:
-        """Take what it is told."""
+        """Take the configuration."""
         super().__init__(config)
         self.has_turned = False
         self._drain_seconds = config.drain_seconds
@@ -91,7 +91,7 @@ class DrainingServer(uvicorn.Server):
         super().handle_exit(sig, frame)
 
     def retire(self) -> None:
-        """Begin to stop, because another has taken its place."""
+        """Begin to stop, because another worker has taken its place."""
         if self.started and not self.stops:
             self._retires = True
             self._drain()
@@ -100,21 +100,21 @@ class DrainingServer(uvicorn.Server):
 
     @property
     def stops(self) -> bool:
-        """Whether it has been told to."""
+        """Whether the server has been told to stop."""
         return self.should_exit or self._drained_at is not None
 
     async def on_tick(self, counter: int) -> bool:
-        """Look, ten times a second, whether to stop."""
+        """Check, ten times a second, whether to stop."""
         self.has_turned = not self._is_stuck()
         if self._drained_at is not None and time.monotonic() >= self._drained_at:
             self.should_exit = True
         return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, on sockets that are bound.
+        """Listen on the bound sockets.
 
         Raises:
-            SystemExit: Somebody else began to in the meantime, of which uvloop says nothing.
+            SystemExit: Another program began to listen in the meantime, which uvloop does not report.
         """
         self._listening = sockets or ()
         await super().startup(sockets)
@@ -126,7 +126,7 @@ class DrainingServer(uvicorn.Server):
             self._is_stuck = self.lifespan.state["service"].predictor.is_stuck
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen no more, answer what was sent, and end."""
+        """Stop listening, answer what was sent, and exit."""
         self._announce()
         await self._listen_no_more()
         for _ in range(LAST_LOOKS):
@@ -136,24 +136,24 @@ class DrainingServer(uvicorn.Server):
         await super().shutdown(sockets)
 
     def _drain(self) -> None:
-        """Serve on for so long, or until the end of the drain that has begun."""
+        """Keep serving for `drain_seconds`, or until the end of a drain that has already begun."""
         if self._drained_at is None:
             self._drained_at = time.monotonic() + self._drain_seconds
         self._announce()
 
     def _announce(self) -> None:
-        """Be no longer ready, unless others are, and let each answer be the last on its connection."""
+        """Report not ready, unless replaced by another worker, and let each response be the last on its connection."""
         self.lifespan.state["service"].ready = self._retires
-        if _CLOSE not in self.config.encoded_headers:  # of which uvicorn makes its default headers once a second
+        if _CLOSE not in self.config.encoded_headers:  # uvicorn copies these to its default headers once a second
             self.config.encoded_headers.append(_CLOSE)
             self.server_state.default_headers = [*self.server_state.default_headers, _CLOSE]
 
     async def _listen_no_more(self) -> None:
-        """Accept by hand what waits, since the kernel resets that once nobody listens."""
+        """Stop listening, and accept queued connections by hand, since the kernel resets them once nobody listens."""
         for listener in self._listening:
-            with suppress(OSError):  # a sandbox may forbid it; some who begin to connect are reset then
+            with suppress(OSError):  # a sandbox may forbid it; some new connections are reset then
                 begin_no_more(listener)
-        await asyncio.sleep(LOOK_SECONDS)  # for the handshakes that have begun
+        await asyncio.sleep(LOOK_SECONDS)  # lets handshakes that have begun complete
         waiting = [connection for listener in self._listening for connection in _accept_all(listener)]
         for server in self.servers:
             server.close()
@@ -167,7 +167,7 @@ class DrainingServer(uvicorn.Server):
             )
 
     def _somebody_speaks(self) -> bool:
-        """Tell whether a connection is new, or has sent what nobody has read yet; closing it would lose that."""
+        """Tell whether any connection is new or has unread data, which closing it would lose."""
         poll = select.poll()
         for connection in cast("set[HttpToolsProtocol]", self.server_state.connections):
             if connection.cycle is None:
@@ -178,7 +178,7 @@ class DrainingServer(uvicorn.Server):
 
 
 def _accept_all(listener: socket.socket) -> list[socket.socket]:
-    """Accept the clients that are connected as far as they know, and may have sent a request."""
+    """Accept all queued connections: to their clients they are established, and may carry a request."""
     accepted: list[socket.socket] = []
     while True:
         try:

@@ -34,19 +34,19 @@ class StartError(Exception):
 
 
 class UnreachableError(Exception):
-    """Nothing that is the service answers where the client asks; its message is one line that says what does."""
+    """The client got no answer of the service; its message is one line that says what it got instead."""
 
 
 class ServiceError(Exception):
-    """A request that gets a problem for an answer; its message becomes `detail`, so it says what to do next.
+    """A request that is answered with a problem; its message becomes `detail`, so it says what to do next.
 
-    The client raises the very same classes.
+    The client raises the same classes.
 
     Attributes:
         status: The HTTP status.
-        code: The kind for machines.
-        title: The kind in words.
-        example: A message, for the API document.
+        code: The kind of error, for machines.
+        title: The kind of error, in words.
+        example: A sample message, for the API document.
     """
 
     status: HTTPStatus = HTTPStatus.INTERNAL_SERVER_ERROR
@@ -70,7 +70,7 @@ def kinds(error: type[ServiceError] = ServiceError) -> Iterator[type[ServiceErro
 
 
 class MalformedRequestError(ServiceError):
-    """What came is not HTTP."""
+    """The request is not valid HTTP."""
 
     status = HTTPStatus.BAD_REQUEST
     code = "malformed_request"
@@ -79,7 +79,7 @@ class MalformedRequestError(ServiceError):
 
 
 class UnauthorizedError(ServiceError):
-    """The service asks for a key, and none that it knows was sent."""
+    """The service requires a key, and the request has none that it knows."""
 
     status = HTTPStatus.UNAUTHORIZED
     code = "unauthorized"
@@ -91,7 +91,7 @@ class UnauthorizedError(ServiceError):
 
 
 class CrossSiteError(ServiceError):
-    """A browser asks on behalf of another site's page, which the settings do not let in."""
+    """A browser sent the request on behalf of a page of another site, which the settings do not allow."""
 
     status = HTTPStatus.FORBIDDEN
     code = "cross_site"
@@ -103,7 +103,7 @@ class CrossSiteError(ServiceError):
 
 
 class RequestTooSlowError(ServiceError):
-    """The header took longer to arrive than is waited for."""
+    """The header took longer to arrive than the limit allows."""
 
     status = HTTPStatus.REQUEST_TIMEOUT
     code = "too_slow"
@@ -112,9 +112,10 @@ class RequestTooSlowError(ServiceError):
 
 
 class BodyTooSlowError(ServiceError):
-    """The body took longer to arrive than is waited for.
+    """The body took longer to arrive than the limit allows.
 
-    It is too large for its line. Were it a 408, Chromium would send it again by itself, on each connection it has.
+    The status is 413, since the body is too large for its connection. After a 408, Chromium would send it again by
+    itself, on each connection it has.
     """
 
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
@@ -127,7 +128,7 @@ class BodyTooSlowError(ServiceError):
 
 
 class PayloadTooLargeError(ServiceError):
-    """The body has more bytes than the limit, announced or counted."""
+    """The body has more bytes than the limit, as announced or as counted."""
 
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     code = "payload_too_large"
@@ -160,7 +161,7 @@ class UnsupportedMediaTypeError(ServiceError):
 
 
 class InvalidImageError(ServiceError):
-    """The bytes begin like an accepted format and cannot be decoded."""
+    """The bytes begin like an accepted format but cannot be decoded."""
 
     status = HTTPStatus.UNPROCESSABLE_ENTITY
     code = "invalid_image"
@@ -187,11 +188,11 @@ class HeaderTooLargeError(ServiceError):
 
 
 class RetryableError(ServiceError):
-    """A refusal that may pass.
+    """A refusal that may be temporary.
 
     Args:
         detail: The message.
-        retry_after_seconds: After how long to try again; sent as `Retry-After`.
+        retry_after_seconds: How long to wait before trying again; sent as `Retry-After`.
     """
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
@@ -203,12 +204,12 @@ class RetryableError(ServiceError):
         self.retry_after_seconds = retry_after_seconds
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Travel between processes with both arguments."""
+        """Pickle both arguments, so that the error can pass between processes."""
         return type(self), (str(self), self.retry_after_seconds)
 
 
 class OverloadedError(RetryableError):
-    """More images, bytes or connections are there already than the limit."""
+    """A limit on images, bytes, connections or waiting time has been reached."""
 
     code = "overloaded"
     title = "Service overloaded"
@@ -224,7 +225,7 @@ class NotReadyError(RetryableError):
 
 
 class RequestTimeoutError(ServiceError):
-    """The deadline passed before the answer was there."""
+    """The deadline passed before the answer was ready."""
 
     status = HTTPStatus.GATEWAY_TIMEOUT
     code = "timeout"

@@ -1,4 +1,4 @@
-"""Takes the files of one field out of a multipart body while it arrives."""
+"""Extracts the files of one field from a multipart body while it arrives."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from app.errors import InvalidRequestError
 from app.headers import media_type
 
-# Its warnings repeat what the refusal of a malformed form says, with bytes of what was sent.
+# Its warnings repeat what the refusal of a malformed form says, and quote bytes of the body.
 logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 MULTIPART = "multipart/form-data"
 SHOWN_NAME = 40
-"""Letters of a field's name that an answer repeats."""
+"""Most characters of a field's name that a message repeats."""
 IN_QUERY = frozenset({"conversion", "preview"})
-"""Options of `app.dependencies.Wishes`: in a form they would be missed without a word."""
+"""Options of `app.dependencies.Wishes`; refused in a form, where they would be silently ignored."""
 INVALID = "Invalid multipart data. Let an HTTP library or `curl -F` write it."
 MAX_OPTIONS = 32
-"""Most options of a header, which is searched in the square of their number; a name may have some `;` too."""
+"""Most `;` in a header, whose parsing time grows with their square; a file name may contain some too."""
 MAX_OTHER_FIELDS = 16
-"""Most fields beside the files: whoever sends more means another service."""
+"""Most fields besides the files: a request with more is meant for another service."""
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One picture as sent; `media_type` and `filename` are what the sender says."""
+    """One picture as sent; `media_type` and `filename` are what the sender claims."""
 
     data: bytes
     media_type: str
@@ -37,16 +37,16 @@ class Upload:
 
 
 class Form:
-    """Is given a body piece by piece and keeps the files of one field in memory; the rest it only counts.
+    """Parses a body piece by piece and keeps the files of one field in memory; other parts are only counted.
 
-    Starlette's own parser writes each piece to a temporary file and awaits it.
+    Starlette's own parser writes each piece to a temporary file and awaits the write.
     """
 
     def __init__(self, content_type: str, field: str, max_files: int) -> None:
-        """Take the header that holds the boundary, which field counts, and how many files at most.
+        """Take the header that holds the boundary, the field of the files, and the most files to accept.
 
         Raises:
-            InvalidRequestError: There is no boundary.
+            InvalidRequestError: The boundary is missing or invalid.
         """
         self._field = field
         self._max_files = max_files
@@ -84,12 +84,12 @@ class Form:
             self._refuse(INVALID)
 
     def write(self, chunk: bytes) -> None:
-        """Take the next piece of the body.
+        """Parse the next piece of the body.
 
         Raises:
             InvalidRequestError: It is malformed, or there are too many files or fields.
         """
-        if not self._begun:  # the parser takes what follows a line break for a preamble, but only within one chunk
+        if not self._begun:  # the parser skips text after a leading line break, but only in one chunk
             chunk = chunk.lstrip(b"\r\n")
             self._begun = bool(chunk)
         try:
@@ -98,15 +98,15 @@ class Form:
             self._refuse(INVALID)
 
     def close(self) -> None:
-        """Take nothing more: the parser's callbacks are our methods, and a circle waits for the garbage collector."""
+        """Drop the parser: its callbacks are our methods, and such a cycle would wait for the garbage collector."""
         del self._parser
 
     def uploads(self) -> list[Upload]:
-        """Return the files in order, at the end.
+        """Return the files in order, once the body is complete.
 
         Raises:
-            InvalidRequestError: There is none, one is in another field or has no filename, an option of the query is
-                in the form, or the body has not come to its end.
+            InvalidRequestError: There is no file, one is in another field or has no filename, an option of the query is
+                in the form, or the body is incomplete.
         """
         if not self._ended:
             self._refuse("It ends before its last boundary. Send all of it.")
@@ -114,7 +114,7 @@ class Form:
             fields = ", ".join(f"`{name[:SHOWN_NAME]}`" for name in dict.fromkeys(self._fields)) or "none"
             msg = f"Expected a file in the field `{self._field}`, received the fields: {fields}."
             raise InvalidRequestError(msg + (self._named if self._nameless else ""))
-        # What is no upload would be missing among the answers, and those behind it stand in its place.
+        # A picture that is not an upload would have no answer, and the answers to those after it would move up.
         if self._nameless:
             msg = f"Expected files in the field `{self._field}`, received one without a filename.{self._named}"
             raise InvalidRequestError(msg)

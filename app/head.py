@@ -1,4 +1,4 @@
-"""Answers HEAD as GET, always with the whole."""
+"""Answers HEAD like GET, and neither with a range."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ if TYPE_CHECKING:
 
 
 class HeadAsGet:
-    """Pure ASGI: the same headers as for GET (RFC 9110, 9.3.2), and for both the whole instead of a range (14.2).
+    """Pure ASGI: HEAD gets the same headers as GET (RFC 9110, 9.3.2), and both ignore `Range` (14.2).
 
     Starlette answers a bad range in plain text, which is not the one shape of errors, and no file here is large.
-    uvicorn, which looks at its own scope, leaves out the body of HEAD.
+    uvicorn looks at its own scope, so it still leaves out the body of HEAD.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -1,4 +1,4 @@
-"""Looks headers up: Starlette's `Headers`, made anew for each request, take as long as reading a small body."""
+"""Looks up headers: building Starlette's `Headers` for each request takes as long as reading a small body."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 
 
 def header(scope: Scope, name: bytes) -> str | None:
-    """Return the first value of a request's header, None where it has none.
+    """Return the first value of a request's header, or None if it is absent.
 
     Args:
-        scope: Of an HTTP request (ASGI, HTTP connection scope).
-        name: In small letters.
+        scope: The scope of an HTTP request (ASGI, HTTP connection scope).
+        name: The header's name in lower case.
     """
     for one, value in scope["headers"]:
         if one == name:
@@ -22,5 +22,5 @@ def header(scope: Scope, name: bytes) -> str | None:
 
 
 def media_type(content_type: str) -> str:
-    """Return what a `Content-Type` names, in small letters and without parameters."""
+    """Return the media type of a `Content-Type` header, in lower case and without parameters."""
     return content_type.partition(";")[0].strip().lower()

@@ -1,4 +1,4 @@
-"""Asks whoever calls for a key, before anything else is done for the call."""
+"""Requires an API key before any other work is done for a request."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 OPEN_PATHS = ("/", "/docs", "/model", "/openapi.json")
 OPEN_FOLDERS = ("/health/", "/web/", "/static-offline-docs/")
-"""What needs no key: probes, and the pages, with what they load and link to; a link cannot send a key."""
+"""Paths that need no key: probes, and the pages with what they load and link to, since a link cannot send a key."""
 
 _SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer KEY`"},
@@ -28,10 +28,10 @@ _SCHEMES = {
 
 
 class KeyGuard:
-    """Pure ASGI around the whole service; without keys there is none, and nothing to pay for."""
+    """Pure ASGI around the whole service; added only if there are keys, so it costs nothing otherwise."""
 
     def __init__(self, app: ASGIApp, keys: Keys) -> None:
-        """Take what to guard, and who may come in."""
+        """Take the app to guard, and the keys that it accepts."""
         self._app = app
         self._keys = keys
 
@@ -46,7 +46,7 @@ class KeyGuard:
             await _refuse(scope, receive, send)
 
     def _owner(self, scope: Scope) -> str | None:
-        """Return whose the first known key is: a gateway may have put a token of its own beside it."""
+        """Return the owner of the first known key: a gateway may have added a token of its own."""
         return next(filter(None, map(self._keys.owner, _keys_in(scope))), None)
 
 
@@ -59,7 +59,7 @@ def _keys_in(scope: Scope) -> Iterator[bytes]:
 
 
 def document(app: FastAPI) -> None:
-    """Say in the API document which calls need a key, and how it is sent."""
+    """State in the API document which operations need a key, and how it is sent."""
     document = app.openapi()
     document["components"]["securitySchemes"] = _SCHEMES
     for path, operations in document["paths"].items():

@@ -1,4 +1,4 @@
-"""The keys that let callers in: known by their hashes alone, read from a file."""
+"""The API keys that callers may use, read from a file that holds only their hashes."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ def new_key() -> str:
 def digest(key: str | bytes) -> str:
     """Hash a key for the file.
 
-    SHA-256 is enough: a slow hash makes guessing dear where people choose, and 256 random bits cannot be guessed.
+    SHA-256 is enough: a slow hash protects keys that people choose, but 256 random bits cannot be guessed anyway.
     """
     return hashlib.sha256(key.encode() if isinstance(key, str) else key).hexdigest()
 
 
 class Keys:
-    """The keys of a file: a line of hash and name for each, empty lines, and comments that begin with `#`."""
+    """The keys of a file: a hash and a name per line, besides empty lines and comments that begin with `#`."""
 
     def __init__(self, lines: Iterable[str], source: object = "keys") -> None:
-        """Read lines.
+        """Parse the lines.
 
         Raises:
-            StartError: One is neither, or there is no key at all.
+            StartError: A line is malformed, or there is no key at all.
         """
         self._names: dict[str, str] = {}
         for number, line in enumerate(lines, 1):
             if not (text := line.strip()) or text.startswith("#"):
                 continue
             match = _LINE.fullmatch(text)
-            if match is None:  # the line stays untold: somebody may have put the key itself there
+            if match is None:  # the line is not shown: it may hold the key itself
                 msg = f"{source}, line {number}: expected the SHA-256 of a key in 64 hexadecimal digits and a name, "
                 raise StartError(msg + "found something else; `python -m app key` makes a line")
             self._names[match[1].lower()] = match[2] or f"line {number}"
@@ -53,7 +53,7 @@ class Keys:
             raise StartError(msg)
 
     def owner(self, key: bytes) -> str | None:
-        """Return the name of a key, or None; how long it takes depends on no byte of it."""
+        """Return the name of a key, or None if it is unknown, in a time that does not depend on its bytes."""
         sent, owner = digest(key), None
         for known, name in self._names.items():
             if hmac.compare_digest(sent, known):
@@ -65,7 +65,7 @@ def read_keys(path: Path) -> Keys:
     """Read the keys of a file.
 
     Raises:
-        StartError: It cannot be read, or something else than keys is there.
+        StartError: The file cannot be read, or holds something other than keys.
     """
     try:
         return Keys(path.read_text(encoding="utf-8-sig").splitlines(), path)

@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 
 
 def predict(names: Sequence[str], conversion: Conversion, settings: Settings, listing: Listing) -> None:
-    """List what becomes of each file, in order.
+    """Classify each file, and list the outcomes in order.
 
     Args:
         names: Paths, or `-` for standard input.
-        conversion: How to convert.
-        settings: Those of the service that matter here: the model and the limits.
+        conversion: How to convert the pictures.
+        settings: The service's, of which the model and the limits matter here.
         listing: Where the outcomes go.
 
     Raises:
@@ -47,7 +47,7 @@ def predict(names: Sequence[str], conversion: Conversion, settings: Settings, li
     cores = available_cores()
     with _quiet():
         classifier = load_classifier(settings, cores)
-    # Nobody else waits, so no picture is refused because of those before it.
+    # Nobody else is waiting, so no picture is refused because of those before it.
     predictor = Predictor(classifier, settings.model_copy(update={"max_queue_seconds": math.inf}), cores)
     try:
         asyncio.run(predict_with(predictor, names, Mode(conversion), settings, listing))
@@ -58,9 +58,9 @@ def predict(names: Sequence[str], conversion: Conversion, settings: Settings, li
 async def predict_with(
     predictor: Predictor, names: Sequence[str], mode: Mode, settings: Settings, listing: Listing
 ) -> None:
-    """Do so with what is loaded, for a number of pictures at a time."""
+    """Do the same with a predictor that is already loaded, for several pictures at a time."""
     at_once = min(2 * settings.max_forward_images, settings.max_pending_images)  # enough for the next forward pass
-    readers = futures.ThreadPoolExecutor()  # asyncio would wait for its own at Ctrl-C, until standard input ends
+    readers = futures.ThreadPoolExecutor()  # at Ctrl-C, asyncio would wait for its own until standard input ends
     try:
         answer = partial(_outcome, predictor, mode, readers, settings.max_body_bytes)
         async for outcome in in_tasks(answer, _each(names), at_once):
@@ -71,7 +71,7 @@ async def predict_with(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep from the terminal the lines that TensorFlow's C++ writes while it loads, whatever it was told."""
+    """Hide what TensorFlow's C++ code writes to standard error while it loads, regardless of its log level."""
     kept = os.dup(2)
     with Path(os.devnull).open("w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
@@ -86,7 +86,7 @@ async def _outcome(
     predictor: Predictor, mode: Mode, readers: futures.Executor, max_bytes: int, name: str
 ) -> Outcome[str]:
     try:
-        # One byte more shows that a file is too large, however large it is.
+        # One byte beyond the limit is enough to show that a file is too large.
         data = await asyncio.get_running_loop().run_in_executor(readers, _read, name, max_bytes + 1)
         require_size(Upload(data, RAW_MEDIA_TYPE), max_bytes)
         return Outcome(name, Prediction.model_validate(await predictor.predict(data, RAW_MEDIA_TYPE, mode)))

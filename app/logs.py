@@ -1,4 +1,4 @@
-"""Sets up logging: one line an event, for people or for machines, uvicorn's own lines included."""
+"""Sets up logging: one line per event, for people or for machines, uvicorn's own lines included."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 request_id: ContextVar[str] = ContextVar("request_id")
-"""Of the request that the current task answers."""
+"""The id of the request that the current task answers."""
 
 
 class NamedLogger(structlog.WriteLogger):
-    """Writes lines to standard error; the name says whose they are."""
+    """Writes lines to standard error; the name identifies their source."""
 
     def __init__(self, name: str) -> None:
         """Take the name."""
@@ -31,23 +31,23 @@ class NamedLogger(structlog.WriteLogger):
         self.name = name
 
     def msg(self, message: str) -> None:
-        """Write a line, unless it cannot be written: the request that it tells of has its answer all the same."""
-        with suppress(OSError, ValueError):  # the disk is full, nobody reads the pipe, or it is closed
+        """Write a line, or drop it if it cannot be written: the request that it reports is answered all the same."""
+        with suppress(OSError, ValueError):  # the disk is full, nobody reads the pipe, or the stream is closed
             super().msg(message)
 
     log = debug = info = warn = warning = fatal = failure = err = error = critical = exception = msg
 
 
 def _as_json(event: dict[str, object], **options: Any) -> str:  # noqa: ANN401  structlog's, meant for `json.dumps`
-    """Write an event as `json.dumps` does, in a third of the time where nothing in it is odd."""
+    """Serialise an event as `json.dumps` does, but in a third of the time for ordinary values."""
     try:
         return to_json(event).decode()
-    except ValueError:  # a lone surrogate, or no type of JSON's
+    except ValueError:  # a lone surrogate, or a type that JSON lacks
         return json.dumps(event, **options)
 
 
 def _as_line(_: object, __: str, event: EventDict) -> str:
-    """Write an event for people who read a file: without colours, which take twice as long."""
+    """Format an event for people who read a file, without colours, which take twice as long."""
     head = (event.pop("timestamp", ""), f"[{event.pop('level', '')}]", event.pop("event", ""))
     exception = event.pop("exception", None)
     line = " ".join((*map(str, head), *(f"{name}={_printable(value)}" for name, value in event.items())))
@@ -60,12 +60,12 @@ def _printable(value: object) -> str:
 
 
 def _says_more(record: logging.LogRecord) -> bool:
-    """Keep back uvicorn's warning of what is not HTTP: `app.protocol` writes a line that says what was refused."""
+    """Drop uvicorn's warning of an invalid HTTP request: `app.protocol` logs a line that says what was refused."""
     return record.msg != "Invalid HTTP request received."
 
 
 def _add_request_id(_: object, __: str, event: EventDict) -> EventDict:
-    """Say which request a line belongs to; structlog's own `bind_contextvars` takes ten times as long to be told."""
+    """Add the id of the request to a line; binding it by structlog's `bind_contextvars` takes ten times as long."""
     if (current := request_id.get(None)) is not None:
         event["request_id"] = current
     return event
@@ -103,7 +103,7 @@ def configure_logging(settings: Settings) -> None:
     logging.getLogger("uvicorn.error").addFilter(_says_more)
     level = settings.log_level.upper()
     logging.basicConfig(handlers=[handler], level=level, force=True)
-    # Our own lines, one a request, do not go through `logging`, which would more than double what they cost.
+    # Our own lines, one per request, do not go through `logging`, which would more than double their cost.
     structlog.configure(
         processors=[*shared, *renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),

@@ -44,8 +44,8 @@ logger = logging.getLogger(__name__)
 OPENAPI, WEB, SWAGGER = "/openapi.json", "/web", "/static-offline-docs"
 
 GARBAGE_OBJECTS = 20_000
-"""How many new objects bring the garbage collector. With Python's 700 it comes every few requests, takes 3% of a
-worker's time and finds nothing, since an answered request leaves no object to it."""
+"""How many new objects trigger the garbage collector. At Python's 700 it runs every few requests, takes 3% of a
+worker's time and finds nothing, since an answered request leaves no cyclic garbage."""
 
 
 def create_app(settings: Settings, classifier: Classifier, tally: Tally | None = None) -> FastAPI:
@@ -53,11 +53,11 @@ def create_app(settings: Settings, classifier: Classifier, tally: Tally | None =
 
     Args:
         settings: Limits and deadlines.
-        classifier: What computes; loaded, so that nothing can fail once the service listens.
-        tally: Where the workers count together; None for one of its own.
+        classifier: A loaded classifier, so that nothing can fail once the service listens.
+        tally: Counts that the workers share; None for a tally of this process alone.
 
     Raises:
-        StartError: The settings do not fit the model, or there are no keys where there should be.
+        StartError: The settings do not fit the model, or the configured key file provides no valid keys.
     """
     paths = [*(route.path for route in router.routes if isinstance(route, APIRoute)), OPENAPI]
     card = classifier.card
@@ -86,12 +86,12 @@ def create_app(settings: Settings, classifier: Classifier, tally: Tally | None =
         "[how far to trust it](model).",
         openapi_url=OPENAPI,
         static_url=SWAGGER,
-        docs_url=None,  # `app.routes` has its own, and takes what it needs from here
+        docs_url=None,  # `app.routes` serves its own page, with the static files from here
         redoc_url=None,
-        telemetry={"tracing": False, "metrics": False, "logs": False},  # FastAPI's looks for providers at each request
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # FastAPI's looks for providers on each request
         lifespan=lifespan,
-        generate_unique_id_function=lambda route: route.name,  # clients are generated with methods called so
-        redirect_slashes=False,  # a path that does not exist is 404, and no one is sent elsewhere with picture and key
+        generate_unique_id_function=lambda route: route.name,  # generated clients name their methods after it
+        redirect_slashes=False,  # an unknown path is 404, and no client is sent elsewhere with picture and key
     )
     app.state.settings = settings
     app.state.predictor = predictor
@@ -101,7 +101,7 @@ def create_app(settings: Settings, classifier: Classifier, tally: Tally | None =
     app.include_router(router)
     app.mount(WEB, pages.FILES)
     problems.install(app, paths)
-    # The last one is asked first.
+    # The middleware added last runs first.
     app.add_middleware(HeadAsGet)
     app.add_middleware(DirectPredict, predictor=predictor, settings=settings)
     if settings.api_keys_file:
@@ -125,10 +125,11 @@ def create_app(settings: Settings, classifier: Classifier, tally: Tally | None =
 
 
 def app_from_environment(tally: Tally | None = None) -> FastAPI:
-    """Build the service as the environment describes it, in each worker, which count together.
+    """Build the service from the environment, in each worker; the workers share the tally.
 
     Raises:
-        SystemExit: It cannot start; the reason stands in one line on standard error, and uvicorn stops all workers.
+        SystemExit: It cannot start. The reason is one line on standard error, and the exit code tells the supervisor,
+            which stops all workers unless the service has already started.
     """
     try:
         settings = read_settings()

@@ -43,37 +43,37 @@ BATCHES = tuple(float(2**exponent) for exponent in range(8))
 FAMILIARITY = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 HEARTBEAT, PENDING, OLDEST, QUEUED = range(JOINS + 1, JOINS + 5)
-"""Cells for what is true of a worker now; times by `time.monotonic`, which all processes of a machine share."""
+"""Cells for the current state of a worker; times are by `time.monotonic`, which all processes of a machine share."""
 
 REFRESH_SECONDS = 0.25
 
 
 class Metrics:
-    """The one place that counts; each worker has one, and each can tell of all.
+    """The one place that counts; each worker has an instance, and each can report for all workers.
 
-    Counting happens on the event loop alone, and takes 3 microseconds for all that there is to count of a picture
-    (`python -m benchmarks.stages`). `prometheus_client` only writes it out: its own counters take locks, and its files
-    for several processes need a folder, stay there, and become more with every worker that is replaced.
+    Counting happens only on the event loop, and takes 3 microseconds for everything that is counted of a picture
+    (`python -m benchmarks.stages`). `prometheus_client` only formats the result: its own counters take locks, and its
+    multiprocess files need a folder, stay there, and grow in number with every worker that is replaced.
     """
 
     def __init__(self, tally: Tally, card: ModelCard, settings: Settings, paths: Sequence[str]) -> None:
-        """Take where the numbers are kept, and what the label values and limits are.
+        """Join the tally, and assign its cells to the metrics.
 
         Args:
-            tally: Shared by the workers.
-            card: Of the model that is served.
-            settings: Those of the service.
+            tally: Holds the numbers; shared by the workers.
+            card: Card of the served model, with the labels.
+            settings: Settings of the service, with the limits.
             paths: Every path that the service knows; one that ends with a slash is a mounted folder.
         """
         self._tally = tally
         self._card = card
         self._settings = settings
-        handlers = (*paths, OTHER)  # in this order in every process, so that a cell means the same in all of them
+        handlers = (*paths, OTHER)  # the same order in every process, so that a cell means the same in all of them
         self._paths = frozenset(paths)
         row = tally.join()
         self._row = row
         for cell in range(HEARTBEAT, QUEUED + 1):
-            row[cell] = 0.0  # what stands there may be a dead worker's
+            row[cell] = 0.0  # a dead worker may have left values there
         self._load: Callable[[], Load] | None = None
         cells = Cells(row, QUEUED + 1)
         self._requests = Counter(
@@ -127,14 +127,14 @@ class Metrics:
         )
 
     def request(self, method: str, path: str, status: int, seconds: float, trace: Trace) -> None:
-        """Count a request that is over, with its pictures and problems.
+        """Count a finished request, with its pictures and problems.
 
         Args:
             method: As the client wrote it.
-            path: Likewise.
-            status: Of the answer; 0 where none was begun.
-            seconds: How long it took.
-            trace: What it left.
+            path: Path of the request.
+            status: Status of the answer; 0 if none reached the client.
+            seconds: How long the request took.
+            trace: Trace of the request.
         """
         handler = path if path in self._paths else self._folder(path)
         self._requests.add(method if method in METHODS else OTHER, handler, CODES.get(status, OTHER))
@@ -150,15 +150,15 @@ class Metrics:
             self._images.add(answer["image"]["format"], answer["conversion"]["mode"])
 
     def refused(self, problem: str) -> None:
-        """Count a problem that was answered with before there was a request, by its code."""
+        """Count, by its code, a problem that `app.protocol` sent in place of the app."""
         self._refusals.add(problem)
 
     def forward_pass(self, images: int) -> None:
-        """Count a forward pass with so many pictures."""
+        """Count a forward pass over a number of pictures."""
         self._batches.observe(images)
 
     async def watch(self, load: Callable[[], Load]) -> None:
-        """Keep up to date, for whichever worker is asked, what waits here; until cancelled."""
+        """Publish the load and heartbeat of this worker for all workers to read, until cancelled."""
         self._load = load
         while True:
             self._refresh()
@@ -170,8 +170,8 @@ class Metrics:
         return generate_latest(self)
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics, as `prometheus_client` asks for them."""
-        living = self._tally.living()  # first: who lives has been counted as started
+        """Yield the metrics for `prometheus_client`."""
+        living = self._tally.living()  # first: a living worker has already been counted as started
         totals = self._tally.totals()
         yield self._requests.family(totals, zeros=False)
         yield self._durations.family(totals, zeros=False)
@@ -197,7 +197,7 @@ class Metrics:
         yield InfoMetricFamily("fashion_build", "What serves it.", build)
 
     def _of_workers(self, living: Living) -> Iterator[Metric]:
-        """Yield what is true of each living worker now."""
+        """Yield the current state of each living worker."""
         now = time.monotonic()
         yield GaugeMetricFamily("fashion_workers", "Workers that are ready.", value=len(living))
         rows = {str(worker): row for worker, (_, row) in living.items()}
@@ -215,7 +215,7 @@ class Metrics:
         yield from _processes({str(worker): pid for worker, (pid, _) in living.items()})
 
     def _folder(self, path: str) -> str:
-        """Return the mounted folder that a path lies in."""
+        """Return the mounted folder that contains a path, else `OTHER`."""
         folder = path[: path.find("/", 1) + 1]
         return folder if folder in self._paths else OTHER
 
@@ -234,7 +234,7 @@ def _by_worker(name: str, documentation: str, values: Mapping[str, float]) -> Me
 
 
 def _processes(workers: Mapping[str, int]) -> Iterator[Metric]:
-    """Yield the standard metrics of processes, for each worker; none where there is no /proc."""
+    """Yield the standard process metrics of each worker; none on systems without /proc."""
     families: dict[str, Metric] = {}
     for worker, pid in workers.items():
         for one in ProcessCollector(pid=partial(int, pid), registry=None).collect():

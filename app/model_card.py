@@ -1,4 +1,4 @@
-"""The model card: what an artifact is, and the digests that say it is still that."""
+"""The model card: what an artifact is, and the digests that show it is unchanged."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class CardPart(BaseModel):
 
 
 class FolderMetrics(CardPart):
-    """How one kind of photographs fares: how many there are, and of how many the most probable class is right."""
+    """Results for one kind of photograph: how many there are, and for how many the most probable class is right."""
 
     n: int
     right: int
 
 
 class Collection(CardPart):
-    """Where photographs are from, and under which license (an SPDX identifier)."""
+    """Where photographs come from, and their license (an SPDX identifier)."""
 
     name: str
     url: str
@@ -47,49 +47,49 @@ class Collection(CardPart):
 
 
 class PhotoMetrics(CardPart):
-    """What the model learnt from photographs, and what was measured on others of the same collection."""
+    """What the model learnt from photographs, and its results on others of the same collection."""
 
     digest: Digest
-    """SHA-256 over the names and bytes of all photographs, learnt from and held out, in order."""
+    """SHA-256 over the names and bytes of all photographs, those in training and those held out, in order."""
     collection: Collection | None = None
-    """What has that digest; null where the job knows none, and in older cards."""
+    """The collection with that digest; null if the training job knows none, and in older cards."""
     learnt_from: int
     """Number of photographs in training."""
     held_out: int
-    """Number of photographs measured, none of them learnt from."""
+    """Number of photographs measured, none of which was used in training."""
     accuracy: Share
-    """Share of these whose most probable class is among the right ones of their folder."""
+    """Share of these whose most probable class is one of those that are right for their folder."""
     accuracy_interval_95: tuple[Share, Share]
     """Wilson score interval of that share."""
     folders: dict[str, FolderMetrics]
-    """The same for each kind of garment."""
+    """Number of these and number right, for each kind of garment."""
     told_apart: dict[str, FolderMetrics] = {}
-    """For each class given by eye to photographs of kinds of several: how many were given it, and how many got it. By
-    kind in older cards, empty in still older ones."""
+    """For each class assigned by eye to photographs whose folder allows several: how many were assigned it, and how
+    many of these the model got right. By kind in older cards, empty in still older ones."""
     one_label: FolderMetrics | None = None
-    """How many have one right label alone, by eye where their folder has several, and how many got it; null in older
-    cards."""
+    """How many photographs have exactly one right label, assigned by eye if their folder allows several, and how many
+    of these the model got right; null in older cards."""
     accuracy_alone: Share | None = None
-    """The same share by the network alone, without the look in colour; null in older cards."""
+    """`accuracy` of the network alone, without the second one, which looks at colours; null in older cards."""
     temperature: Annotated[float, Field(gt=0)] = 1.0
-    """What the logarithms are divided by where network and look in colour come together; 1 in older cards. It is fitted
-    to the photographs held out, and each fifth of them is measured at the temperature of the others."""
+    """What the logarithms are divided by when the answers of the two networks are combined; 1 in older cards. Fitted to
+    the held-out photographs, and each fifth of them is measured at the temperature fitted to the others."""
     negative_log_likelihood: float | None = None
-    """Mean over the photographs, in nats, of all classes together that are right for one; null in older cards."""
+    """Mean over the photographs, in nats, with the probabilities of all right classes added up; null in older cards."""
     ece_equal_mass: Share | None = None
-    """Expected calibration error in 15 bins that hold equally many, over the photographs of which one class alone is
-    right; null in older cards."""
+    """Expected calibration error over 15 bins of equally many photographs, for those with exactly one right class; null
+    in older cards."""
     ece_by_chance: Share | None = None
-    """What that error would be on average were these probabilities perfectly calibrated; null in older cards."""
+    """Mean of that error if these probabilities were perfectly calibrated; null in older cards."""
     segmenter: Digest | None = None
-    """SHA-256 of the network that found the garments; null in older cards."""
+    """SHA-256 of the network that located the garments; null in older cards."""
     recogniser: Digest | None = None
-    """SHA-256 of the network that looked at the photographs held out in colour; null in older cards, whose figures are
-    without one."""
+    """SHA-256 of the network that looked at the held-out photographs in colour; null in older cards, whose figures were
+    measured without one."""
 
 
 class NetworkFacts(CardPart):
-    """The size of the network; `multiply_accumulates` are for one image."""
+    """The size of the network; `multiply_accumulates` is for one image."""
 
     name: str
     parameters: int
@@ -97,7 +97,7 @@ class NetworkFacts(CardPart):
 
 
 class ClassMetrics(CardPart):
-    """How one class fares: the share of its predictions that are right, and of its images that are found."""
+    """Results for one class: the share of its predictions that are right, and that of its images that are found."""
 
     label: str
     precision: Share
@@ -105,7 +105,7 @@ class ClassMetrics(CardPart):
 
 
 class ReliabilityBin(CardPart):
-    """Images of alike probability: their share of all, the mean probability given, and how often it was right."""
+    """Images of similar probability: their share of all, the mean probability given, and how often it was right."""
 
     share: Share
     confidence: Share
@@ -120,8 +120,8 @@ class CalibrationMetrics(CardPart):
     brier_score: float
     """Mean squared distance of the probabilities from the truth, 0 to 2."""
     ece_equal_mass: Share
-    """Expected calibration error over 15 bins of as many images each: the mean distance of the most probable class's
-    probability from the share of right answers."""
+    """Expected calibration error over 15 bins of equally many images: the mean distance between the probability of the
+    most probable class and the share of right answers."""
     ece_equal_width: Share
     """The same over 15 bins of equal width."""
 
@@ -140,85 +140,85 @@ class SplitMetrics(CalibrationMetrics):
     confusion: tuple[tuple[int, ...], ...] | None = None
     """How many images of each true class (row) got each label (column); null in older cards."""
     reliability: tuple[ReliabilityBin, ...] | None = None
-    """The bins of `ece_equal_mass`, least probable first; null likewise."""
+    """The bins of `ece_equal_mass`, least probable first; null in older cards."""
 
 
 class DamageMetrics(CardPart):
-    """How images fare that were damaged to one degree."""
+    """Results for images that were damaged to one degree."""
 
     strength: float
-    """In the unit of that damage."""
+    """Strength of the damage, in its unit."""
     accuracy: Share
     """Share of images whose most probable class is the true one."""
     ece_equal_mass: Share
-    """Expected calibration error over 15 bins of as many images each."""
+    """Expected calibration error over 15 bins of equally many images."""
     flagged: Share | None = None
-    """Share that is called unfamiliar; null in older cards."""
+    """Share of images that are called unfamiliar; null in older cards."""
 
 
 class SharpeningFacts(CardPart):
-    """How logits become probabilities: label smoothing is undone, or a temperature and a bend applied."""
+    """How logits become probabilities: label smoothing is undone, or a temperature and a bend are applied."""
 
     label_smoothing: Share
     """Share of the training targets that was spread evenly over all labels."""
     kept: float
     """How much of the smoothed answer is kept, so that no label is impossible."""
     temperature: float
-    """What the logarithms are divided by; 1 where label smoothing was undone."""
+    """What the logarithms are divided by; 1 if label smoothing was undone."""
     bend: float = 0.0
-    """What their squares are multiplied by before they are taken away."""
+    """What the squares of the logarithms are multiplied by before they are subtracted."""
 
 
 class PredictionSetFacts(CardPart):
-    """The threshold that makes prediction sets, and how these fare on the test split."""
+    """The threshold that defines prediction sets, and the results of these sets on the test split."""
 
     coverage: Share
-    """How often a set is to hold the true label, on images like those of the data set."""
+    """How often a set should contain the true label, for images like those of the data set."""
     threshold: Share
-    """The least probability of a label in a set; the most probable label is in it in any case."""
+    """Minimum probability of a label in a set; the most probable label is always included."""
     test_coverage: Share
-    """Share of the test images whose set holds the true label."""
+    """Share of the test images whose set contains the true label."""
     test_mean_size: float
     """Mean number of labels in a set."""
     test_worst_class: str
-    """The label whose images are covered least."""
+    """The label whose images are covered least often."""
     test_worst_class_coverage: Share
-    """How often these are."""
+    """How often its images are covered."""
     photos_threshold: Share | None = None
-    """The threshold for photographs that are looked at in colour, fitted to those held out; null without any and in
-    older cards, where theirs is that of all."""
+    """The threshold for photographs that are looked at in colour, fitted to the held-out ones; null without any and in
+    older cards, where `threshold` applies to all pictures."""
     photos_coverage: Share | None = None
-    """Share of the photographs held out whose set holds a label that is right for them, by eye where their folder has
-    several, each fifth at the threshold of the others; null without photographs. In older cards any label of the folder
-    counts."""
+    """Share of the held-out photographs whose set contains a right label, the one assigned by eye if their folder
+    allows several; null without photographs. Each fifth is measured at the threshold fitted to the others. In older
+    cards any label of the folder counts."""
     photos_mean_size: float | None = None
-    """Mean number of labels in their sets; null without photographs, and in older cards."""
+    """Mean number of labels in the sets of these photographs; null without photographs, and in older cards."""
 
 
 class SeparationFacts(CardPart):
-    """How well images of something else are told from those of the test split."""
+    """How well images of something else are distinguished from those of the test split."""
 
     images: str
-    """What they show."""
+    """What these images show."""
     n: int
-    """How many there are."""
+    """Number of these images."""
     auroc: Share
-    """Chance that one of them is less familiar than a test image."""
+    """Probability that one of these images is less familiar than a test image."""
     auroc_max_softmax: Share
-    """The same of the probability of the most probable class, the usual baseline."""
+    """The same for the probability of the most probable class, the usual baseline."""
     flagged: Share
-    """Share of them that is called unfamiliar."""
+    """Share of these images that are called unfamiliar."""
 
 
 class FamiliarityFacts(CardPart):
-    """When an image is called unfamiliar, and how right that is."""
+    """When an image is called unfamiliar, and how often that is right."""
 
     threshold: Share
-    """The least familiarity of what is called familiar."""
+    """Minimum familiarity of an image that is called familiar."""
     flagged: dict[str, Share]
-    """Share of the images called unfamiliar, by split, of what is not."""
+    """False alarms: share of the images of the data set that are called unfamiliar, by split."""
     separations: tuple[SeparationFacts, ...]
-    """The same for images that are."""
+    """Results for images that are unfamiliar."""
 
 
 class TrainingFacts(CardPart):
@@ -227,7 +227,7 @@ class TrainingFacts(CardPart):
     config: dict[str, Any]
     """The whole training config."""
     epochs: int
-    """Epochs trained, fewer than the config's where training stopped early."""
+    """Epochs trained, fewer than the config's if training stopped early."""
     minutes: float
     """Wall-clock time of training, without the export."""
     machine: str
@@ -239,17 +239,17 @@ class TrainingFacts(CardPart):
 
     @property
     def teachers(self) -> int:
-        """How many earlier models it learnt from."""
+        """Number of earlier models that the model learnt from."""
         return len((self.config.get("distillation") or {"teachers": ()})["teachers"])
 
     @property
     def continued(self) -> bool:
-        """Whether it began with the weights of the first of these."""
+        """Whether training started from the weights of the first of these."""
         return bool((self.config.get("distillation") or {}).get("continued"))
 
 
 class GoldenExample(CardPart):
-    """One image with the answer that the exported graph gave to it."""
+    """One image with the answer that the exported graph gave."""
 
     image: str
     """Base64 of 784 bytes, row by row."""
@@ -301,12 +301,12 @@ class ModelCard(CardPart):
     metrics: dict[str, SplitMetrics]
     """What was measured on the data set, by split."""
     uncalibrated: CalibrationMetrics | None = None
-    """The same of the test split before the probabilities were calibrated; null in older cards."""
+    """The same for the test split before the probabilities were calibrated; null in older cards."""
     corruptions: dict[str, tuple[DamageMetrics, ...]] = {}
-    """What damage to the test images costs, by its kind with the unit of its strengths, weakest first; empty in older
-    cards."""
+    """Results for damaged test images, by the kind of damage with the unit of its strengths, weakest first; empty in
+    older cards."""
     photos: PhotoMetrics | None = None
-    """What was measured on photographs; null when nothing was learnt from any."""
+    """What was measured on photographs; null if none were used in training."""
     sharpening: SharpeningFacts
     """How logits become calibrated probabilities inside the graph."""
     prediction_sets: tuple[PredictionSetFacts, ...]
@@ -316,7 +316,7 @@ class ModelCard(CardPart):
     training: TrainingFacts
     """How the model came to be."""
     golden_set: Annotated[tuple[GoldenExample, ...], Field(min_length=1)]
-    """Images whose answers a loaded model must give again."""
+    """Images for which a loaded model must reproduce the recorded answers."""
 
     @model_validator(mode="after")
     def _require_a_probability_for_each_label(self) -> Self:
@@ -329,40 +329,40 @@ class ModelCard(CardPart):
 
     @property
     def segmenter(self) -> str | None:
-        """SHA-256 of the network whose garments the model learnt from, if it did and is not older than this."""
+        """SHA-256 of the network that located the garments in photographs; None without these and in older cards."""
         return self.photos.segmenter if self.photos else None
 
     @property
     def recogniser(self) -> str | None:
-        """SHA-256 of the network with which the model was measured on photographs, likewise."""
+        """SHA-256 of the network that looked at photographs in colour; None without these and in older cards."""
         return self.photos.recogniser if self.photos else None
 
     @property
     def photo_temperature(self) -> float:
-        """What the logarithms are divided by where the model and a photograph's colours come together."""
+        """What the logarithms are divided by when the model and a photograph's colours are combined."""
         return self.photos.temperature if self.photos else 1.0
 
     def write(self, folder: Path) -> None:
-        """Write the card into an artifact's folder, in one step: a kill leaves the card of before, or this one."""
-        whole = folder.parent / f".{folder.name}-{CARD_NAME}"  # beside it: in the folder it would be on no card
+        """Write the card into an artifact's folder atomically: a killed process leaves the old card or this one."""
+        whole = folder.parent / f".{folder.name}-{CARD_NAME}"  # not in the folder, whose files must all be on the card
         whole.write_text(self.model_dump_json(indent=2) + "\n")
         whole.replace(folder / CARD_NAME)
 
 
 def read_verified(folder: Path) -> ModelCard:
-    """Read the card of an artifact whose files are all there, all listed and all unchanged.
+    """Read the card of an artifact, and verify that its files are all present, listed and unchanged.
 
-    A model is a program, so nothing of the folder is loaded before this returns.
+    A model is a program, so nothing in the folder is loaded before this returns.
 
     Args:
         folder: The artifact.
 
     Raises:
-        StartError: The card is missing or not a card, or a file is missing, unreadable, changed or not listed.
+        StartError: The card is missing or invalid, or a file is missing, unreadable, changed or not listed.
     """
     path = folder / CARD_NAME
     try:
-        # Strict about what is not known here alone: who reads the card of a newer service is not to mind.
+        # Unknown fields are refused only here: a client that reads the card of a newer service must not fail.
         card = ModelCard.model_validate_json(path.read_bytes(), extra="forbid")
     except OSError as error:
         msg = f"{path}: expected a model card, found none ({error.strerror}); set FASHION_MODEL_DIR to an artifact"
@@ -374,7 +374,7 @@ def read_verified(folder: Path) -> ModelCard:
         raise StartError(msg) from error
     try:
         found = file_digests(folder)
-    except OSError as error:  # which names the file it could not open, but none that it could not read on
+    except OSError as error:  # names a file that could not be opened, but not one that failed while being read
         msg = f"{error.filename or folder}: expected to read it, found {error.strerror}"
         raise StartError(msg) from error
     for name in sorted(card.files.keys() | found.keys()):
@@ -387,10 +387,10 @@ def read_verified(folder: Path) -> ModelCard:
 
 
 def file_digests(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file below a folder but the card, by relative path.
+    """Return the SHA-256 of every file below a folder except the card, by relative path.
 
     Raises:
-        OSError: One cannot be read.
+        OSError: A file cannot be read.
     """
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""Writes the model card as a page that a user reads in two minutes."""
+"""Writes the model card as a page that a user can read in two minutes."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from app.schemas import Limits, ModelInformation
 
 SHADES = 8
-"""Steps from the paper to the darkest cell of a confusion matrix: `.shade-0` to `.shade-8` of the style sheet."""
+"""Steps from the background to the darkest cell of a confusion matrix: `.shade-0` to `.shade-8` in the style sheet."""
 PLOT = 300
-"""Side of the reliability picture, in its own units."""
+"""Side of the reliability diagram, in its own units."""
 
 
 def model_page(information: ModelInformation) -> str:
-    """Write the page; what a card does not hold is left out.
+    """Write the page, leaving out what the card does not have.
 
     Args:
-        information: What `/model` answers to programs.
+        information: What `/model` returns to programs.
     """
     card = information.card
     test = card.metrics["test"]
@@ -145,7 +145,7 @@ def _confusion(labels: tuple[str, ...], counts: tuple[tuple[int, ...], ...]) -> 
 
 
 def _shade(count: int, total: int) -> int:
-    """Shade by the root of the share, which makes rare mistakes visible."""
+    """Return the shade for the square root of the share, which makes rare mistakes visible."""
     return round(SHADES * math.sqrt(count / max(total, 1)))
 
 
@@ -270,12 +270,12 @@ def _limits(limits: Limits) -> str:
 
 
 def _short(number: float) -> str:
-    """Write three digits that count, or all before the point where `g` would write a power of ten."""
+    """Write three significant digits, or the whole integer part where `g` would use an exponent."""
     return f"{number:.3g}" if number < 100 else f"{number:,.0f}"  # noqa: PLR2004  the least number of three digits
 
 
 def _table(caption: str, head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Write a table whose first column names its rows; everything is escaped."""
+    """Write a table whose first column holds the row headers; everything is escaped."""
     columns = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
     body = "".join(
         f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>'

@@ -1,4 +1,4 @@
-"""What became of one of many pictures: a prediction, or why there is none."""
+"""The outcome for one of many pictures: a prediction, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Outcome(NamedTuple, Generic[Given_co]):
     """A picture with its prediction or its error, one of which is None.
 
     Attributes:
-        picture: As it was given.
+        picture: The picture as it was given.
         prediction: The answer.
-        error: A `ServiceError` where the picture was refused, an `OSError` where it could not be read.
+        error: A `ServiceError` if the picture was refused, an `OSError` if it could not be read.
     """
 
     picture: Given_co

@@ -1,4 +1,4 @@
-"""Answers with pages, under headers that keep each to itself."""
+"""Serves the web pages, with headers that isolate each of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _POLICY = {
     "default-src": "'none'",
     "script-src": "'self'",
     "style-src": "'self'",
-    "img-src": "'self' data: blob:",  # what the model saw comes as a data URI, what was chosen as a blob
+    "img-src": "'self' data: blob:",  # the model's view is a data URI, the chosen picture a blob
     "connect-src": "'self'",
     "base-uri": "'none'",
     "form-action": "'none'",
@@ -29,20 +29,20 @@ _POLICY = {
 HEADERS = {
     "Content-Security-Policy": "; ".join(f"{name} {sources}" for name, sources in _POLICY.items()),
     "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
-    "Cache-Control": "no-cache",  # ask whether it has changed: no script of yesterday under the page of today
+    "Cache-Control": "no-cache",  # revalidate, so that no old script runs under a new page
 }
 HEADERS_OF_MADE = HEADERS | {"Vary": "Accept"}
-"""Of a page made for this request: the same address has JSON for others."""
+"""Headers of a generated page: other clients get JSON from the same address."""
 
 
 class WebFiles(StaticFiles):
-    """The files of the pages, under the same headers."""
+    """The files of the pages, with the same headers."""
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:  # noqa: ANN401  whatever Starlette passes
-        """Return a file, or 304 where the browser has it."""
+        """Return a file, or 304 if the browser has it."""
         response = super().file_response(*args, **kwargs)
         response.headers.update(HEADERS)
-        del response.headers["Accept-Ranges"]  # which Starlette promises, but `app.head` answers with the whole
+        del response.headers["Accept-Ranges"]  # Starlette offers ranges, but `app.head` ignores them
         return response
 
 
@@ -50,21 +50,21 @@ FILES = WebFiles(directory=WEB)
 
 
 def static(name: str, scope: Scope) -> Response:
-    """Return a page that is a file of `app/web`, or 304 where the browser has it."""
+    """Return a page that is a file of `app/web`, or 304 if the browser has it."""
     return FILES.file_response(WEB / name, (WEB / name).stat(), scope)
 
 
 def page(html: str) -> HTMLResponse:
-    """Return a page made for this request."""
+    """Return a page generated for this request."""
     return HTMLResponse(html, headers=HEADERS_OF_MADE)
 
 
 def html_head(title: str, root: str = "") -> str:
-    """Write what stands before the body of a page made for a request.
+    """Write everything before the body of a generated page.
 
     Args:
-        title: Of the page.
-        root: Leads up to the service's root.
+        title: Title of the page.
+        root: Relative path up to the service's root.
     """
     return f"""<!doctype html>
 <html lang="en">
@@ -79,10 +79,10 @@ def html_head(title: str, root: str = "") -> str:
 
 
 def lost_page(path: str, detail: str) -> str:
-    """Write what a person reads at an address that has no page.
+    """Write the page that a person sees at an unknown address.
 
     Args:
-        path: Of the request. The links lead up from there, since a proxy may serve all of this below a path of its own.
+        path: Path of the request. Links lead up from it, since a proxy may serve everything below a path of its own.
         detail: What was expected and received.
     """
     root = "../" * (path.count("/") - 1) or "./"
@@ -103,10 +103,10 @@ def lost_page(path: str, detail: str) -> str:
 
 
 def prefers_html(accept: str) -> bool:
-    """Tell by an `Accept` header whether HTML is more welcome than JSON; when in doubt, it is not.
+    """Tell from an `Accept` header whether HTML is preferred over JSON; when in doubt, it is not.
 
     Source:
-        RFC 9110, section 12.5.1: the most specific range counts, with its weight.
+        RFC 9110, section 12.5.1: the most specific range applies, with its weight.
     """
     weights: dict[str, float] = {}
     for part in accept.lower().split(","):

@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from starlette.types import Receive
 
 UNWATCHED_SECONDS = 0.1
-"""What takes no longer is not worth a task that waits for the client to leave."""
+"""A request that takes no longer is not worth a task that watches for the client's disconnect."""
 
 
 class Deadline(NamedTuple):
-    """When a request has to be answered.
+    """When a request must be answered.
 
     Attributes:
-        at: By the clock of the event loop.
-        seconds: Counted from its arrival.
-        most_seconds: What it could have been.
+        at: The time by the clock of the event loop.
+        seconds: The time from the request's arrival to the deadline.
+        most_seconds: The longest that the client could have asked for.
     """
 
     at: float
@@ -34,7 +34,7 @@ class Deadline(NamedTuple):
 
     @classmethod
     def after(cls, most_seconds: float, wished_seconds: float | None) -> Deadline:
-        """Count from now, as long as the client wishes, up to the limit."""
+        """Set a deadline counted from now: what the client wishes, up to the limit."""
         seconds = most_seconds if wished_seconds is None else min(wished_seconds, most_seconds)
         return cls(asyncio.get_running_loop().time() + seconds, seconds, most_seconds)
 
@@ -43,9 +43,9 @@ NEVER = Deadline(math.inf, math.inf, math.inf)
 
 
 class Patience:
-    """Inside its `with`, a task is cancelled once its answer is too late or for no one.
+    """Cancels the task inside its `with` block once the deadline has passed or the client is gone.
 
-    It costs a timer, and where it listens a second one; a task besides, where it takes long enough for a client to go.
+    It costs a timer, a second one if it listens, and a task if the answer takes long enough for a client to leave.
 
     Raises:
         RequestTimeoutError: The deadline passed.
@@ -65,7 +65,7 @@ class Patience:
         self._watch: asyncio.Task[None] | None = None
 
     def listen(self, receive: Receive) -> None:
-        """Listen for the client's leaving as well; what else is received is lost, so the body has to be read before."""
+        """Also watch for the client's disconnect; other messages are discarded, so the body must be read before."""
         self._timers.append(self._loop.call_later(UNWATCHED_SECONDS, self._watch_client, receive))
 
     def __enter__(self) -> Self:
@@ -79,7 +79,7 @@ class Patience:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        """End, and tell our own cancellation from any other as `asyncio.timeout` does."""
+        """End, and distinguish our own cancellation from any other, as `asyncio.timeout` does."""
         for timer in self._timers:
             timer.cancel()
         if self._watch is not None:
@@ -89,8 +89,8 @@ class Patience:
             try:
                 raise end from error
             finally:
-                # Its traceback holds this frame, and its cause those with the body: in a circle they would be kept
-                # until the garbage collector comes.
+                # The traceback of `end` holds this frame, and its cause holds the frames with the body. Without this,
+                # the reference cycle would keep them alive until the garbage collector runs.
                 del end, error
 
     def _give_up(self) -> None:
@@ -108,7 +108,7 @@ class Patience:
         self._stop(ClientDisconnect())
 
     def _stop(self, end: Exception) -> None:
-        """Cancel once: a second cancellation would be left over."""
+        """Cancel only once, since `__exit__` undoes only one cancellation."""
         if self._end is None:
             self._end = end
             self._task.cancel()

@@ -1,4 +1,4 @@
-"""Lets each worker listen on the port of all with a socket of its own, and stop without losing half a connection."""
+"""Lets each worker listen on the shared port with its own socket, and stop without losing half-open connections."""
 
 from __future__ import annotations
 
@@ -10,35 +10,36 @@ import sys
 _SO_ATTACH_FILTER = 26
 _SYN = 2
 _FLAGS = 13
-"""Where a TCP header has its flags."""
+"""Offset of the flags in a TCP header."""
 
 _IGNORE_SYN = (  # classic BPF: opcode, jump if true, jump if false, operand
     (0x30, 0, 0, _FLAGS),  # load a byte
     (0x45, 0, 1, _SYN),  # is this bit set?
-    (0x06, 0, 0, 0),  # then keep nothing of the packet
-    (0x06, 0, 0, 0xFFFFFFFF),  # else all of it
+    (0x06, 0, 0, 0),  # then drop the packet
+    (0x06, 0, 0, 0xFFFFFFFF),  # else keep all of it
 )
 
 
 class SharedPort(socket.socket):
-    """A bound socket that arrives in a worker as another one, bound to the same address.
+    """A bound socket that arrives in a worker as another socket, bound to the same address.
 
-    Linux deals new connections out to such sockets by a hash. Where all accept from one socket, the worker that happens
-    to be awake takes most of a burst: of 64 connections, 15 to 30 went to one of two workers; so, 27 to 32.
+    Linux distributes new connections over such sockets by a hash. If all workers accept from one socket, the worker
+    that happens to be awake takes most of a burst: of 64 connections, 15 to 30 went to one of two workers. With a
+    socket each, it was 27 to 32.
     """
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Travel as the address."""
+        """Pickle as the address."""
         return listen_with_others, self.getsockname()[:2]
 
 
 def listen_with_others(host: str, port: int, *, reuse_address: bool = True) -> SharedPort:
-    """Bind a socket to an address that others of the same user may be bound to.
+    """Bind a socket to an address that other sockets of the same user may also be bound to.
 
     Args:
-        host: IPv4 or IPv6.
+        host: IPv4 or IPv6 address.
         port: Above 0.
-        reuse_address: Also where connections of before are not over, and where others do not listen yet.
+        reuse_address: Whether to bind even while earlier connections linger, or another socket does not listen yet.
     """
     bound = SharedPort(socket.AF_INET6 if ":" in host else socket.AF_INET)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuse_address)
@@ -52,11 +53,10 @@ def listen_with_others(host: str, port: int, *, reuse_address: bool = True) -> S
 
 
 def shared(bound: socket.socket) -> socket.socket:
-    """Exchange a socket, which shows that nobody else has the address, for one that the workers can share.
+    """Replace a socket, which shows that nobody else has the address, by one that the workers can share.
 
-    It does not let in a second service while the model loads and nobody listens yet: Linux would, where both reuse
-    addresses.
-    Elsewhere than on Linux it stays, since there all connections might go to one of them.
+    The new socket keeps out a second service while the model loads and nobody listens yet; Linux would let it in if
+    both reused addresses. On other systems the socket is kept, since there all connections might go to one worker.
     """
     if sys.platform != "linux":
         return bound
@@ -64,7 +64,7 @@ def shared(bound: socket.socket) -> socket.socket:
     bound.close()
     try:
         return listen_with_others(host, port, reuse_address=False)
-    except OSError:  # a service before has left connections behind
+    except OSError:  # an earlier service has left connections behind
         return listen_with_others(host, port)
 
 
@@ -77,11 +77,11 @@ def listens(bound: socket.socket) -> bool:
 
 
 def begin_no_more(listener: socket.socket) -> None:
-    """Let the kernel ignore who begins to connect, while handshakes that have begun come to an end.
+    """Make the kernel ignore new connection attempts, while handshakes in progress complete.
 
-    Closing a listening socket resets a connection that is half made, though the client may take it for whole and have
-    sent a request. Who is ignored asks again after a second, and gets to another worker or is refused. Elsewhere than
-    on Linux nothing is done.
+    Closing a listening socket resets a half-open connection, though the client may consider it established and have
+    sent a request. An ignored client retries after a second, and reaches another worker or is refused. On systems other
+    than Linux this does nothing.
 
     Source:
         Linux, `Documentation/networking/filter.rst`.

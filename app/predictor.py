@@ -42,19 +42,20 @@ if TYPE_CHECKING:
 
 
 STUCK_SECONDS = 60.0
-"""The slowest picture within the default limits takes five seconds, and a forward pass far less."""
+"""How long a thread may work on one thing before it counts as stuck. The slowest picture within the default limits
+takes five seconds, and a forward pass far less."""
 
 _NATIVE_PNG = {"format": "PNG", "width": IMAGE_SHAPE[1], "height": IMAGE_SHAPE[0]}
 
 
 class Load(NamedTuple):
-    """What waits.
+    """The work that a worker has in hand.
 
     Attributes:
         pending: Pictures taken on and not yet answered.
-        oldest: When the first of them was taken on, or a thread began what it is still at, if that is earlier, by
-            `time.monotonic`; None where there is neither.
-        queued: Those ready for the model that wait for the next forward pass.
+        oldest: When the first of them was taken on or, if earlier, when a thread began its current work, by
+            `time.monotonic`; None if there is neither.
+        queued: Pictures that are ready for the model and wait for the next forward pass.
     """
 
     pending: int
@@ -63,10 +64,10 @@ class Load(NamedTuple):
 
 
 def load_classifier(settings: Settings, cores: int) -> SavedModelClassifier:
-    """Load the model that the settings name, with the networks beside it that its card names.
+    """Load the model that the settings name, with the other networks that its card names.
 
     Raises:
-        StartError: One of the three is not there, damaged or another.
+        StartError: One of the three is missing, damaged or not the one that is expected.
     """
     classifier = SavedModelClassifier(
         settings.model_dir, batch_sizes(settings.max_forward_images), settings.threads or cores
@@ -78,12 +79,12 @@ def load_classifier(settings: Settings, cores: int) -> SavedModelClassifier:
 
 @dataclass(slots=True)
 class Prepared:
-    """A picture made ready for the model; its decoded pixels are let go before it waits for its batch.
+    """A picture prepared for the model; its decoded pixels are released before it waits for its batch.
 
     Attributes:
         image: uint8 `[28, 28]`, garment bright on black.
-        facts: What the file was and how it became the image: the second half of the answer.
-        evidence: float32 `[10]`, what a photograph itself speaks for; None for anything else.
+        facts: What the file is and how it became the image: the second half of the answer.
+        evidence: float32 `[10]`, how strongly a photograph's colours speak for each label; None for other pictures.
     """
 
     image: NDArray[np.uint8]
@@ -101,7 +102,7 @@ class Predictor:
         cores: int,
         on_pass: Callable[[int], object] = lambda _: None,
     ) -> None:
-        """Take what computes, what limits, how many pictures may be decoded at a time, and who hears of each pass.
+        """Take the classifier, the settings, the number of decoding threads and a callback for each forward pass.
 
         Raises:
             StartError: The model was not fitted for the coverage that the settings ask for.
@@ -124,20 +125,20 @@ class Predictor:
     async def predict(
         self, data: bytes, media_type: str, mode: Mode, *, preview: bool = False, stages: Stages | None = None
     ) -> dict[str, Any]:
-        """Answer for one picture; cancelling drops it wherever it waits.
+        """Classify one picture; cancelling drops it wherever it waits.
 
         Args:
             data: The encoded bytes.
-            media_type: What the sender calls them.
-            mode: How to convert.
+            media_type: The media type that the sender states.
+            mode: How to convert the picture.
             preview: Whether to show the image that the model saw.
-            stages: What times them.
+            stages: Times the stages.
 
         Returns:
-            A `schemas.Prediction` in plain types, which is made and written five times as fast.
+            A `schemas.Prediction` in plain types, which are built and serialised five times as fast.
 
         Raises:
-            ServiceError: The picture is refused, or too much waits already.
+            ServiceError: The picture is refused, or too much is pending already.
         """
         stages = stages or Stages()
         is_small = is_tiny(data) and mode is not Mode.PHOTO
@@ -152,13 +153,13 @@ class Predictor:
         return self._judge(classified.answer, prepared.evidence) | prepared.facts
 
     async def require_place(self, asker: Hashable) -> None:
-        """Refuse before a picture is even read, where none can be taken on.
+        """Refuse a request before its picture is even read, if none can be taken on.
 
         Args:
-            asker: Who was refused, so that it is held back when it asks again too soon; None where nobody knows.
+            asker: The client, which is held back if it retries too soon after a refusal; None if unknown.
 
         Raises:
-            OverloadedError: Too much waits already.
+            OverloadedError: Too much is pending already.
         """
         while True:
             try:
@@ -171,12 +172,12 @@ class Predictor:
             await asyncio.sleep(wait)
 
     def load(self) -> Load:
-        """What waits now."""
+        """Return the work in hand now."""
         oldest = min(filter(None, (self._admission.oldest, self._working_since)), default=None)
         return Load(self._admission.pending, oldest, self._batcher.queued)
 
     def is_stuck(self) -> bool:
-        """Tell whether a thread has been at one thing for longer than any takes; then others wait for it in vain."""
+        """Tell whether a thread has worked on one thing for longer than any takes, so that others wait in vain."""
         since = self._working_since
         return since is not None and time.monotonic() - since > STUCK_SECONDS
 
@@ -187,19 +188,22 @@ class Predictor:
 
     @property
     def _working_since(self) -> float | None:
-        """When a thread began what it is still at, whether or not anybody waits for it any more."""
+        """When the thread that has worked longest began its current work, even if nobody waits for it any more."""
         return min(filter(None, [*self._decoding.values(), self._batcher.running_since]), default=None)
 
     def _work_of(self, data: bytes) -> float:
         pixels = declared_pixels(data)
         may_be_taken = accepted_format(data) is not None or len(data) == RAW_BYTES
         if not may_be_taken or pixels > self._settings.max_image_pixels:
-            return SMALL  # its first bytes refuse it
+            return SMALL  # it is refused for its first bytes
         return work_of(len(data), pixels)
 
     async def _in_thread(self, prepare: Callable[[bytes], Prepared], data: bytes) -> Prepared:
-        """Wait for a thread; cancelled until then, a picture is never decoded, and later only the answer is let go."""
-        # The executor keeps what was cancelled in its queue, and the bytes are not to stay with it.
+        """Prepare a picture in a thread.
+
+        If cancelled while it is queued, it is never decoded; if cancelled later, only its result is dropped.
+        """
+        # The executor keeps cancelled work in its queue, and the bytes must not stay there with it.
         kept = [data]
 
         def work() -> Prepared:
@@ -215,7 +219,7 @@ class Predictor:
             kept.clear()
 
     def _prepare(self, data: bytes, *, media_type: str, mode: Mode, preview: bool, stages: Stages) -> Prepared:
-        """Decode and convert, in a thread unless it takes no time."""
+        """Decode and convert; called in a thread unless the picture is tiny."""
         stages.end("queue")
         try:
             decoded = decode(data, media_type, self._settings.max_image_pixels)
@@ -234,7 +238,7 @@ class Predictor:
         return prepared
 
     def _prepare_native(self, data: bytes, mode: Mode, stages: Stages, *, preview: bool) -> Prepared | None:
-        """Return what `_prepare` would, in half the time, of a picture that the model takes as it is, else None."""
+        """Return what `_prepare` would, in half the time, for a picture that needs no conversion, else None."""
         stages.end("queue")
         image = read_native(data) if math.prod(IMAGE_SHAPE) <= self._settings.max_image_pixels else None
         if image is None:
@@ -252,7 +256,7 @@ class Predictor:
         return Prepared(image, facts | {"preview": _data_uri(image)} if preview else facts)
 
     def _judge(self, answer: Answers, evidence: NDArray[np.float32] | None) -> dict[str, Any]:
-        """Name, rank and weigh what the model says of one image, and a photograph itself speaks for."""
+        """Combine the model's answer with a photograph's own evidence, and rank and judge the result."""
         probabilities = weigh(answer.probabilities, evidence, self.card.photo_temperature)
         classes = [
             {"class_id": name.class_id, "label": name.label, "probability": probability}
@@ -260,7 +264,7 @@ class Predictor:
         ]
         ranked = sorted(classes, key=itemgetter("probability"), reverse=True)
         threshold = self._threshold if evidence is None else self._photo_threshold
-        least = min(threshold, ranked[0]["probability"])  # the first is always in
+        least = min(threshold, ranked[0]["probability"])  # the most probable is always included
         familiarity = float(answer.familiarity)
         return {
             "prediction": ranked[0],
@@ -275,7 +279,7 @@ def _prediction_sets(card: ModelCard, coverage: float) -> PredictionSetFacts:
     """Look up the thresholds that were fitted for a coverage.
 
     Raises:
-        StartError: None was.
+        StartError: None were fitted for it.
     """
     fitted = {one.coverage: one for one in card.prediction_sets}
     if coverage not in fitted:
@@ -286,14 +290,14 @@ def _prediction_sets(card: ModelCard, coverage: float) -> PredictionSetFacts:
 
 
 def _in_file(box: tuple[int, int, int, int], decoded: Decoded) -> dict[str, int]:
-    """Scale a box of the decoded pixels to the file, whose last row and column it may not pass."""
+    """Scale a box from the decoded pixels to those of the file, clipped to the size of the file."""
     sides = (decoded.width, decoded.height) * 2
     left, top, right, bottom = (min(edge * decoded.reduction, side) for edge, side in zip(box, sides, strict=True))
     return {"left": left, "top": top, "right": right, "bottom": bottom}
 
 
 def _data_uri(image: NDArray[np.uint8]) -> str:
-    """Return an image as a PNG that a web page can show as it is."""
+    """Return an image as a PNG data URI, which a web page can show as it is."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG")
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

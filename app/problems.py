@@ -29,18 +29,18 @@ if TYPE_CHECKING:
 
 MEDIA_TYPE = "application/problem+json"
 SIMILAR = 0.75
-"""Share of letters in common from which on an unknown path may have meant another."""
+"""Minimum similarity (`difflib`) at which a known path is suggested in place of an unknown one."""
 SYNONYMS = {"/classify": "/predict"}
-"""Paths that other services have."""
+"""Paths of other services, with ours for the same purpose."""
 NOT_STORED = (b"cache-control", b"no-store")
-"""What is said of one picture, or to one client, is nobody else's."""
+"""An answer about one picture, or to one client, must not be cached for others."""
 
 
 class JsonAnswer(Response):
-    """A request's own answer in JSON, with the three headers that it needs."""
+    """An answer in JSON that only one request gets, with the three headers that it needs."""
 
     def init_headers(self, headers: Mapping[str, str] | None = None) -> None:  # noqa: ARG002  Starlette's signature
-        """Write them at once: Starlette's own encodes each and looks which are there."""
+        """Set the headers directly: Starlette's method encodes each and checks which are already there."""
         self.raw_headers = [
             (b"content-length", b"%d" % len(self.body)),
             (b"content-type", b"application/json"),
@@ -52,22 +52,22 @@ class ProblemResponse(Response):
     """A problem as an HTTP response, which notes its code in the trace of the request."""
 
     def __init__(self, problem: Problem, headers: Mapping[str, str] | None = None, page: str | None = None) -> None:
-        """Take the problem, headers to send with it, and the page that tells it where a person is to read it."""
+        """Take the problem, headers to send with it, and the HTML page that states it if a person is to read it."""
         body, media_type = (page, "text/html") if page else (problem.model_dump_json(), MEDIA_TYPE)
         super().__init__(body, problem.status, {**(headers or {}), "Cache-Control": "no-store"}, media_type)
         self._code = problem.code
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
+        """Send the problem."""
         if TRACE in scope:
             scope[TRACE].problems.append(self._code)
-        if header(scope, b"expect"):  # whether the body comes all the same is the client's to choose: nobody reads it
+        if header(scope, b"expect"):  # the client may send the body all the same, but nobody reads it
             self.raw_headers.append((b"connection", b"close"))
         await super().__call__(scope, receive, send)
 
 
 def refusal(error: ServiceError) -> Response:
-    """Return the answer to a request that gets an error."""
+    """Return the answer to a request that failed with an error."""
     headers: dict[str, str] | None = None
     if isinstance(error, RetryableError):
         headers = {"Retry-After": str(error.retry_after_seconds)}
@@ -77,12 +77,12 @@ def refusal(error: ServiceError) -> Response:
 
 
 def internal_problem() -> Problem:
-    """Return the answer to a failure of our own, which says nothing of what failed."""
+    """Return the problem for a failure of our own, which reveals nothing about what failed."""
     return problem_of(ServiceError(ServiceError.example))
 
 
 def install(app: FastAPI, paths: Sequence[str]) -> None:
-    """Give an app the handlers that turn every error into a problem; of its paths a wrong one is told the nearest."""
+    """Register the handlers that turn every error into a problem; for a wrong path they suggest one of `paths`."""
     app.add_exception_handler(ServiceError, _service_error)  # type: ignore[arg-type]  # Starlette types the base class
     app.add_exception_handler(RequestValidationError, _validation_error)  # type: ignore[arg-type]  # likewise
     app.add_exception_handler(HTTPException, partial(_http_error, _by_guess(paths)))
@@ -104,8 +104,8 @@ def documented(
     """Return OpenAPI `responses` for the errors that a route may answer with, with an example of each.
 
     Args:
-        errors: Each with its status.
-        headers: What the route sends with all of them.
+        errors: Kinds of error, each with its status.
+        headers: Headers that the route sends with all of them.
     """
     responses: dict[int | str, dict[str, Any]] = {}
     for error in errors:
@@ -137,7 +137,7 @@ def invalid_request(error: RequestValidationError) -> Response:
     received: object = first.get("input")
     match part, first["type"]:
         case "header", _:
-            expected = "seconds in `X-Request-Timeout`, such as 2.5"  # the one header that is read
+            expected = "seconds in `X-Request-Timeout`, such as 2.5"  # the only header that is read
         case _, "extra_forbidden":
             expected, received = f"{' or '.join(f'`{option}`' for option in sorted(IN_QUERY))} in the {part}", name
         case _, "bool_parsing":
@@ -156,7 +156,7 @@ async def _validation_error(_: Request, error: RequestValidationError) -> Respon
 
 
 def _by_guess(paths: Sequence[str]) -> dict[str, str]:
-    """Return paths by what somebody may guess them to be: whole, or their first or last part alone."""
+    """Return the paths by what a client may guess: the whole path, or only its first or last part."""
     guesses = {path: path for path in paths} | SYNONYMS
     for path in paths:
         parts = path.split("/")
@@ -166,7 +166,7 @@ def _by_guess(paths: Sequence[str]) -> dict[str, str]:
 
 
 def _such_as(path: str, by_guess: Mapping[str, str]) -> str:
-    """Name the path that a wrong one may have meant, by all of it or, below somebody's own prefix, by its last part."""
+    """Suggest a path for a wrong one, by all of it or, below a prefix of the client's own, by its last part."""
     wanted = path.rstrip("/").lower()
     for guess in (wanted, wanted[wanted.rfind("/") :]):
         if similar := get_close_matches(guess, by_guess, 1, SIMILAR):
@@ -175,7 +175,7 @@ def _such_as(path: str, by_guess: Mapping[str, str]) -> str:
 
 
 async def _http_error(by_guess: Mapping[str, str], request: Request, error: HTTPException) -> Response:
-    """Answer for what the router refuses by itself: an unknown path, a method that a path does not have."""
+    """Answer what the router itself refuses: an unknown path, or a method that a path does not have."""
     status = HTTPStatus(error.status_code)
     code = status.phrase.lower().replace(" ", "_")
     headers = dict(error.headers or {})
@@ -194,7 +194,7 @@ async def _http_error(by_guess: Mapping[str, str], request: Request, error: HTTP
 
 
 def unheard(scope: Scope) -> Response:
-    """Return what ASGI wants said although the client is gone, which is no failure of ours."""
+    """Return the response that ASGI requires although the client is gone, which is no failure of ours."""
     scope[TRACE].is_heard = False
     return Response(status_code=HTTPStatus.BAD_REQUEST)
 

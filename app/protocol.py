@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol with limits that it has not: for the header's size, for slow senders, for connections."""
+"""uvicorn's HTTP protocol with limits that it lacks: on the size of headers, on slow senders, on connections."""
 
 from __future__ import annotations
 
@@ -30,37 +30,37 @@ if TYPE_CHECKING:
     from app.settings import Settings
 
 
-# What a connection has to send next. After NOTHING, when a request is complete, uvicorn's keep-alive waits for another.
-HEADER, BODY, NOTHING = range(3)  # members of an Enum take longer to look up
+# What a client has to send next. At NOTHING, its request is complete, and uvicorn's keep-alive waits for another.
+HEADER, BODY, NOTHING = range(3)  # members of an Enum are slower to look up
 
 CONTINUE = b"HTTP/1.1 100 "
-"""How the answer begins that may come before the answer, and is not held back."""
+"""Beginning of the interim answer, which may precede the final one and is not held back."""
 
 _OF_A_BODY = {b"content-length", b"transfer-encoding"}
 _is_answered = attrgetter("response_complete")
 
 
 class HeadWithBody:
-    """What an answer is written to: its head waits for the first piece of the body, and both go in one segment.
+    """A transport that holds back the head of an answer, to send it in one segment with the first piece of the body.
 
-    uvicorn writes each by a call of its own. That costs the time of a call, here and where it is read, and a worker
-    killed in between would leave a proxy with a head, after which it cannot ask another one.
+    uvicorn writes each with a call of its own. That costs an extra call, here and at the reader. If the worker were
+    killed in between, a proxy would have a head already, after which it cannot ask another worker.
 
-    It knows nothing of the request that it belongs to: each would keep the other alive until the garbage collector
-    comes, which costs more than the call. That it may know the connection is undone when that is lost.
+    It has no reference to its request: the two would keep each other alive until the garbage collector runs, which
+    costs more than the call. Its reference to the connection is replaced when the connection is lost.
     """
 
     __slots__ = ("_head", "_transport", "close", "is_closing")
 
     def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
-        """Take what it writes to, and how that is closed."""
+        """Take the transport to write to, and the function that closes it."""
         self._transport = transport
         self._head: bytes | None = None
         self.close = close
         self.is_closing = transport.is_closing
 
     def write(self, data: bytes) -> None:
-        """Write at once, but the head with what comes next: every answer has a body, if an empty one (ASGI)."""
+        """Write at once, but the head with the next piece: every answer has a body, even if an empty one (ASGI)."""
         if self._head is None and not data.startswith(CONTINUE):
             self._head = data
         elif self._head:
@@ -71,45 +71,47 @@ class HeadWithBody:
 
 
 class Flow(FlowControl):
-    """uvicorn's, which each request resumes that looks whether its client is still there.
+    """uvicorn's flow control, except that no request resumes reading while enough has arrived.
+
+    Otherwise each request that checks whether its client is still there would resume it.
 
     Attributes:
-        is_full: Whether enough has come for requests that wait for the answer to another, so that no more is read.
+        is_full: Whether enough has arrived for requests that wait for the answer to another, so that no more is read.
     """
 
     is_full = False
 
     def resume_reading(self) -> None:
-        """Read on, unless enough has come."""
+        """Resume reading, unless enough has arrived."""
         if not self.is_full:
             super().resume_reading()
 
 
 class Protocol(HttpToolsProtocol):
-    """One connection. What it refuses gets a problem where an answer is due, and is closed.
+    """One connection. If it refuses what it received, it sends a problem where an answer is due, and closes.
 
-    A timer runs only while a header or a body is incomplete, or an answer is left unread: a request that comes in one
-    piece never makes one. The settings arrive as the lifespan's state (ASGI, lifespan state), so that every worker has
+    A timer runs only while a header or a body is incomplete, or an answer is left unread: a request that arrives in one
+    piece never starts one. The settings arrive as the lifespan's state (ASGI, lifespan state), so that every worker has
     its own.
     """
 
     header_seconds: ClassVar[float] = 10.0
     unread_seconds: ClassVar[float] = 30.0
-    """How long a client may read nothing of what no buffer can hold any more."""
+    """How long a client may read nothing once its answers no longer fit into the buffers."""
     linger_seconds: ClassVar[float] = 10.0
-    """How long to go on reading what a client sends whose answer was the last on its connection. Closing at once would
-    reset the connection, and a client that sends all before it reads, as Python's own does, would never see the answer.
-    Source: nginx, `lingering_close`."""
+    """How long to keep reading what a client sends after the last answer on its connection. Closing at once would
+    reset the connection, and a client that sends everything before it reads, as Python's own does, would never see the
+    answer. Source: nginx, `lingering_close`."""
     max_header_bytes: ClassVar[int] = 32 * 1024
-    """Of request line, headers and trailers, and of chunk framing between two bytes of the body. httptools has no limit
-    of its own and keeps them all. Source: what nginx takes, `large_client_header_buffers`."""
+    """Maximum for request line, headers and trailers, and for chunk framing between two bytes of the body. httptools
+    has no limit of its own and keeps them all. Source: nginx, `large_client_header_buffers`."""
 
     max_ahead: ClassVar[int] = 64
-    """How many requests may wait for the answer to the one before them. Hardly any client sends one in advance, and a
-    read of the socket may hold ten thousand, each of which costs time and memory that no other limit counts."""
+    """How many requests may wait for the answer to an earlier one. Hardly any client pipelines requests, and a read of
+    the socket may hold ten thousand, each of which costs time and memory that no other limit counts."""
 
     max_parameters: ClassVar[int] = 32
-    """Of a query: whatever reads one splits it into all that it has."""
+    """Maximum for a query: whatever reads a query splits it into all of its parameters."""
 
     def __init__(self, *, app_state: dict[str, Any], **options: Any) -> None:  # noqa: ANN401  uvicorn's
         """Take what uvicorn passes."""
@@ -119,49 +121,49 @@ class Protocol(HttpToolsProtocol):
         self._awaited = HEADER
         self._timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
-        self._unanswered: list[RequestResponseCycle] = []  # several, where a client does not wait for its answers
+        self._unanswered: list[RequestResponseCycle] = []  # several if the client pipelines requests
         self._framing_bytes = 0
         self._malformed: ServiceError | None = None
         self._listens = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
-        """Begin to wait for the first header, unless there are connections enough."""
+        """Start waiting for the first header, unless there are too many connections."""
         super().connection_made(transport)
         self.flow: Flow = Flow(transport)
         limit = self._settings.max_connections
         if len(self.connections) > limit:
             msg = f"Expected at most {limit} connections at a time, received one more. Try again later."
             self._cut_off(OverloadedError(msg, 1))
-            self.transport.close()  # and not a moment later
+            self.transport.close()  # at once, without lingering
             return
         self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop waiting, and let all who answer know: uvicorn tells only the newest request."""
+        """Stop waiting, and notify all requests in progress: uvicorn notifies only the newest."""
         self._stop_timer()
         self._stop_unread_timer()
-        self._unset_keepalive_if_required()  # which uvicorn leaves running, and all of this with it, after a reset
+        self._unset_keepalive_if_required()  # after a reset uvicorn leaves it running, which keeps all of this alive
         self._tell_all_that_nobody_listens()
-        for cycle in self._unanswered:  # with the newest, answered or not; else it and this would keep each other alive
+        for cycle in self._unanswered:  # the newest too, answered or not; else it and this would keep each other alive
             cycle.transport = self.transport
         self._unanswered = []
-        for cycle, _ in self.pipeline:  # which is never begun with; likewise
+        for cycle, _ in self.pipeline:  # never started; its reference is cut for the same reason
             cycle.on_response = _do_nothing
         self.pipeline.clear()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """Give the client time to read what is written already."""
+        """Give the client limited time to read what has been written."""
         super().pause_writing()
         self._start_unread_timer()
 
     def resume_writing(self) -> None:
-        """Go on: it has read."""
+        """Resume: the client has read."""
         self._stop_unread_timer()
         super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came; wait for the rest, if there is to be any, only for so long."""
+        """Parse what arrived, and limit the wait for the rest, if any is missing."""
         if not self._listens:
             return
         self._framing_bytes += len(data)
@@ -170,7 +172,7 @@ class Protocol(HttpToolsProtocol):
             return
         if self._awaited == NOTHING:
             self._framing_bytes = 0
-            # Refused before its body was there, or followed by a line break: either ended uvicorn's wait for more.
+            # Refused before its body had arrived, or followed by a line break: either cancelled uvicorn's keep-alive.
             if self.cycle.response_complete:
                 self._keep_alive()
         elif self._framing_bytes > self.max_header_bytes:
@@ -179,7 +181,7 @@ class Protocol(HttpToolsProtocol):
             self._start_timer()
 
     def on_message_begin(self) -> None:
-        """Begin to wait for the header, even of a request that begins where another ends."""
+        """Start waiting for the header, even of a request that directly follows another."""
         self._awaited = HEADER
         super().on_message_begin()
 
@@ -187,7 +189,7 @@ class Protocol(HttpToolsProtocol):
         """Hand the request to the app.
 
         Raises:
-            ServiceError: It cannot be; httptools stops at it, and uvicorn calls `send_400_response`.
+            ServiceError: The request is refused. This stops httptools, and uvicorn calls `send_400_response`.
         """
         if fault := self._fault_of_head():
             self._malformed = fault
@@ -196,9 +198,9 @@ class Protocol(HttpToolsProtocol):
         if self.url.startswith((b"http://", b"https://")):
             self.url = _with_path(self.url)
         super().on_headers_complete()
-        if self.expect_100_continue and self.parser.get_http_version() == "1.0":  # which has no such answer
+        if self.expect_100_continue and self.parser.get_http_version() == "1.0":  # which has no interim answers
             self.cycle.waiting_for_100_continue = False
-        if upgrades:  # httptools reads no body then, and what follows is not the next request
+        if upgrades:  # httptools then reads no body, and what follows is not the next request
             self.cycle.keep_alive = False
         if self.parser.get_method() != b"HEAD":
             self.cycle.transport = cast("asyncio.Transport", HeadWithBody(self.transport, self._close))
@@ -209,15 +211,15 @@ class Protocol(HttpToolsProtocol):
         self._awaited = BODY
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header; a trailer is none, whatever it is called (RFC 9110, 6.5.1)."""
+        """Keep a header, but no trailer, whatever its name (RFC 9110, 6.5.1)."""
         if self._awaited != BODY:
             super().on_header(name, value)
 
     def on_response_complete(self) -> None:
-        """Go on with the next request; where others wait, read no more until it asks for its body or its client."""
+        """Start the next request; if one waits, read no more until it asks for its body or checks for its client."""
         self.flow.is_full = False
         if self.cycle.response_complete:
-            self.cycle.body.clear()  # of a request refused before it was read
+            self.cycle.body.clear()  # the request was refused before it was read
         super().on_response_complete()
         if self.pipeline:
             self._read_on_or_not()
@@ -225,7 +227,7 @@ class Protocol(HttpToolsProtocol):
         self._close_read_or_not()
 
     def timeout_keep_alive_handler(self) -> None:
-        """Close an idle connection, even one whose last answer nobody reads."""
+        """Close an idle connection, even if nobody reads its last answer."""
         super().timeout_keep_alive_handler()
         self._close_read_or_not()
 
@@ -237,7 +239,7 @@ class Protocol(HttpToolsProtocol):
             self._read_on_or_not()
 
     def on_message_complete(self) -> None:
-        """Stop waiting: all of the request is there."""
+        """Stop waiting: the whole request has arrived."""
         if self._timer is not None:
             self._stop_timer()
         self._framing_bytes = 0
@@ -245,7 +247,7 @@ class Protocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  uvicorn's, and always the same
-        """Refuse what is not HTTP as everything else is refused, where uvicorn would send plain text."""
+        """Refuse what is not HTTP with a problem like any other refusal, where uvicorn would send plain text."""
         error = MalformedRequestError(
             "Expected an HTTP/1 request, received something else. Let an HTTP library write it, with http:// and not "
             "https://, which the service itself does not speak."
@@ -253,10 +255,10 @@ class Protocol(HttpToolsProtocol):
         self._cut_off(self._malformed or error)
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Say nothing: any client may offer another protocol, and uvicorn's line names packages that change nothing."""
+        """Log nothing: any client may offer another protocol, and uvicorn's line names packages that change nothing."""
 
     def _fault_of_head(self) -> ServiceError | None:
-        """Say why a request that has just begun cannot be taken, if it cannot."""
+        """Return why a request that has just begun must be refused, or None."""
         if len(self.pipeline) >= self.max_ahead:
             msg = f"Expected at most {self.max_ahead} requests without an answer, received one more. Wait for answers."
             return MalformedRequestError(msg)
@@ -290,7 +292,7 @@ class Protocol(HttpToolsProtocol):
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def _too_slow(self) -> None:
-        if self._answers_an_earlier_one():  # which is not to be lost; its own deadline ends it
+        if self._answers_an_earlier_one():  # that answer must not be lost; its own deadline ends it
             self._start_timer()
             return
         if self._awaited == BODY:
@@ -304,19 +306,19 @@ class Protocol(HttpToolsProtocol):
     def _cut_off(self, error: ServiceError) -> None:
         """Answer with a problem if the connection waits for an answer to this very request, and close it.
 
-        Where whole requests came before, their answers go out first.
+        If whole requests came before, their answers are sent first.
         """
         self._stop_timer()
         if self.transport.is_closing():
             return
-        if self._awaited == BODY and self.pipeline:  # it ends the connection, once those before it are answered
+        if self._awaited == BODY and self.pipeline:  # it ends the connection once those before it are answered
             self.pipeline.popleft()
             self._unanswered.pop()
             self.cycle = self._unanswered[-1]
             self._awaited = HEADER
         if self._awaited != BODY and self._is_answering():
             self._listens = False
-            self.cycle.keep_alive = False  # the last of them closes
+            self.cycle.keep_alive = False  # the last answer closes
             return
         if self._owes_an_answer():
             self.logger.info("cut off: %s", error)
@@ -334,7 +336,7 @@ class Protocol(HttpToolsProtocol):
         self._close_read_or_not()
 
     def _close(self) -> None:
-        """Close after the last answer; where more of a request is on its way, only once that has been read."""
+        """Close after the last answer; if more of a request is on its way, only after lingering to read it."""
         if self._awaited == NOTHING or self.pipeline or not self.transport.can_write_eof():  # TLS cannot
             self.transport.close()
             return
@@ -345,14 +347,14 @@ class Protocol(HttpToolsProtocol):
         self._timer = self.loop.call_later(self.linger_seconds, self.transport.abort)
 
     def _read_on_or_not(self) -> None:
-        """Read no more where requests that nobody has begun with hold enough: no budget counts their bodies yet."""
+        """Read no more while requests that have not been started hold enough: no budget counts their bodies yet."""
         if sum(len(cycle.body) for cycle, _ in self.pipeline) > HIGH_WATER_LIMIT:
             self.flow.is_full = True
             self.flow.pause_reading()
 
     def _tell_all_that_nobody_listens(self) -> None:
         for cycle in filterfalse(_is_answered, self._unanswered):
-            cast("dict[str, Any]", cycle.scope).setdefault(CUT_OFF, 0)  # no answer reaches anybody
+            cast("dict[str, Any]", cycle.scope).setdefault(CUT_OFF, 0)  # no answer reaches the client
             cycle.disconnected = True
             cycle.message_event.set()
 
@@ -363,7 +365,7 @@ class Protocol(HttpToolsProtocol):
         return bool(self.pipeline) or (self._awaited == HEADER and self._is_answering())
 
     def _owes_an_answer(self) -> bool:
-        """Tell it from a connection that a browser opened in advance, and from one that still gets another answer."""
+        """Tell whether an answer is due: not if a browser connected in advance or still gets another answer."""
         if self._awaited == HEADER:
             if self.cycle is not None:  # so another request has begun
                 return bool(self.cycle.response_complete)
@@ -376,7 +378,7 @@ class Protocol(HttpToolsProtocol):
             self._timer = None
 
     def _close_read_or_not(self) -> None:
-        """Give a closing connection only so long until all of it is read, for which closing waits."""
+        """Limit the time in which the client reads the rest of a closing connection, for which closing waits."""
         if self.transport.is_closing() and self.transport.get_write_buffer_size():
             self._start_unread_timer()
 
@@ -390,10 +392,10 @@ class Protocol(HttpToolsProtocol):
 
 
 def _do_nothing() -> None:
-    """Stand in for what nobody is to be told of."""
+    """Replace a callback that nobody needs any more."""
 
 
 def _with_path(url: bytes) -> bytes:
-    """Return an address with the path that may be left out where it is the root (RFC 9112, 3.2.2)."""
+    """Return an absolute URL with its path, which may be left out if it is the root (RFC 9112, 3.2.2)."""
     address, mark, query = url.partition(b"?")
     return url if address.count(b"/") > 2 else b"".join((address, b"/", mark, query))  # noqa: PLR2004  of `://`

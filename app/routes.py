@@ -191,7 +191,7 @@ async def predict_batch(
         except ServiceError as error:
             trace.problems.append(error.code)
             return BatchItem(filename=upload.filename, problem=problem_of(error))
-        except Exception:  # as of a single picture: it is logged, counted, and costs no other its answer
+        except Exception:  # as for a single picture: logged, counted, and without effect on the others
             logger.exception("picture failed")
             trace.problems.append(ServiceError.code)
             return BatchItem(filename=upload.filename, problem=internal_problem())
@@ -207,12 +207,12 @@ async def predict_batch(
                 of_all.end("queue")
             uploads = await read_uploads(request, settings.max_batch_files, settings.max_batch_bytes, held)
             of_all.end("receive")
-        with Patience(NEVER) as patience:  # the deadline is that of each picture
+        with Patience(NEVER) as patience:  # each picture has the deadline itself
             patience.listen(request.receive)
             tasks = [asyncio.ensure_future(item(upload)) for upload in uploads]
             try:
                 items = await asyncio.gather(*tasks)
-            finally:  # where the client is gone, they would go on for nobody
+            finally:  # if the client is gone, nobody needs their answers
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
@@ -226,13 +226,13 @@ async def predict_batch(
 
 @router.get("/", include_in_schema=False)
 async def root(request: Request) -> Response:
-    """Answer with the page on which the service can be tried."""
+    """Return the page for trying the service."""
     return pages.static("index.html", request.scope)
 
 
 @router.get("/docs", include_in_schema=False)
 async def docs(request: Request) -> Response:
-    """Answer with the API document, to read and to try."""
+    """Return the page with the API document, to read and to try."""
     return pages.static("docs.html", request.scope)
 
 

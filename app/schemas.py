@@ -1,4 +1,4 @@
-"""The shapes of what is answered."""
+"""The schemas of the answers."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 Probability = Annotated[float, Field(ge=0, le=1, examples=[0.9981])]
 
 Absent = SkipJsonSchema[None]
-"""None for Python; what is None is left out of an answer, so clients in other languages meet no null."""
+"""None in Python; fields that are None are left out of an answer, so clients in other languages see no null."""
 
 Conversion = Literal["auto", "photo", "none"]
-"""What the query may ask for: `app.imaging.conversion.Mode`, for those who are not to import OpenCV."""
+"""Conversions that the query may ask for: `app.imaging.conversion.Mode`, for modules that must not import OpenCV."""
 
 
 class Answer(BaseModel):

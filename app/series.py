@@ -1,4 +1,4 @@
-"""Counters and histograms whose numbers lie in the cells of a row."""
+"""Counters and histograms whose numbers are stored in the cells of a row."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from app.tally import Row
 
 OTHER = "other"
-"""Every label value that is not foreseen, so that no client can make new series."""
+"""Replaces every unforeseen label value, so that no client can create new series."""
 
 
 class Cells:
-    """Deals out the cells of a row."""
+    """Allocates the cells of a row."""
 
     def __init__(self, row: Row, first: int) -> None:
-        """Take the row, float64, and the first cell that is free."""
+        """Take the row, float64, and the index of its first free cell."""
         self.row = row
         self._free = first
 
     def take(self, count: int) -> int:
-        """Return the first of some cells that nobody else has."""
+        """Reserve consecutive cells, and return the index of the first."""
         first, self._free = self._free, self._free + count
         if self._free > len(self.row):
             msg = f"expected at most {len(self.row)} cells, all metrics together need {self._free}"
@@ -38,7 +38,7 @@ class Counter:
     """A count for each combination of label values; counting costs a lookup and a store."""
 
     def __init__(self, cells: Cells, name: str, documentation: str, labels: dict[str, Iterable[str]]) -> None:
-        """Take names and all values that the labels can have."""
+        """Take the names, and all values that each label can have."""
         self._name = name
         self._documentation = documentation
         self._labels = tuple(labels)
@@ -61,7 +61,7 @@ class Counter:
 
 
 class Histogram:
-    """Counts by size for each value of at most one label; counting costs a lookup, a search and two stores."""
+    """Counts by size, for each value of at most one label; counting costs a lookup, a search and two stores."""
 
     def __init__(
         self,
@@ -71,17 +71,17 @@ class Histogram:
         bounds: tuple[float, ...],
         label: tuple[str, Iterable[str]] | None = None,
     ) -> None:
-        """Take names, the upper bounds of the buckets, and all values that the label can have."""
+        """Take the names, the upper bounds of the buckets, and all values that the label can have."""
         self._name = name
         self._documentation = documentation
         self._bounds = bounds
         self._row = cells.row
         self._label, values = label or ("", ("",))
-        # For each the sum, then the buckets, of which the last has no bound.
+        # For each value: the sum, then the buckets, the last of which has no bound.
         self._places = {value: cells.take(1 + len(bounds) + 1) for value in values}
 
     def observe(self, amount: float, value: str = "") -> None:
-        """Count one of a size."""
+        """Count one observation of an amount."""
         row, place = self._row, self._places[value]
         row[place] += amount
         row[place + 1 + bisect_left(self._bounds, amount)] += 1.0

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 PREFIX = "FASHION_"
 OF_THE_CLIENT = {PREFIX + "URL", PREFIX + "API_KEY"}
-"""Where and as whom `app.client` asks; no settings of the service, and no mistake beside those."""
+"""Variables of `app.client`: not settings of the service, but not mistakes among them either."""
 
 FRAMING_BYTES = 64 * 1024
-"""What boundaries and part headers may add to a multipart body of one picture."""
+"""What boundaries and part headers may add to a multipart body with one picture."""
 
 _ORIGIN = r"https?://[^/?#,\s]+"
 _SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT(_\w+)?)$|_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?$")
@@ -28,7 +28,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Settings(BaseModel):
-    """How the service runs; the table in docs/operating.md is made of these descriptions."""
+    """How the service runs; the table in docs/operating.md uses these descriptions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -98,7 +98,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         environment: Variables by name.
 
     Raises:
-        StartError: A variable with the prefix is unknown, or a value does not fit, alone or beside the others.
+        StartError: A variable with the prefix is unknown, or a value is invalid, alone or together with others.
     """
     ours = (
         name
@@ -116,12 +116,12 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         variable = PREFIX + str(first["loc"][0]).upper()
-        # Of pydantic's "Input should be a valid integer, unable to parse string as an integer", what was expected.
+        # Keep what was expected of pydantic's "Input should be a valid integer, unable to parse string as an integer".
         told = first["msg"].partition(", unable to")[0]
         expected = told.replace("Input should be", "a value that is").replace("String should match", "one that matches")
         msg = f"{variable}: expected {expected}, found {first['input']!r}"
         raise StartError(msg) from error
-    # Twice, since each piece that a body comes in counts for more than its bytes (`app.uploads`).
+    # Twice, since each piece of a body counts for more than its bytes (`app.uploads`).
     needed = 2 * (max(settings.max_body_bytes, settings.max_batch_bytes) + FRAMING_BYTES)
     if settings.max_pending_bytes < needed:
         msg = f"{PREFIX}MAX_PENDING_BYTES: expected at least {needed}, twice the largest body that is allowed, found "
@@ -131,7 +131,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
 
 
 def _is_service_link(name: str, value: str) -> bool:
-    """Tell whether a variable is there only because a Service of the same Kubernetes namespace is named `fashion...`.
+    """Tell whether a variable exists only because a Service in the same Kubernetes namespace is named `fashion...`.
 
     Source:
         Kubernetes, "Discovering services": `..._SERVICE_HOST`, `..._PORT=tcp://...` and others, in every container.

@@ -10,13 +10,13 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 
 
 class Stages:
-    """A stopwatch: every moment since it was made belongs to one stage, unless it is left out.
+    """A stopwatch: every moment since its creation belongs to one stage, unless it is left out.
 
-    `queue` is all that a picture waits for: a thread to be decoded in, its batch, its turn on the event loop.
+    `queue` is all the waiting of a picture: for a decoding thread, for its batch, for its turn on the event loop.
 
     Attributes:
-        seconds: How long each stage that was reached took.
-        images: How many pictures shared the forward pass; 0 where there was none.
+        seconds: Duration of each stage that was reached.
+        images: How many pictures shared the forward pass; 0 if there was none.
     """
 
     __slots__ = ("_last", "images", "seconds")
@@ -28,36 +28,36 @@ class Stages:
         self._last = time.perf_counter()
 
     def end(self, stage: Stage, at: float | None = None) -> None:
-        """Say that what ran since the last call was this stage; one that comes again is added up.
+        """Assign the time since the last call to this stage; repeated stages add up.
 
         Args:
-            stage: What ran.
-            at: When it ended, by `time.perf_counter`; None for now.
+            stage: The stage that ran.
+            at: When the stage ended, by `time.perf_counter`; None for now.
         """
         now = time.perf_counter() if at is None else at
         self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
         self._last = now
 
     def leave_out(self) -> None:
-        """Say that what ran since the last call belongs to none: other stopwatches time it."""
+        """Assign the time since the last call to no stage: other stopwatches measure it."""
         self._last = time.perf_counter()
 
     def end_pass(self, started: float, ended: float, images: int) -> None:
-        """Say when the forward pass ran, and with how many images."""
+        """Record when the forward pass ran, and with how many images."""
         self.end("queue", started)
         self.end("infer", ended)
         self.end("queue")
         self.images = images
 
     def timed(self) -> tuple[tuple[Stage, float], ...]:
-        """Return each stage that was reached with its seconds, even while a thread reaches another one.
+        """Return each stage that was reached with its seconds, safe while a thread adds another stage.
 
-        A picture that was given up is decoded to its end all the same.
+        A thread may do so after the answer: it decodes a dropped picture to the end.
         """
         return tuple(self.seconds.items())
 
     def header(self) -> str:
-        """Return the value of the header: what ran, in milliseconds.
+        """Return the value of the header: the stages that ran, in milliseconds.
 
         Source:
             W3C Server Timing, section 3.

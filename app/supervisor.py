@@ -1,4 +1,4 @@
-"""Replaces workers that end or hang, and never lets one that cannot start take the others along."""
+"""Replaces workers that end or hang, without letting a replacement that cannot start stop the others."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
 
 RETIRE = getattr(signal, "SIGUSR1", signal.SIGTERM)
-"""The signal to a worker that another has taken the place of, while the service goes on."""
+"""The signal to a worker that has been replaced while the service goes on."""
 
 LOAD_SECONDS = 120.0
-"""How long, in a reload, a new worker may take until it is ready. Until then no other that ends is replaced."""
+"""How long a new worker may take to become ready in a reload. Meanwhile no other worker that ends is replaced."""
 
 PING_SECONDS = 0.1
-"""How long the supervisor waits for an answer at a time, before it looks after the others."""
+"""How long the supervisor waits for one worker's answer at a time, before it checks the others."""
 
 logger = logging.getLogger(__name__)
 
 
 class Worker(multiprocess.Process):
-    """A process of the supervisor that stops in steps, and at once when its event loop hangs or they have no end."""
+    """A worker process that stops in steps, or at once if its event loop hangs or the steps do not end."""
 
     config: Config
 
     def __init__(self, config: Config, sockets: list[socket.socket]) -> None:
-        """Take what it runs and listens on."""
+        """Take the config to run, and the sockets to listen on."""
         super().__init__(config, sockets)
         self._ends_by: float | None = None
         self._told: set[int] = set()
@@ -54,36 +54,36 @@ class Worker(multiprocess.Process):
 
     @property
     def server(self) -> DrainingServer:
-        """The server, made where it is first asked for: in the process."""
+        """The server, created on first access, in the worker process."""
         if self._server is None:
             self._server = DrainingServer(self.config)
         return cast("DrainingServer", self._server)
 
     def start(self) -> None:
-        """Start the process, and leave its end of the pipe to it alone.
+        """Start the process, and close the supervisor's copy of its end of the pipe.
 
-        With a copy here the pipe would outlive it, and the supervisor wait all of `timeout_worker_healthcheck` for a
-        worker that died between a ping and its answer.
+        With a copy here, the pipe would outlive the process, and the supervisor would wait all of
+        `timeout_worker_healthcheck` for a worker that died between a ping and its answer.
         """
         super().start()
         self.child_conn.close()
 
     def target(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve, in the process, with the supervisor's end of the pipe left to it alone, so that its end shows."""
+        """Serve, in the worker process; its copy of the supervisor's end is closed, to notice when that is gone."""
         self.parent_conn.close()
-        # A terminal that is closed tells all processes, and the supervisor then replaces this one when its turn comes.
+        # A closing terminal signals all processes, and the supervisor then replaces this one when its turn comes.
         if hasattr(signal, "SIGHUP"):
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
         if RETIRE != signal.SIGTERM:
             signal.signal(RETIRE, lambda *_: self.server.retire())
-        # The server is made here, before the thread that answers pings, which could make another.
+        # The server is created here, before the thread that answers pings, which could create another.
         Watchdog(self.server, self.config).start()
         super().target(sockets)
 
     def _healthcheck(self, timeout: float) -> bool | None:
-        """Say whether it is ready; None where it is dead, or has not answered for so many seconds.
+        """Return whether the worker is ready; None if it is dead or has not answered for `timeout` seconds.
 
-        uvicorn waits for the answer, and meanwhile looks after no other worker: here a late one is heard next time.
+        uvicorn waits for the answer, and checks no other worker meanwhile: here a late answer is read next time.
         """
         try:
             if self._asked is None:
@@ -98,11 +98,11 @@ class Worker(multiprocess.Process):
         return False if time.monotonic() < self._asked + timeout else None
 
     def wait_until_ready(self, timeout: float, should_exit: threading.Event | None = None) -> bool:
-        """Wait longer than uvicorn does in a reload, which is for the answer to a ping and not for loading."""
+        """Wait longer in a reload than uvicorn, whose timeout is meant for a ping and not for loading a model."""
         return super().wait_until_ready(max(timeout, LOAD_SECONDS), should_exit)
 
     def tell_to_stop(self, number: int = signal.SIGTERM) -> None:
-        """Tell it from when on it may take only so long; each way once, since a second time would end its drain."""
+        """Signal the worker to stop and limit its time; each signal goes out once, as a second would end its drain."""
         if number in self._told or self.pid is None or self.exitcode is not None:
             return
         self._told.add(number)
@@ -111,11 +111,11 @@ class Worker(multiprocess.Process):
         os.kill(self.pid, number)
 
     def terminate(self) -> None:
-        """Retire it. The pipe stays open: its end would tell of a supervisor that is gone."""
+        """Retire the worker, but leave the pipe open: closed, it would mean that the supervisor is gone."""
         self.tell_to_stop(RETIRE)
 
     def join(self) -> None:
-        """Wait until it has ended, and end it where it does not stop: it may be stopped, and then watches nothing."""
+        """Wait for the worker to end, and kill it when its time is up: if it is suspended, its watchdog is too."""
         if self._ends_by is not None:
             self.process.join(max(0, self._ends_by - time.monotonic()))
             if self.exitcode is None:
@@ -124,40 +124,40 @@ class Worker(multiprocess.Process):
         super().join()
 
     def pong(self) -> None:
-        """Answer the supervisor, in a thread; without one, stop."""
+        """Answer the supervisor, in a thread; if the supervisor is gone, stop."""
         try:
             super().pong()
         except (EOFError, OSError):
-            if not self.server.stops:  # an orphan would keep the port from whoever is started next
+            if not self.server.stops:  # an orphan would block the port for the next service
                 os.kill(os.getpid(), signal.SIGTERM)
-            sys.exit()  # this thread
+            sys.exit()  # ends only this thread
 
 
 class ToldToStop(threading.Event):
-    """uvicorn's wish to exit, which is one from the signal on, and not only once it is handled.
+    """uvicorn's exit event, which is set as soon as the signal arrives, and not only once it is handled.
 
-    Else a service that is told to stop while it replaces its workers would first replace all of them.
+    Otherwise a service that is told to stop while it replaces its workers would first replace all of them.
     """
 
     def __init__(self, signals: list[int]) -> None:
-        """Take those that have come and are not handled yet."""
+        """Take the queue of signals that have arrived and are not handled yet."""
         super().__init__()
         self._signals = signals
 
     def is_set(self) -> bool:
-        """Tell whether it is to exit."""
+        """Tell whether the supervisor should exit."""
         return super().is_set() or not {signal.SIGINT, signal.SIGTERM}.isdisjoint(self._signals)
 
 
 class Supervisor(multiprocess.Multiprocess):
-    """uvicorn's own, patient with workers that fail once the service has started.
+    """uvicorn's supervisor, but patient with workers that fail once the service has started.
 
-    uvicorn stops all workers when one cannot start. That is right for the first, since the next would fail the same
+    uvicorn stops all workers when one cannot start. That is right at first, since the next would fail the same
     way. Later, a crash after the artifact was swapped would end a service that still answers. Nor does uvicorn wait
-    between attempts: where none gets ready, it keeps a core busy with loading.
+    between attempts: if no worker becomes ready, it keeps a core busy with loading.
 
     Attributes:
-        failed: Whether it stopped because a worker could not start.
+        failed: Whether the service stopped because a worker could not start.
     """
 
     def __init__(
@@ -166,7 +166,7 @@ class Supervisor(multiprocess.Multiprocess):
         sockets: list[socket.socket],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take what the workers run and listen on, and a clock in seconds."""
+        """Take the config and the sockets of the workers, and a clock in seconds."""
         super().__init__(config, sockets)
         multiprocess.Process = self._hire  # type: ignore[assignment,misc]  # uvicorn names the class to start a worker
         self.should_exit = ToldToStop(self.signal_queue)
@@ -179,23 +179,23 @@ class Supervisor(multiprocess.Multiprocess):
         self._started = False
         self._pause_seconds = 0.0
         self._due: dict[multiprocess.Process, float] = {}
-        # In a reload these are more than `processes`: one that takes a place, or one that has lost it.
+        # In a reload it holds more than `processes`: a worker about to take a place, or one that has lost its place.
         self._hired: WeakSet[Worker] = WeakSet()
 
     def terminate_all(self) -> None:
-        """Tell all to stop with the service, where none has been told by a signal."""
+        """Tell all workers to stop with the service, unless a signal has already done so."""
         for worker in self.processes:
             cast("Worker", worker).tell_to_stop()
 
     def keep_subprocess_alive(self) -> None:
-        """Replace who ended or hangs: the first at once, others after pauses that double until all are ready again."""
+        """Replace workers that end or hang: the first at once, others after pauses that double until all are ready."""
         if self.should_exit.is_set():
             return
         for place, worker in enumerate(self.processes):
             if worker not in self._due:
                 if worker.is_alive(self.config.timeout_worker_healthcheck):
                     continue
-                if self.should_exit.is_set():  # came meanwhile
+                if self.should_exit.is_set():  # set meanwhile
                     return
                 worker.kill()
                 worker.join()
@@ -225,18 +225,18 @@ class Supervisor(multiprocess.Multiprocess):
         return all(worker not in self._due and worker.is_ready(patience) for worker in self.processes)
 
     def _stop(self, sig: int, _: FrameType | None) -> None:
-        """Let the workers begin to stop, even while the supervisor waits for one that hangs."""
+        """Tell the workers to stop, even while the supervisor waits for one that hangs."""
         for worker in tuple(self._hired):
             worker.tell_to_stop()
         self.signal_queue.append(sig)
 
     def _hang_up(self, sig: int, _: FrameType | None) -> None:
-        """Note one wish to replace the workers; more that come before it is heeded are the same."""
+        """Queue one reload of the workers; further signals before it begins ask for the same one."""
         if sig not in self.signal_queue:
             self.signal_queue.append(sig)
 
     def _interrupt(self, sig: int, _: FrameType | None) -> None:
-        """Let the workers stop without a drain, even while the supervisor waits for the end of one."""
+        """Tell the workers to stop without a drain, even while the supervisor waits for one to end."""
         for worker in tuple(self._hired):
             if worker.pid is not None and worker.exitcode is None:
                 os.kill(worker.pid, sig)

@@ -1,4 +1,4 @@
-"""Lists what became of pictures: as a table, as JSON or as CSV, with a line of progress."""
+"""Lists the outcomes for pictures as a table, as JSON or as CSV, with a progress line."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ CSV_COLUMNS = ("filename", "label", "probability", "prediction_set", "familiar",
 
 NAMES_HEADER = "PICTURE"
 WIDEST_NAME = 60
-"""Longer names are shortened in a table; the other formats have them whole."""
+"""Longer names are shortened in a table; the other formats keep them whole."""
 MANY = 20
-"""From so many pictures on there is a line of progress."""
+"""With at least this many pictures, there is a progress line."""
 SECONDS_BETWEEN_LINES = 0.2
 
 
 class Listing:
-    """Writes a line for each picture, and counts.
+    """Writes a line for each picture, and counts the outcomes.
 
     Attributes:
-        answered: How many have a prediction.
-        refused: How many have none.
+        answered: Number of pictures with a prediction.
+        refused: Number of pictures without one.
     """
 
     def __init__(self, kind: str, names: Sequence[str], out: TextIO, progress: TextIO) -> None:
-        """Write nothing yet.
+        """Prepare the listing, and write nothing yet.
 
         Args:
             kind: `table`, `json` or `csv`.
-            names: Of all pictures to come.
-            out: Where lines go.
-            progress: Where progress is shown, if that is a terminal.
+            names: Names of all pictures to come.
+            out: Where the lines go.
+            progress: Where the progress line is shown, if that is a terminal.
         """
         self.answered = 0
         self.refused = 0
@@ -51,13 +51,13 @@ class Listing:
         self._progress = _Progress(len(names), progress, rows_are_seen=out.isatty())
 
     def _write_csv(self, row: Sequence[object]) -> None:
-        # Python before 3.13 quotes no carriage return by itself where lines do not end with one.
+        # Before Python 3.13, `csv` quotes no carriage return if the line terminator has none.
         has_one = any("\r" in str(cell) for cell in row)
         writer = csv.writer(self._out, lineterminator="\n", quoting=csv.QUOTE_ALL if has_one else csv.QUOTE_MINIMAL)
         writer.writerow(row)
 
     def add(self, name: str, outcome: Outcome[object]) -> None:
-        """Write the line of one picture, and above the first what the columns are."""
+        """Write the line of one picture, and the column headers above the first."""
         if not self.answered + self.refused:
             self._write_head()
         if outcome.prediction is not None:
@@ -73,7 +73,7 @@ class Listing:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Write the last line of progress, however it ended."""
+        """Write the final progress line, however the listing ended."""
         self._progress.finish(self.answered, self.refused)
 
     def _write_head(self) -> None:
@@ -109,7 +109,7 @@ class Listing:
 
 
 class _Progress:
-    """A line on a terminal that is written over; only the last one where rows appear on the terminal as well."""
+    """A line on a terminal that is overwritten; only the final one if the rows appear on the terminal as well."""
 
     def __init__(self, total: int, out: TextIO, *, rows_are_seen: bool) -> None:
         self._total = total
@@ -136,19 +136,19 @@ class _Progress:
 
 
 def _printable(name: str) -> str:
-    """Escape what is not printable: a terminal would obey it."""
+    """Escape unprintable characters, which a terminal would obey."""
     return name if name.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
 
 
 def _cell(name: str) -> str:
-    """Return what a table shows of a name: of a long one the beginning and the end, which tells files apart."""
+    """Return a name as a table shows it: if long, only the beginning and the end, which tells files apart."""
     shown = _printable(name)
     end = WIDEST_NAME // 2
     return shown if len(shown) <= WIDEST_NAME else f"{shown[: WIDEST_NAME - end - 3]}...{shown[-end:]}"
 
 
 def _problem(error: Exception | None) -> dict[str, Any]:
-    """Return what the service answers for an error; a file that cannot be read never reached it, and has no status."""
+    """Return what the service answers for an error; an unreadable file never reaches it, and so has no status."""
     if isinstance(error, ServiceError):
         return problem_of(error).model_dump()
     detail = getattr(error, "strerror", None) or str(error)

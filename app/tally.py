@@ -1,4 +1,4 @@
-"""Numbers that the workers of a service keep together: each writes its own, anyone can read all."""
+"""Numbers that the workers of a service share: each writes its own, and any can read all."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     """The cells of one process, float64 `[CELLS]`."""
 
     Living = dict[int, tuple[int, NDArray[np.float64]]]
-    """The process and the cells of each row that has a living process, by row."""
+    """The process id and the cells of each row that has a living process, by row."""
 
 if sys.platform != "win32":
     import fcntl
@@ -38,7 +38,7 @@ logger = structlog.get_logger(__name__)
 
 
 def _create(name: str) -> int:
-    """Make a file in memory, which only Linux can, and no Python that was built against a glibc before 2.27."""
+    """Create an in-memory file, which needs Linux and a Python that was not built against a glibc before 2.27."""
     if sys.platform != "linux" or not hasattr(os, "memfd_create"):
         msg = "this Python has no memfd_create"
         raise OSError(msg)
@@ -48,28 +48,28 @@ def _create(name: str) -> int:
 class Tally:
     """Rows of float64, one for each process that has joined.
 
-    The rows are shared in memory that is no file of any folder (`memfd_create`): none must be writable, no disk can be
-    full, and the last process takes them along, however it ends. A lock says which rows have a living process; the
-    kernel lifts it when the process dies. Who joins next takes such a row over and counts on in it, so that no count
-    is lost and none falls.
+    The rows are in shared memory that is not a file in any folder (`memfd_create`): no folder need be writable, no disk
+    can be full, and the memory goes with the last process, however it ends. A lock marks each row that has a living
+    process; the kernel releases it when the process dies. The next process to join takes over a row without a lock and
+    continues its counts, so that no count is lost and none decreases.
 
-    Adding to a cell is a single store of eight bytes by the row's only writer: nobody reads half a number.
+    Adding to a cell is a single store of eight bytes by the row's only writer, so nobody reads half a number.
     """
 
     def __init__(self, descriptor: int | None = None) -> None:
-        """Take the descriptor of the shared memory; None keeps the numbers to this process."""
+        """Take the descriptor of the shared memory; None keeps the numbers in this process."""
         self._descriptor = descriptor
         self._row = 0
 
     @classmethod
     def shared(cls, processes: int, create: Callable[[str], int] = _create) -> Tally:
-        """Make a tally for a number of processes that is handed to each of them when it is started.
+        """Create a tally for a number of processes, to be passed to each of them when it is started.
 
-        Where the system cannot share memory so, each process keeps a tally of its own, and the log says so.
+        If the system cannot share memory this way, each process keeps a tally of its own, and the log says so.
 
         Args:
-            processes: Those that live at a time.
-            create: Makes a file in memory and returns its descriptor.
+            processes: Number of processes that live at a time.
+            create: Creates an in-memory file and returns its descriptor.
         """
         try:
             descriptor = create("tally")
@@ -81,13 +81,13 @@ class Tally:
         return cls(descriptor)
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Travel to a process that is started as the descriptor, which stays open there."""
+        """Pickle, for a process that is being started, as the descriptor, which stays open there."""
         if self._descriptor is None:
             return Tally, ()
         return _arrived, (reduction.DupFd(self._descriptor),)
 
     def join(self) -> Row:
-        """Take a row for this process and return its cells, to be written by one thread; float64 `[CELLS]`."""
+        """Take a row for this process and return its cells, float64 `[CELLS]`, which only one thread may write."""
         memory: mmap.mmap | bytearray = bytearray(ROW_BYTES)
         if self._descriptor is not None:
             shared = mmap.mmap(self._descriptor, 0)
@@ -108,7 +108,7 @@ class Tally:
         return totals
 
     def living(self) -> Living:
-        """Return the process and the cells of each row that has a living process, by row."""
+        """Return the process id and the cells of each row that has a living process, by row."""
         found = {}
         for row, cells in enumerate(self._used()):
             if pid := os.getpid() if row == self._row else self._owner(row):
@@ -116,11 +116,11 @@ class Tally:
         return found
 
     def _used(self) -> NDArray[np.float64]:
-        """Return the rows that ever had a process: the first ones, since the lowest free one is taken."""
+        """Return the rows that ever had a process: the first ones, since a process takes the lowest free row."""
         return self._rows[: np.count_nonzero(self._rows[:, JOINS])]
 
     def _lock(self, row: int) -> bool:
-        """Say whether no living process had the row, and this one now has it."""
+        """Lock a row for this process, and return whether that succeeded because no living process had it."""
         if self._descriptor is None:
             return False
         try:

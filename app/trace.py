@@ -1,4 +1,4 @@
-"""What a request leaves for its log line and the metrics."""
+"""What a request records for its log line and the metrics."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ if TYPE_CHECKING:
     from app.stages import Stages
 
 SHOWN_PATH = 200
-"""Letters of a path that a log line or an answer repeats: long ones would push all others out of the log."""
+"""Characters of a path that a log line or an answer repeats: long paths would crowd out everything else in the log."""
 
 TRACE = "trace"
-"""Where in the ASGI scope of a request its trace is."""
+"""Key of a request's trace in its ASGI scope."""
 
 CUT_OFF = "cut_off"
-"""Where in it the status is with which a request was cut off before the app could answer."""
+"""Key, in the scope, of the status with which a request was cut off before the app could answer; 0 for no answer."""
 
 
 @dataclass(slots=True)
 class Trace:
-    """Filled on the way, read once the answer is sent.
+    """Filled while a request is handled, read once the answer is sent.
 
     Attributes:
-        stages: The stopwatch of the request; behind that of a batch, those of its pictures.
-        answers: Of each picture that was answered, what `Predictor.predict` returned.
-        problems: The code of each problem that was answered with, those inside a batch included.
-        is_heard: Whether anybody is left to hear the answer.
+        stages: The stopwatch of the request; for a batch, followed by those of its pictures.
+        answers: What `Predictor.predict` returned for each picture that was answered.
+        problems: The code of each problem in the answer, including those inside a batch.
+        is_heard: Whether the client is still there to receive the answer.
     """
 
     stages: list[Stages] = field(default_factory=list)
@@ -35,7 +35,7 @@ class Trace:
     is_heard: bool = True
 
     def facts(self) -> dict[str, Any]:
-        """Return what belongs into the log line; of many stopwatches the longest time for each stage."""
+        """Return the fields for the log line; if there are many stopwatches, the longest time of each stage."""
         facts: dict[str, Any] = {}
         if self.stages:
             longest: dict[str, float] = {}

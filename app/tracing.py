@@ -1,4 +1,4 @@
-"""Gives each request an id, a trace, a log line, and an answer when the code fails."""
+"""Gives each request an id, a trace, a log line, and an answer if the code fails."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 HEADER = b"x-request-id"
 PROBES = ("/health/", "/metrics")
 ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-"""An id that a client may choose; anything else could forge log lines or headers, and is replaced."""
+"""Ids that a client may choose; any other could forge log lines or headers, and is replaced."""
 
 logger = structlog.get_logger(__name__)
 
@@ -35,7 +35,7 @@ class RequestTracing:
     """Pure ASGI: Starlette's BaseHTTPMiddleware would halve the throughput."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        """Take the app to wrap, and what counts requests."""
+        """Take the app to wrap, and the metrics that count requests."""
         self.app = app
         self._metrics = metrics
 
@@ -56,15 +56,15 @@ class RequestTracing:
                 message["headers"] = [*message.get("headers", ()), (HEADER, own_id.encode())]
             await send(message)
 
-        # Never reset: a request has a task of its own, and with it a context.
+        # Never reset: each request has its own task, and with it its own context.
         request_id.set(own_id)
         try:
             await self.app(scope, receive, send_with_id)
-        except asyncio.CancelledError:  # by uvicorn, when the time for a stop is over
+        except asyncio.CancelledError:  # by uvicorn, when the time limit for stopping has passed
             if status:
                 raise
             await refusal(NotReadyError(NotReadyError.example, 1))(scope, receive, send_with_id)
-        except Exception:  # the border of the process: nothing of it may reach the client
+        except Exception:  # the border of the process: no detail may reach the client
             logger.exception("request failed", path=scope["path"][:SHOWN_PATH])
             if status:  # an answer has begun: uvicorn cuts the connection
                 raise
@@ -75,7 +75,7 @@ class RequestTracing:
             self._metrics.request(scope["method"], scope["path"], status, seconds, trace)
             # Probes come every few seconds and would bury the rest.
             level = logging.DEBUG if scope["path"].startswith(PROBES) else logging.INFO
-            if logging.root.isEnabledFor(level):  # first: what the line says takes longer
+            if logging.root.isEnabledFor(level):  # checked first: gathering the fields takes longer
                 logger.log(
                     level,
                     "request",
@@ -88,7 +88,7 @@ class RequestTracing:
 
 
 def document(app: FastAPI) -> None:
-    """Say in the API document that every call takes an id and every answer has it."""
+    """State in the API document that every call accepts an id and every answer has one."""
     name = "X-Request-ID"
     of_answers = {
         "description": "The request's id, as in the log; missing where the request was refused before it was read "

@@ -1,4 +1,4 @@
-"""Reads pictures from a request's body, counting bytes as they come."""
+"""Reads pictures from a request's body, counting bytes as they arrive."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ if TYPE_CHECKING:
 FILE_FIELD = "file"
 FILES_FIELD = "files"
 PIECE_BYTES = 128
-"""What a piece of a body costs beside its bytes, so that a body in crumbs is no way around a limit."""
+"""What each piece of a body counts in addition to its bytes, so that tiny pieces are no way around a limit."""
 
 
 class _Limit(NamedTuple):
-    """How large a body may be, beside what frames it, and what to do where it is larger."""
+    """How large a body may be, apart from its framing, and what to advise if it is larger."""
 
     max_bytes: int
     framing: int = 0
     advice: str = "Send a smaller picture; the model looks at 28 x 28."
 
     def refuse(self, received: str) -> NoReturn:
-        """Refuse a larger one."""
+        """Refuse a larger body."""
         msg = f"Expected at most {self.max_bytes} bytes, received {received}. {self.advice}"
         raise PayloadTooLargeError(msg)
 
 
 @dataclass(slots=True)
 class BodyBudget:
-    """The bytes of all bodies that are held, from their arrival until their answer, and the most there may be."""
+    """The bytes of all bodies that are held, from their arrival until their answer, and their limit."""
 
     limit: int
     held_bytes: int = 0
 
 
 class Held:
-    """The share of one request; what has arrived counts, not what was announced, which costs its sender nothing."""
+    """One request's share of the budget: bytes that arrived, not those announced, which cost the sender nothing."""
 
     __slots__ = ("_budget", "_bytes")
 
@@ -61,10 +61,10 @@ class Held:
         self._bytes = 0
 
     def require_room(self, count: int) -> None:
-        """Refuse what there is no room for.
+        """Refuse bytes that there is no room for.
 
         Raises:
-            OverloadedError: All bodies together would have more bytes than the limit.
+            OverloadedError: All bodies together would exceed the limit.
         """
         if self._budget.held_bytes + count > self._budget.limit:
             msg = f"Expected bodies of at most {self._budget.limit} bytes at a time, received more. Try again later."
@@ -86,7 +86,7 @@ async def read_upload(request: Request, max_bytes: int, held: Held) -> Upload:
 
     Raises:
         OverloadedError: There is no room for it.
-        PayloadTooLargeError: More than `max_bytes` were announced or came.
+        PayloadTooLargeError: More than `max_bytes` were announced or arrived.
         InvalidRequestError: A multipart body is malformed or has no such field.
     """
     content_type = header(request.scope, b"content-type") or ""
@@ -107,7 +107,7 @@ async def read_uploads(request: Request, max_files: int, max_bytes: int, held: H
 
     Raises:
         OverloadedError: There is no room for them.
-        PayloadTooLargeError: More than `max_bytes` were announced or came.
+        PayloadTooLargeError: More than `max_bytes` were announced or arrived.
         InvalidRequestError: The body is not multipart, is malformed, has no such field, or more than `max_files`.
     """
     content_type = header(request.scope, b"content-type") or ""
@@ -134,17 +134,17 @@ def require_size(upload: Upload, max_bytes: int) -> None:
 
 
 async def _receive(request: Request, limit: _Limit, held: Held, take: Callable[[bytes], object]) -> None:
-    """Hand on the body's chunks; refuse by `Content-Length` before the first, by counting after each.
+    """Pass on the body's chunks; refuse by `Content-Length` before the first, and by counting after each.
 
-    How long it may take is the matter of `app.protocol`.
+    `app.protocol` limits how long this may take.
 
     Raises:
         OverloadedError: There is no room for it.
-        PayloadTooLargeError: More than the limit, and the framing besides, were announced or came.
+        PayloadTooLargeError: More bytes than the limit plus the framing were announced or arrived.
         ClientDisconnect: The client hung up before the end.
     """
     announced = header(request.scope, b"content-length") or ""
-    if announced.isdecimal():  # and of 64 bits, as httptools demands
+    if announced.isdecimal():  # and at most 64 bits, as httptools requires
         if int(announced) > limit.max_bytes + limit.framing:
             limit.refuse(announced)
         held.require_room(int(announced))

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def build(tally: Tally) -> FastAPI:
-    """Build the service in this process, which counts together with the others."""
+    """Build the service in this process, with the tally that it shares with the others."""
     from app.main import app_from_environment  # noqa: PLC0415  what starts workers needs no OpenCV
 
     return app_from_environment(tally)

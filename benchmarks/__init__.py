@@ -1,1 +1,1 @@
-"""What is measured about the service, each by one command."""
+"""Measurements of the service, each with a command of its own."""

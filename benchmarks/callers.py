@@ -1,4 +1,4 @@
-"""Clients that each ask again once they are answered, and come back when a refusal tells them to."""
+"""Clients that each send a new request once the last is answered, and can wait as a refusal's `Retry-After` says."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 CHECKED = 20
-"""One answer of so many is read and compared; reading all would take more time than asking."""
+"""One in this many accepted answers is parsed and compared; parsing all would take more time than asking."""
 
 TOLERANCE = 1e-3
-"""Largest difference of a probability from the answer given at rest: the batch decides the order of sums."""
+"""Largest allowed difference of a probability from the answer at rest: the order of sums depends on the batch."""
 
 _LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
 _RETRY_AFTER = re.compile(rb"\r\nretry-after: (\d+)\r\n", re.IGNORECASE)
@@ -33,12 +33,12 @@ class Seen:
     """What the clients of one load saw together.
 
     Attributes:
-        seconds: How long it was watched.
+        seconds: How long the load was measured.
         milliseconds: How long each accepted request took.
-        refusals: Answers of any other status than 200, by it and the seconds of `Retry-After`.
-        failures: Connections that broke, by how.
-        checked: Answers that were compared.
-        wrong: Those of them that were others than at rest.
+        refusals: Number of answers with any status but 200, by status and seconds of `Retry-After`.
+        failures: Number of broken connections, by cause.
+        checked: Number of answers that were compared.
+        wrong: Number of these that differed from the answer at rest.
     """
 
     seconds: float = 0.0
@@ -54,13 +54,13 @@ class Seen:
         return len(self.milliseconds) / self.seconds
 
     def percentile(self, per_cent: float) -> float:
-        """Return the milliseconds that so many of the accepted requests did not pass."""
+        """Return the milliseconds that this percentage of accepted requests did not exceed; NaN if there are none."""
         return float(np.percentile(self.milliseconds, per_cent)) if self.milliseconds else float("nan")
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A request as it is sent, and the probabilities that answer it at rest."""
+    """A request as it is sent, and the probabilities in its answer at rest."""
 
     request: bytes
     probabilities: tuple[float, ...]
@@ -100,7 +100,7 @@ class _Caller(asyncio.Protocol):
             self._load.lose(repr(error) if error else "closed without an answer")
 
     def _ask(self) -> None:
-        if self._transport is None:  # closed while it waited
+        if self._transport is None:  # closed while the client waited
             self._load.reconnect(0)
         elif not self._load.is_over:
             self._picture = next(self._load.pictures)
@@ -108,17 +108,17 @@ class _Caller(asyncio.Protocol):
             self._transport.write(self._picture.request)
 
     def close(self) -> None:
-        """Leave, whatever is asked."""
+        """Abort the connection, even with a request open."""
         self._picture = None
         if self._transport is not None:
             self._transport.abort()
 
 
 class Load:
-    """So many clients at a time."""
+    """A fixed number of concurrent clients."""
 
     def __init__(self, address: tuple[str, int], pictures: Sequence[Picture], *, patient: bool) -> None:
-        """Take what is asked where, and whether a refused client waits as long as it is told to."""
+        """Set the address, the requests to repeat, and whether refused clients wait as long as they are told to."""
         self._address = address
         self._patient = patient
         self._callers: list[_Caller] = []
@@ -129,7 +129,7 @@ class Load:
         self.is_over = False
 
     async def run(self, connections: int, warm_up_seconds: float, seconds: float) -> Seen:
-        """Load the service, and return what was seen after the warm-up."""
+        """Load the service, and return what the clients saw after the warm-up."""
         for _ in range(connections):
             await self._connect(0)
         await asyncio.sleep(warm_up_seconds)
@@ -144,7 +144,7 @@ class Load:
         return seen
 
     def take(self, picture: Picture, head: bytes, body: bytes, seconds: float) -> float:
-        """Note an answer, and return after how many seconds its client asks again."""
+        """Record an answer, and return after how many seconds its client sends the next request."""
         status = int(head[9:12])
         retry_after = _RETRY_AFTER.search(head)
         wait = int(retry_after[1]) if retry_after else None
@@ -158,13 +158,13 @@ class Load:
         return float(wait or 0) if self._patient else 0.0
 
     def lose(self, why: str) -> None:
-        """Note a request that got no answer."""
+        """Record a request or connection that failed, and reconnect."""
         if self._seen is not None:
             self._seen.failures[why] += 1
         self.reconnect(0.1)
 
     def reconnect(self, wait: float) -> None:
-        """Connect anew after so many seconds."""
+        """Open a new connection after that many seconds."""
         if not self.is_over:
             task = self.loop.create_task(self._connect(wait))
             self._tasks.add(task)

@@ -1,4 +1,4 @@
-"""Draws photographs beside what the model saw and what it answered."""
+"""Draws photographs beside the model's input and answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SIDE = 112
-"""Of either picture, in pixels: 4 for each that the model saw."""
+"""Side of each picture in pixels: 4 for each pixel that the model saw."""
 GAP, SPACE, MARGIN = 6, 28, 36
 """Pixels between the parts of a cell, between cells, and around all."""
 BAR_HEIGHT, TEXT_HEIGHT, TITLE_HEIGHT = 4, 14, 20
@@ -32,11 +32,11 @@ class Cell:
     """One photograph on the sheet.
 
     Attributes:
-        photograph: Of any size.
+        photograph: The photograph, of any size.
         seen: What the model saw, uint8 `[28, 28]`.
-        answer: What it said.
-        kind: What it is.
-        is_right: Whether the answer is; None where none would be.
+        answer: What the model answered.
+        kind: What the photograph shows.
+        is_right: Whether the answer is right; None where no answer would be.
     """
 
     photograph: Image.Image
@@ -75,5 +75,5 @@ def draw_cell(cell: Cell) -> Image.Image:
 
 
 def _start(place: int, size: int) -> int:
-    """Return how many pixels from the edge a row or column of cells starts."""
+    """Return the distance in pixels from the edge to a row or column of cells."""
     return MARGIN + place * (size + SPACE)

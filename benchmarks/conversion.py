@@ -1,4 +1,4 @@
-"""`python -m benchmarks.conversion PHOTO`: how long does a picture take in one thread until the model has it?"""
+"""`python -m benchmarks.conversion PHOTO`: how long does one thread take to prepare a picture for the model?"""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 SIZES = {"400x533 JPEG": (400, 533), "12-megapixel JPEG": (3024, 4032)}
 MOST_MILLISECONDS = {"28x28 PNG": 0.15, "400x533 JPEG": 8.0, "12-megapixel JPEG": 25.0}
-"""What the median is promised to be on a core of today's servers."""
+"""Promised upper bound of the median on one core of a current server."""
 
 
 def main() -> None:
-    """Print the table; the exit code is 1 where a promise is not kept."""
+    """Print the table; exit with 1 if a promise is not kept."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.conversion", description=__doc__)
     parser.add_argument("photo", type=Path, metavar="PHOTO", help="a photograph, scaled to each of the sizes")
     parser.add_argument(
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def pictures(photo: Image.Image) -> Iterator[tuple[str, bytes]]:
-    """Yield a native PNG and the photograph as JPEG of quality 90 in each of `SIZES`, by name."""
+    """Yield names and files: a native PNG, and the photograph as a JPEG of quality 90 in each of `SIZES`."""
     yield "28x28 PNG", _encoded(photo.convert("L").resize((28, 28)), "PNG")
     for name, size in SIZES.items():
         yield name, _encoded(photo.resize(size, Image.Resampling.BICUBIC), "JPEG", quality=90)
@@ -63,7 +63,7 @@ def measure(encoded: dict[str, bytes], rounds: int) -> dict[str, tuple[float, fl
 
 
 def missed(times: dict[str, tuple[float, float]]) -> list[str]:
-    """Name the pictures whose median is over what is promised."""
+    """Return the names of the pictures whose median exceeds the promise."""
     return [name for name, (median, _) in times.items() if median > MOST_MILLISECONDS[name]]
 
 

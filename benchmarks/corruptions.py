@@ -1,6 +1,6 @@
 """`python -m benchmarks.corruptions`: how much do damaged images cost, and does the model notice?
 
-Images of a split are damaged as in `training.corruptions`, and the answers of several models stand side by side.
+Images of a split are damaged as in `training.corruptions`, and several models are compared side by side.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def main() -> None:
     except (StartError, TrainingError) as error:
         command.error(str(error))
     split: Split = getattr(data, given.split).take(slice(given.images))
-    # The folder is what differs where a card's name and version do not, as of models that were shipped one by one.
+    # Models that were shipped one after the other may share a card's name and version; their folders differ.
     names = [f"{folder} ({one.card.network.name})" for folder, one in zip(given.models, classifiers, strict=True)]
     print(
         f"{len(split):,} images of the {given.split} split, seed {given.seed}, {machine()}: accuracy, ECE, unfamiliar\n"
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def rows(classifiers: Mapping[str, Classifier], split: Split, seed: int) -> Iterator[Sequence[str]]:
-    """Yield, for each corruption and each model by its name, how it answers at every strength."""
+    """Yield a row for each corruption and model: its name, and its results without damage and at every strength."""
     undamaged = {name: measure(one.classify, split) for name, one in classifiers.items()}
     for kind in CORRUPTIONS:
         for name, classifier in classifiers.items():

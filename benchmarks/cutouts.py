@@ -1,7 +1,7 @@
-"""`python -m benchmarks.cutouts FOLDER`: are garments on a transparent ground answered right, white ones among them?
+"""`python -m benchmarks.cutouts FOLDER`: are garments on a transparent background classified right, even white ones?
 
-No collection of such pictures is at hand, so they are made of photographs held out: each is cut out as the service
-would cut it, and saved as PNG. The same picture laid on white, with nothing transparent, is measured beside it.
+No collection of such pictures is at hand, so they are made from held-out photographs: each garment is cut out as the
+service would do it, and saved as PNG. The same picture on white, with nothing transparent, is measured beside it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from training.photos import Photo
 
 PALEST = 225
-"""Grey level that the darkest cloth of a bleached garment has; the brightest is white."""
+"""Grey level of the darkest cloth of a bleached garment; the brightest is white."""
 
 
 def main() -> None:
@@ -66,14 +66,14 @@ def rows(photos: Sequence[Photo], classifier: Classifier) -> list[tuple[str, ...
 
 
 def cut_out(colours: NDArray[np.uint8], is_bleached: bool) -> Image.Image:  # noqa: FBT001  a coin with two sides
-    """Make the ground of a photograph transparent, and its garment white if asked to.
+    """Make the background of a photograph transparent, and its garment white if asked to.
 
     Args:
         colours: uint8 `[height, width, 3]`.
-        is_bleached: Whether its tones are to lie between `PALEST` and white.
+        is_bleached: Whether to map the garment's tones to between `PALEST` and white.
 
     Returns:
-        Of mode `RGBA`; all of it where no garment is found.
+        An image of mode `RGBA`, opaque everywhere if no garment is found.
     """
     height, width = colours.shape[:2]
     garment = separate(colours)
@@ -86,14 +86,14 @@ def cut_out(colours: NDArray[np.uint8], is_bleached: bool) -> Image.Image:  # no
 
 
 def on_white(picture: Image.Image) -> Image.Image:
-    """Lay a picture on white, so that nothing says any more what was transparent."""
+    """Lay a picture on white, so that no trace of its transparency is left."""
     white = Image.new("RGB", picture.size, "white")
     white.paste(picture, mask=picture)
     return white
 
 
 def right(photos: Sequence[Photo], pictures: Sequence[Image.Image], classifier: Classifier) -> float:
-    """Return the share of pictures whose first label is right, sent the way of every upload as PNG."""
+    """Return the share of pictures whose first label is right when they are uploaded as PNG."""
     answers = answer_uploads(classifier, [*map(_converted, pictures)]).probabilities.argmax(axis=1)
     return float((allowed_of(photos)[np.arange(len(photos)), answers] > 0).mean())
 

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.disguise`: how often is a data set image, disguised as a catalogue picture, answered as itself?
+"""`python -m benchmarks.disguise`: how often does disguise as a catalogue picture leave an image's answer unchanged?
 
 Fashion-MNIST was made from catalogue pictures by a fixed conversion. Here its images are turned back into such
-pictures, and sent the way of every upload: decoded, converted, classified.
+pictures, and processed like any upload: decoded, converted, classified.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 
 
 LEAST_KEPT = 0.98
-"""Share of the disguised images that are promised to be answered as the native ones."""
+"""Promised share of disguised images that get the same label as their native originals."""
 
 
 def main() -> None:
-    """Print the table; the exit code is 1 where a promise is not kept."""
+    """Print the table; exit with 1 if a promise is not kept."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.disguise", description=__doc__)
     parser.add_argument("--split", choices=["validation", "test"], default="validation")
     parser.add_argument(
@@ -67,10 +67,11 @@ def main() -> None:
 def measure(
     classifier: Classifier, split: Split, seed: int
 ) -> Iterator[tuple[tuple[str, str], tuple[float, float, float]]]:
-    """Yield, for each ground and garment, how a split's images are answered when they are disguised so.
+    """Yield how a split's images are answered in each disguise.
 
     Yields:
-        The shares of disguised images answered as their native one, of them right, and of native ones right.
+        The disguise's ground and garment, with three shares: of disguised images that get the label of their native
+        original, of disguised images that are right, and of native images that are right.
     """
     native = _named(classifier, split.images)
     native_right = float((native == split.class_ids).mean())

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.overload`: does the service keep its pace when eight times as many ask as it can answer?"""
+"""`python -m benchmarks.overload`: does throughput hold with eight times as many clients as the service can serve?"""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 FULL_LOAD = 64
-"""A whole forward pass for each of two workers; half and twice as many are tried for the best throughput."""
+"""Connections: a full batch for each of two workers. Half and twice as many are tried for the best throughput."""
 
 TIMES = 8
 
@@ -45,7 +45,7 @@ MOST_GROWTH = 1.05
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One promise, what was measured of it, and whether it was kept."""
+    """One promise, what was measured, and whether it was kept."""
 
     promise: str
     measured: str
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def serving(port: int) -> Iterator[int]:
-    """Run the service with the shipped artifact, and yield its first process."""
+    """Run the service with the shipped artifact, and yield the ID of its first process."""
     with tempfile.TemporaryDirectory() as scratch:
         log = Path(scratch) / "log"
         environment = {**OURS.environment(ROOT / Settings().model_dir, port), **DEFAULT_LIMIT}
@@ -107,10 +107,10 @@ def serving(port: int) -> Iterator[int]:
 
 
 def ask_at_rest(url: str, count: int = PICTURES) -> list[Picture]:
-    """Ask for pictures one after the other, and keep what is answered.
+    """Send pictures one after the other, and keep each request with its answer.
 
     Raises:
-        ServerError: An answer has another status than 200.
+        ServerError: An answer has a status other than 200.
     """
     made = []
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
@@ -132,15 +132,15 @@ def ask_at_rest(url: str, count: int = PICTURES) -> list[Picture]:
 async def measure(  # noqa: PLR0913  the parts of a run
     url: str, pictures: Sequence[Picture], *, connections: int, seconds: float, rounds: int, leader: int | None
 ) -> list[Finding]:
-    """Load the service, and hold what is seen against each promise.
+    """Load the service, and check each promise.
 
     Args:
-        url: Where it is.
-        pictures: What is asked.
-        connections: Full load.
-        seconds: How long each load is watched.
+        url: Where the service is.
+        pictures: The requests to send.
+        connections: Number of connections at full load.
+        seconds: How long each load is measured.
         rounds: How often full load and overload are compared.
-        leader: Its first process, or None where its memory cannot be weighed.
+        leader: ID of the service's first process, or None if its memory cannot be measured.
     """
     parts = urlsplit(url)
     address = parts.hostname or "127.0.0.1", parts.port or 80
@@ -170,7 +170,7 @@ async def measure(  # noqa: PLR0913  the parts of a run
 
 
 def pace(best: float, full: Sequence[Seen], over: Sequence[Seen]) -> list[Finding]:
-    """Compare throughput with the best, and waits with those at full load."""
+    """Compare throughput under overload with the best, and latency with that at full load."""
     share = mean(one.rate for one in over) / best
     slow, usual = (mean(one.percentile(99) for one in some) for some in (over, full))
     return [
@@ -184,7 +184,7 @@ def pace(best: float, full: Sequence[Seen], over: Sequence[Seen]) -> list[Findin
 
 
 def growth(memory: Sequence[int]) -> list[Finding]:
-    """Compare what the service took, in bytes, after the first and the last overload; one alone says nothing."""
+    """Compare memory in bytes after the first and the last overload; return nothing if there was only one."""
     if len(memory) < 2:  # noqa: PLR2004  two ends
         return []
     text = f"{memory[0] / 2**20:.0f} MiB after the first overload, {memory[-1] / 2**20:.0f} after the last"
@@ -193,7 +193,7 @@ def growth(memory: Sequence[int]) -> list[Finding]:
 
 
 def _honesty(loads: Sequence[Seen]) -> list[Finding]:
-    """Look at everything that was not accepted, and at what was answered."""
+    """Check refusals, failures, and the answers that were compared."""
     refusals: Counter[tuple[int, int | None]] = sum((one.refusals for one in loads), Counter())
     failures: Counter[str] = sum((one.failures for one in loads), Counter())
     checked, wrong = sum(one.checked for one in loads), sum(one.wrong for one in loads)
@@ -208,7 +208,7 @@ def _honesty(loads: Sequence[Seen]) -> list[Finding]:
 
 
 def _impatience(best: float, impatient: Seen) -> Finding:
-    """Hold refusals, which all cost time, against the throughput; of the waits, up to a second is the clients' own."""
+    """Compare throughput with the best while refusals cost time; up to a second of the latency is the clients' own."""
     share = impatient.rate / best
     refused = sum(impatient.refusals.values()) / impatient.seconds
     text = f"{share:.1%}, p99 {impatient.percentile(99):.0f} ms, and {refused:,.0f} refusals a second"

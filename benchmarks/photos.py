@@ -1,6 +1,6 @@
-"""`python -m benchmarks.photos FOLDER`: how often is a photograph of clothing answered right, and how fast?
+"""`python -m benchmarks.photos FOLDER`: how often is a photograph of clothing classified right, and how fast?
 
-Each photograph goes the way of every upload, one at a time in one thread: decoded, converted, recognised in colour,
+Each photograph is processed like any upload, one at a time in one thread: decoded, converted, recognised in colour,
 classified.
 """
 
@@ -59,15 +59,15 @@ SCORE_COLUMNS = ("n", "right", "share", "95% interval")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a photograph.
+    """The result for one photograph.
 
     Attributes:
         photo: The photograph.
         image: What the model saw, uint8 `[28, 28]`.
         mode: How it was converted.
-        is_found: Whether there was a garment to convert.
-        answer: What the model and the photograph's colours say, float32 `[10]`, and how familiar it is.
-        seconds: What each of `STAGES` took.
+        is_found: Whether a garment was found.
+        answer: The probabilities from the model and the photograph's colours, float32 `[10]`, and the familiarity.
+        seconds: How long each of `STAGES` took.
     """
 
     photo: Photo
@@ -84,7 +84,7 @@ class Outcome:
 
     @property
     def is_right(self) -> bool | None:
-        """Whether the label is among those of the folder; None where Fashion-MNIST has no right one."""
+        """Whether the label is one of the folder's; None where Fashion-MNIST has no right one."""
         labels = CLASSES_OF[self.photo.folder]
         return self.label in labels if labels else None
 
@@ -130,19 +130,19 @@ def main() -> None:
 
 
 def choose(photos: list[Photo], card: ModelCard, which: str | None) -> tuple[list[Photo], str]:
-    """Return the photographs to measure on, with words that say which they are.
+    """Return the photographs to measure on, and a phrase that says which they are.
 
     Args:
-        photos: All there are.
-        card: Its training config says what was held out, if anything was learnt from photographs.
-        which: `held-out`, `all`, or None: held out where the model or the networks beside it learnt from these.
+        photos: All that there are.
+        card: The model's card. Its training config says what was held out, if the model learnt from photographs.
+        which: `held-out`, `all`, or None: held out if the model or the networks beside it learnt from these, else all.
 
     Raises:
-        DataError: What was held out is asked for, and nobody knows.
+        DataError: The held-out photographs are requested, but it is unknown which those are.
     """
     config, digest = card.training.config, digest_of(photos)
     is_own = card.photos is not None and card.photos.digest == digest
-    # Even if the model did not, what finds garments and what sees colours learnt from a collection that is known.
+    # Even if the model did not learn from a known collection, the networks that find garments and see colours did.
     is_learnt_from = is_own or digest in COLLECTIONS
     if which == "all":
         return photos, "all there are, most of which were learnt from" if is_learnt_from else "all there are"
@@ -158,7 +158,7 @@ def choose(photos: list[Photo], card: ModelCard, which: str | None) -> tuple[lis
 
 
 def answer(photo: Photo, classifier: Classifier, mode: Mode = Mode.AUTO) -> Outcome:
-    """Send a photograph the way of every upload, and time each stage."""
+    """Process a photograph like any upload, and time each stage."""
     data = photo.path.read_bytes()
     times = [time.perf_counter()]
     decoded = decode_upload(data)
@@ -180,7 +180,7 @@ def answer(photo: Photo, classifier: Classifier, mode: Mode = Mode.AUTO) -> Outc
 
 
 def label_at_full_size(photo: Photo, classifier: Classifier, mode: Mode = Mode.AUTO) -> str:
-    """Return the most probable class of a photograph all of whose pixels are decoded."""
+    """Return the most probable class of a photograph that is decoded at full size."""
     with Image.open(photo.path) as picture:
         converted = convert(ImageOps.exif_transpose(picture).convert("RGB"), mode)
     (probabilities,), _ = classifier.classify(converted.image[None])
@@ -190,7 +190,7 @@ def label_at_full_size(photo: Photo, classifier: Classifier, mode: Mode = Mode.A
 
 
 def compare(outcomes: Sequence[Outcome], labels: Sequence[str]) -> str:
-    """Say how other answers to the same photographs differ, in a sentence."""
+    """Say in a sentence how the labels at full size differ from the outcomes."""
     before = [outcome.label for outcome in outcomes]
     same = sum(one == other for one, other in zip(before, labels, strict=True))
     allowed = [CLASSES_OF[outcome.photo.folder] for outcome in outcomes]
@@ -202,13 +202,13 @@ def compare(outcomes: Sequence[Outcome], labels: Sequence[str]) -> str:
 
 
 def answered(outcomes: Sequence[Outcome]) -> AnsweredPhotos:
-    """Put together what is scored."""
+    """Combine the outcomes into what is scored."""
     answers = Answers(*map(np.array, zip(*(outcome.answer for outcome in outcomes), strict=True)))
     return AnsweredPhotos.of([outcome.photo for outcome in outcomes], answers)
 
 
 def confusion(outcomes: Iterable[Outcome]) -> dict[str, Counter[str]]:
-    """Count the labels that the photographs of each folder got."""
+    """Count the labels that were given to the photographs of each folder."""
     counts: dict[str, Counter[str]] = {}
     for outcome in outcomes:
         counts.setdefault(outcome.photo.folder, Counter())[outcome.label] += 1
@@ -216,14 +216,14 @@ def confusion(outcomes: Iterable[Outcome]) -> dict[str, Counter[str]]:
 
 
 def milliseconds(outcomes: Iterable[Outcome]) -> dict[str, tuple[float, float]]:
-    """Return the median and the 95th percentile of what each stage took, and all of them together."""
+    """Return the median and the 95th percentile of each stage's time and of their sum, in milliseconds."""
     times = 1000 * np.array([(*outcome.seconds, sum(outcome.seconds)) for outcome in outcomes])
     median, slow = np.percentile(times, (50, 95), axis=0).tolist()
     return dict(zip((*STAGES, "together"), zip(median, slow, strict=True), strict=True))
 
 
 def conversions(outcomes: Sequence[Outcome]) -> dict[str, tuple[int, int]]:
-    """Count the photographs of each mode of conversion, and those of them where no garment was found."""
+    """Count the photographs of each conversion mode, and those among them without a garment found."""
     modes = Counter(outcome.mode for outcome in outcomes)
     empty = Counter(outcome.mode for outcome in outcomes if not outcome.is_found)
     return {mode: (n, empty[mode]) for mode, n in modes.most_common()}
@@ -252,7 +252,7 @@ def page(outcomes: Sequence[Outcome]) -> str:
 
 
 def pick(outcomes: Sequence[Outcome], most: int) -> list[Outcome]:
-    """Choose outcomes at even distances: wrong ones first, which are up to half, the others in proportion."""
+    """Choose evenly spaced outcomes: first wrong ones, at most half of all, then the others in proportion."""
     wrong = [one for one in outcomes if one.is_right is False]
     others = sorted((one for one in outcomes if one.is_right is not False), key=lambda one: one.is_right is None)
     first = _spread(wrong, most // 2)
@@ -265,7 +265,7 @@ def _spread(outcomes: Sequence[Outcome], most: int) -> list[Outcome]:
 
 
 def cell(outcome: Outcome) -> Cell:
-    """Return what the sheet shows of an outcome."""
+    """Return the sheet's cell for an outcome."""
     return Cell(
         photograph=decode_photo(outcome.photo),
         seen=outcome.image,
@@ -276,7 +276,7 @@ def cell(outcome: Outcome) -> Cell:
 
 
 def _of_one_label(scored: AnsweredPhotos) -> Iterator[str]:
-    """Yield what can be said of photographs that one label alone fits, if there are any."""
+    """Yield the metrics of photographs that only one label fits, if there are any."""
     if apart := scored.told_apart:
         yield table(("label by eye", *SCORE_COLUMNS), (_score_row(label, score) for label, score in apart.items()))
         yield f"Always the same label would be right as often as this: {constant_answers(apart)}."

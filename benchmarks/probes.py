@@ -1,4 +1,4 @@
-"""`python -m benchmarks.probes`: how fast are health and metrics answered while a service is loaded? Needs wrk."""
+"""`python -m benchmarks.probes`: how fast do health and metrics answer while the service is under load? Needs wrk."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PAUSE_SECONDS = 0.02
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Load the service with a small picture and print the table."""
+    """Load the service with a small picture, and print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.probes", description=__doc__)
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="a service that runs")
     parser.add_argument("--seconds", type=float, default=10, help="how long to load it (default: 10)")
@@ -54,12 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def ask(url: str, until: float) -> dict[str, list[float]]:
-    """Ask for each path in turn until a moment of `time.monotonic`; return the seconds that each answer took.
+    """Request each path in turn until a moment of `time.monotonic`; return how many seconds each answer took.
 
-    Each on a connection of its own, so that every worker is asked.
+    Each request opens a new connection, so that every worker is asked.
 
     Raises:
-        LoadError: An answer is not 200.
+        LoadError: An answer has a status other than 200.
     """
     times: dict[str, list[float]] = {path: [] for path in PATHS}
     while time.monotonic() < until:

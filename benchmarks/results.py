@@ -1,7 +1,7 @@
-"""`python -m benchmarks.results ARTIFACT...`: the table of results, from the cards of models, and its picture.
+"""`python -m benchmarks.results ARTIFACT...`: the table of results from the cards of models, and its picture.
 
-Models that differ in nothing but their seed make one row. A card of any version will do: `git archive COMMIT
-models/fashion-mnist/1` brings back what was shipped earlier.
+Models that differ only in their seed share a row. A card of any version will do: `git archive COMMIT
+models/fashion-mnist/1` restores what was shipped earlier.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Row:
     """Models of one config, whatever their seed.
 
     Attributes:
-        name: The network, and what it learnt from besides labels of the data set.
+        name: The network, and what it learnt from besides the labels of the data set.
         cards: The card of each model, as JSON.
     """
 
@@ -42,26 +42,26 @@ class Row:
     cards: Sequence[dict[str, Any]]
 
     def network(self, fact: str) -> int:
-        """Return a fact about the network, which all models share."""
+        """Return a fact about the network, the same for all models."""
         return int(self.cards[0]["network"][fact])
 
     @property
     def cost(self) -> str:
-        """The multiply-accumulates of an image, in millions."""
+        """The multiply-accumulates for an image, in millions."""
         return f"{self.network('multiply_accumulates') / 1e6:.1f} M"
 
     @property
     def label(self) -> str:
-        """What stands beside the row in the picture."""
+        """The text beside the row in the picture."""
         return f"{self.name}: {self.cost} multiply-accumulates, {self.network('parameters') / 1e6:.2f} M parameters"
 
     def metric(self, split: str, name: str) -> list[Any]:
-        """Return a metric of each model; of none where an older card lacks it."""
+        """Return a metric of each model, except where an older card lacks it."""
         return [card["metrics"][split][name] for card in self.cards if name in card["metrics"][split]]
 
     @property
     def photos(self) -> list[float]:
-        """The share of right photographs of each network by itself; of none where an older card lacks it."""
+        """The share of photographs that each network alone gets right, except where an older card lacks it."""
         measured = [card["photos"] for card in self.cards if card.get("photos")]
         alone = [one.get("accuracy_alone") if one.get("recogniser") else one["accuracy"] for one in measured]
         return [share for share in alone if share is not None]
@@ -87,7 +87,7 @@ class Row:
 
 
 def spread(values: Sequence[float], form: str) -> str:
-    """Write the mean, with the standard deviation and how many there are when there are several."""
+    """Format the mean of values; of several, with their standard deviation and number."""
     if not values:
         return ""
     mean = format(statistics.mean(values), form)
@@ -95,9 +95,9 @@ def spread(values: Sequence[float], form: str) -> str:
 
 
 def rows(cards: Iterable[dict[str, Any]]) -> list[Row]:
-    """Put the cards of one config into one row, in the order in which the first of each comes.
+    """Group the cards of each config into a row, in the order in which configs first appear.
 
-    Networks of one name are told apart by their parameters, and those of as many by a number in this order.
+    Rows of the same name are told apart by their number of parameters, or else by a running number in this order.
 
     Raises:
         ValueError: Two models of a row have the same seed.
@@ -122,7 +122,7 @@ def _what_is_alike(card: dict[str, Any]) -> list[Any]:
 
 
 def _told_apart(made: Sequence[Row], by: Callable[[Row, int], str]) -> list[Row]:
-    """Add something to each name that stands there more than once, by the row and its place among its equals."""
+    """Append a suffix to each name that occurs more than once, made from the row and its number among its namesakes."""
     times = Counter(row.name for row in made)
     numbers: defaultdict[str, Iterator[int]] = defaultdict(lambda: count(1))
     return [
@@ -131,7 +131,7 @@ def _told_apart(made: Sequence[Row], by: Callable[[Row, int], str]) -> list[Row]
 
 
 def draw(made: Sequence[Row]) -> Figure:
-    """Draw the test accuracy of each row, a mark a seed, with its interval; the dearest networks stand at the top."""
+    """Draw each row's test accuracy, one mark for each seed, with intervals; the costliest networks are at the top."""
     figure = Figure(figsize=(11, 1 + 0.3 * len(made)), layout="constrained")
     axes = figure.subplots()
     dearest_first = sorted(made, key=lambda row: -row.network("multiply_accumulates"))
@@ -141,7 +141,7 @@ def draw(made: Sequence[Row]) -> Figure:
         for interval in row.metric("test", "accuracy_interval_95"):
             axes.plot([100 * (1 - end) for end in interval], [height, height], color="black", alpha=0.3)
         axes.text(-0.01, height, row.label, transform=axes.get_yaxis_transform(), ha="right", va="center", size="small")
-    # Errors by their logarithm: a tenth of them counts as much wherever it is.
+    # Errors on a logarithmic scale: the same relative difference has the same width everywhere.
     axes.set(xscale="log", xlabel="right on the test split, %, with 95% intervals", yticks=[])
     axes.xaxis.set_minor_formatter(lambda error, _: f"{100 - error:g}")
     axes.xaxis.set_major_formatter(lambda error, _: f"{100 - error:g}")

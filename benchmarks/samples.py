@@ -1,6 +1,6 @@
 """Makes the sample pictures of the page at `/`: `python -m benchmarks.samples`.
 
-Three come from the first test images of Fashion-MNIST that the tests keep, three are drawn.
+Three are from the first test images of Fashion-MNIST, which the tests keep; three are drawn.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 FOLDER = Path("app/web/samples")
 IMAGES = Path("tests/fixtures/fashion_mnist_sample.npz")
 BOOT, JACKET, SANDAL = 28, 77, 78
-"""Places of the three among these test images."""
+"""Indices of the three among these test images."""
 
 SIZE = WIDTH, HEIGHT = 600, 760
-"""Of the drawings, which are drawn twice as large: Pillow's edges have no half tones."""
+"""Size of the drawings, which are drawn twice as large, since Pillow does not smooth edges."""
 DRAWN = WIDTH * 2, HEIGHT * 2
 
 Colour = tuple[int, int, int]
@@ -40,7 +40,7 @@ COFFEE: Colour = (70, 40, 24)
 
 
 def samples() -> dict[str, bytes]:
-    """Return the files by name; the same bytes each time with the same versions of Pillow and NumPy."""
+    """Return the files by name, byte for byte the same with the same versions of Pillow and NumPy."""
     with np.load(IMAGES) as data:
         boot, jacket, sandal = (Image.fromarray(data["test_images"][place]) for place in (BOOT, JACKET, SANDAL))
     return {
@@ -104,7 +104,7 @@ def bag() -> Image.Image:
 
 
 def cup() -> Image.Image:
-    """Draw what is no garment: a cup of coffee."""
+    """Draw something that is not a garment: a cup of coffee."""
     light = _shaken(Image.new("RGB", DRAWN, PLASTER), _noise((3, 4), 16, seed=5))
     picture = _shaken(light, _noise(SIZE, 4, seed=5))
     handle = Image.new("L", DRAWN)
@@ -118,13 +118,13 @@ def cup() -> Image.Image:
 
 
 def _mirrored(half: Sequence[Point], centre: Point) -> list[Point]:
-    """Turn the right half of an outline, from the axis to the axis, into the whole of it about a centre."""
+    """Mirror the right half of an outline, which starts and ends on the vertical axis, and place it at a centre."""
     x, y = centre
     return [(x + dx, y + dy) for dx, dy in half] + [(x - dx, y + dy) for dx, dy in reversed(half)]
 
 
 def _smooth(outline: Sequence[Point], times: int = 3) -> list[Point]:
-    """Round the corners of a closed outline by cutting them again and again (Chaikin)."""
+    """Round the corners of a closed outline by cutting them repeatedly (Chaikin)."""
     points = np.array(outline, float)
     for _ in range(times):
         after = np.roll(points, -1, axis=0)
@@ -139,11 +139,11 @@ def _mask(outline: Iterable[Point]) -> Image.Image:
 
 
 def _laid(picture: Image.Image, mask: Image.Image, cloth: Image.Image, shadow: float = 0.4) -> Image.Image:
-    """Lay cloth with soft folds on a picture, with its shadow."""
+    """Lay cloth with soft folds and a shadow on a picture."""
     below = ImageChops.offset(mask, 14, 22).filter(ImageFilter.GaussianBlur(18)).point(lambda value: value * shadow)
     picture = Image.composite(Image.new("RGB", DRAWN, (30, 22, 16)), picture, below)
     folds = _noise((7, 9), 15, seed=1)
-    rounded = mask.filter(ImageFilter.GaussianBlur(34)).point(lambda value: 90 + value * 0.65)  # darker to the edge
+    rounded = mask.filter(ImageFilter.GaussianBlur(34)).point(lambda value: 90 + value * 0.65)  # darker at the edge
     shaded = ImageChops.multiply(_shaken(cloth, folds), Image.merge("RGB", [rounded] * 3))
     return Image.composite(shaded, picture, mask)
 
@@ -164,13 +164,13 @@ def _floor() -> Image.Image:
 
 
 def _noise(cells: tuple[int, int], strength: float, seed: int) -> Image.Image:
-    """Return smooth noise around 128, of so many cells across and down."""
+    """Return smooth noise around 128, with that many cells across and down."""
     values = np.random.default_rng(seed).normal(128, strength, cells[::-1]).clip(0, 255).astype(np.uint8)
     return Image.fromarray(values).resize(DRAWN, Image.Resampling.BICUBIC)
 
 
 def _shaken(picture: Image.Image, noise: Image.Image) -> Image.Image:
-    """Add noise to every channel alike."""
+    """Add the same noise to every channel."""
     return ImageChops.add(picture, Image.merge("RGB", [noise] * 3), offset=-128)
 
 

@@ -45,14 +45,14 @@ if TYPE_CHECKING:
 BOUNDARY = "----benchmark"
 SIZES = (1, 2, 4, 8, 16, 32)
 SECONDS = 0.02
-"""How long a round repeats a stage, so that the clock's own cost does not count."""
+"""How long a round repeats a stage, so that the cost of reading the clock does not matter."""
 
 
 class NoModel:
-    """Answers at once, so that what is left is what the batcher itself takes."""
+    """Answers at once, so that only the batcher's own time is measured."""
 
     def __init__(self, card: ModelCard, answers: Answers) -> None:
-        """Take what to answer, one row for each image of the largest batch."""
+        """Set the answers, one row for each image of the largest batch."""
         self.card = card
         self._answers = answers
 
@@ -61,7 +61,7 @@ class NoModel:
         return Answers(*(of_all[: len(images)] for of_all in self._answers))
 
     def seconds(self, images: int) -> float:  # noqa: ARG002  any number
-        """Return what it takes."""
+        """Return how long a batch takes: no time."""
         return 0.0
 
 
@@ -81,8 +81,8 @@ def main() -> None:
 
 
 def stages(classifier: Classifier, sizes: Sequence[int]) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Yield what to time: a grey 28x28 picture on its way, by name."""
-    (image,) = native_images(1)  # noise would be stored without the filters that take time to undo
+    """Yield the stages of answering a grey 28x28 picture, each with its name and a function to time."""
+    (image,) = native_images(1)  # PNG would store noise without the filters that take time to undo
     picture, most = png(image), sizes[-1]
     body = _form(picture)
     settings = Settings()
@@ -108,7 +108,7 @@ def stages(classifier: Classifier, sizes: Sequence[int]) -> Iterator[tuple[str, 
 
 
 def measure(stage: Callable[[], object], rounds: int) -> float:
-    """Return the median of a stage in microseconds of processor time, which other programs change little."""
+    """Return a stage's median processor time in microseconds, which other programs hardly affect."""
     stage()
     calls = max(1, round(SECONDS / max(timeit.timeit(stage, timer=time.process_time, number=1), 1e-6)))
     times = timeit.repeat(stage, timer=time.process_time, number=calls, repeat=rounds)
@@ -116,7 +116,7 @@ def measure(stage: Callable[[], object], rounds: int) -> float:
 
 
 def _records(classifier: Classifier, answer: dict[str, Any]) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Yield what it takes to count a request, to log it, and to show the metrics."""
+    """Yield the stages that count a request, log it, and show the metrics."""
     stopwatch = Stages()
     for stage in STAGES:
         stopwatch.end(stage)
@@ -153,7 +153,7 @@ async def _classify(classifier: Classifier, images: NDArray[np.uint8]) -> None:
 
 
 async def _predict(predictor: Predictor, picture: bytes, times: int) -> dict[str, Any]:
-    """Answer the same picture that often at a time, and return one answer."""
+    """Answer the same picture that many times at once, and return one answer."""
     answer, *_ = await asyncio.gather(*(predictor.predict(picture, "", Mode.AUTO) for _ in range(times)))
     return answer
 

@@ -1,6 +1,6 @@
 """`python -m benchmarks.strangers PICTURE...`: is a picture of anything but a garment called unfamiliar?
 
-Each picture goes the way of every upload, whole and in nine random crops of it. What is given should show no garment.
+Each picture is processed like any upload, whole and in nine random crops. The pictures given should show no garment.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ CROPS = 9
 
 @dataclass(frozen=True, slots=True)
 class Stranger:
-    """What became of a picture.
+    """The result for one picture.
 
     Attributes:
-        name: Of its file.
-        familiarity: Of the whole picture, then of each crop.
-        label: What the whole one was taken for.
-        probability: How surely.
+        name: The name of its file.
+        familiarity: The familiarity of the whole picture, then of each crop.
+        label: The most probable class of the whole picture.
+        probability: The probability of that class.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Stranger:
 
 
 def main() -> None:
-    """Print how many are called unfamiliar, and which are not."""
+    """Print how many pictures are called unfamiliar, and which are not."""
     command = argparse.ArgumentParser(prog="python -m benchmarks.strangers", description=__doc__)
     command.add_argument("pictures", type=Path, nargs="+", metavar="PICTURE")
     command.add_argument("--model", type=Path, default=Settings().model_dir, metavar="ARTIFACT")
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def answer(path: Path, classifier: Classifier, seed: int) -> Stranger:
-    """Classify a picture and crops of it, which the seed and its name decide, whatever other pictures there are."""
+    """Classify a picture and random crops of it, which depend only on the seed and the file's name."""
     rng = np.random.default_rng([seed, *path.name.encode()])
     decoded = decode_upload(path.read_bytes())
     whole = decoded.pixels.convert("RGB")
@@ -84,7 +84,7 @@ def answer(path: Path, classifier: Classifier, seed: int) -> Stranger:
 
 
 def crop(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Cut out a rectangle of 35 to 80% of each side."""
+    """Cut out a random rectangle of 35 to 80% of each side."""
     width, height = (
         max(1, int(side * share)) for side, share in zip(picture.size, rng.uniform(0.35, 0.8, 2), strict=True)
     )
@@ -93,7 +93,7 @@ def crop(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def _uploaded(view: Image.Image) -> Converted:
-    """Return what is seen of a view that is sent as a PNG."""
+    """Convert a view as the service does when it is uploaded as a PNG."""
     buffer = io.BytesIO()
     view.save(buffer, "PNG")
     return convert_upload(buffer.getvalue())
@@ -103,8 +103,8 @@ def page(strangers: Sequence[Stranger], threshold: float) -> str:
     """Return the figures as Markdown.
 
     Args:
-        strangers: One at least.
-        threshold: Below this familiarity a picture is called unfamiliar.
+        strangers: The results; at least one.
+        threshold: The familiarity below which a picture is called unfamiliar.
     """
     whole = [one.familiarity[0] < threshold for one in strangers]
     crops = [familiarity < threshold for one in strangers for familiarity in one.familiarity[1:]]

@@ -1,4 +1,4 @@
-"""Small files that would be large, or take long, if nobody minded; `python -m tests.bombs` decodes them and says so."""
+"""Small files that would take much memory or time without limits; `python -m tests.bombs` decodes and measures them."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 LIMIT_BYTES = Settings().max_body_bytes
 MEBIBYTE = 2**20
 MEASURED = Path("/proc/self/status")
-"""Where Linux says how much memory a process has had at most."""
+"""Where Linux reports the peak memory of a process."""
 
 
 class Bomb(NamedTuple):
-    """A file, and what it is answered with: a code, or `answered`; either where that depends on the system."""
+    """A file and its expected outcome: an error code or `answered`, or `A or B` where that depends on the system."""
 
     make: Callable[[], bytes]
     outcome: str
 
 
 def filled(unit: bytes, head: bytes = b"", tail: bytes = b"") -> bytes:
-    """Repeat a unit as often as the limit for bodies allows."""
+    """Repeat a unit as often as the size limit of a body allows."""
     return head + unit * ((LIMIT_BYTES - len(head) - len(tail)) // len(unit)) + tail
 
 
@@ -53,7 +53,7 @@ def png_head(width: int = 28, height: int = 28) -> bytes:
 PIXELS = chunk(b"IDAT", zlib.compress(bytes(29 * 28)))
 END = chunk(b"IEND")
 DEFLATED = zlib.compress(bytes(MEBIBYTE - 1), 9)
-"""A mebibyte in a kilobyte: the most that Pillow unpacks of one text or profile."""
+"""A mebibyte compressed to a kilobyte: the most that Pillow decompresses of one text or profile."""
 
 
 def png_of(unit: bytes, *, behind: bool = False) -> bytes:
@@ -69,7 +69,7 @@ def animated_png(side: int) -> bytes:
 
 
 def progressive(side: int, scans: int) -> bytes:
-    """Return a JPEG whose last scan comes again and again."""
+    """Return a JPEG whose last scan is repeated until it has that many scans."""
     buffer = io.BytesIO()
     Image.new("RGB", (side, side), (200, 30, 90)).save(buffer, "JPEG", progressive=True, subsampling=0)
     data = buffer.getvalue()
@@ -126,7 +126,7 @@ def tiff(
     following: int = 0,
     order: str = "<",
 ) -> bytes:
-    """Make a TIFF; a tag is a number, or a count with the place of that many numbers of four bytes."""
+    """Make a TIFF; a tag's value is a number, or a count and the offset of that many four-byte numbers."""
     entries = sorted({256: width, 257: height, 259: 1, **GREY, **tags}.items())
     packed = (
         struct.pack(order + "HHLL", tag, 4, *(one if isinstance(one, tuple) else (1, one))) for tag, one in entries
@@ -136,7 +136,7 @@ def tiff(
 
 
 def tiff_data(tags: int) -> int:
-    """Return where the data begins behind so many tags more than every TIFF has."""
+    """Return the offset of the data in a TIFF with that many tags beyond those that every TIFF has."""
     return 8 + 2 + 12 * (6 + tags) + 4
 
 
@@ -213,10 +213,10 @@ def peak_bytes() -> int:
 
 
 def explode(bomb: Bomb) -> tuple[str, int, float]:
-    """Decode a bomb; return the outcome, the bytes of memory it took at most, and its seconds of processor."""
+    """Decode a bomb; return the outcome, its peak memory in bytes, and its processor time in seconds."""
     data = bomb.make()
-    CDLL(None).malloc_trim(0)  # or what others have left behind is used first, and hides what this one takes
-    Path("/proc/self/clear_refs").write_text("5")  # begin to measure anew
+    CDLL(None).malloc_trim(0)  # else memory that earlier bombs freed is reused, and hides what this one takes
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     before, started = peak_bytes(), time.thread_time()
     try:
         decode(data, "image/png", Settings().max_image_pixels)

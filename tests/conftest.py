@@ -1,4 +1,4 @@
-"""What several tests need."""
+"""Fixtures and helpers that several tests share."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
 
     from training.config import TrainingConfig
 
-for name in list(os.environ):  # a machine's own settings and proxies would break tests, or leave them nothing to show
+for name in list(os.environ):  # the machine's own settings and proxies would break tests or make them meaningless
     if name.upper().startswith(PREFIX) or name.lower().endswith("_proxy"):
         del os.environ[name]
 
 collect_ignore = [] if find_spec("playwright") else ["browser"]  # `make test-browser` installs it
 
 hypothesis.settings.register_profile("quick", deadline=None, derandomize=True, database=None, max_examples=50)
-hypothesis.settings.register_profile("long", deadline=None, max_examples=5_000)  # others each time
+hypothesis.settings.register_profile("long", deadline=None, max_examples=5_000)  # different examples each time
 hypothesis.settings.load_profile("quick")  # unless pytest is given --hypothesis-profile=long
 
 SAMPLE = Path(__file__).parent / "fixtures" / "fashion_mnist_sample.npz"
@@ -106,14 +106,14 @@ def client(classifier: FirstPixelClassifier) -> Iterator[TestClient]:
 
 @pytest.fixture
 def url(classifier: FirstPixelClassifier) -> Iterator[str]:
-    """Return where the service listens."""
+    """Yield the URL of a running service."""
     with listening(create_app(Settings(), classifier)) as url:
         yield url
 
 
 @contextmanager
 def listening(app: ASGIApp) -> Iterator[str]:
-    """Serve an app on a free port of this machine, in a thread; with a lifespan if it has one."""
+    """Serve an app on a free local port in a thread, with its lifespan if it has one, and yield the URL."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         free.listen(128)
@@ -121,7 +121,7 @@ def listening(app: ASGIApp) -> Iterator[str]:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [free]})
         thread.start()
         try:
-            yield f"http://127.0.0.1:{free.getsockname()[1]}"  # it is bound: who comes too early waits
+            yield f"http://127.0.0.1:{free.getsockname()[1]}"  # the socket listens already: an early client waits
         finally:
             server.should_exit = True
             thread.join()
@@ -138,19 +138,19 @@ def restored_logging() -> Iterator[None]:
 
 @pytest.fixture
 def quiet(restored_logging: None) -> None:  # noqa: ARG001  undoes what this does
-    """Keep the log of a service in this process out of what a command prints."""
+    """Keep the log of a service that runs in this process out of a command's output."""
     configure_logging(Settings(log_level="error"))
 
 
 def interruptible(module: str, *arguments: str) -> list[str]:
-    """Return a command that runs a module and takes Ctrl-C, which whoever runs the tests may ignore and hand down."""
+    """Return a command that runs a module and obeys SIGINT, even where it would inherit that the signal is ignored."""
     code = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     code += f"runpy.run_module({module!r}, run_name='__main__')"
     return [sys.executable, "-c", code, *arguments]
 
 
 def encoded(image: NDArray[np.uint8] | Image.Image, kind: str = "PNG", **options: object) -> bytes:
-    """Encode an image, uint8 `[height, width]` or `[height, width, 3]` or Pillow's own, in a format."""
+    """Encode an image in a format; it is uint8 `[height, width]` or `[height, width, 3]`, or a Pillow image."""
     buffer = io.BytesIO()
     (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(buffer, kind, **options)
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""Small real implementations that tests pass in."""
+"""Small but real implementations that tests pass in."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def make_card(files: dict[str, str] | None = None) -> ModelCard:
-    """Make a card of a model that does not exist, for the given file digests."""
+    """Make the card of a model that does not exist, with the given file digests."""
     metrics = SplitMetrics(
         n=10,
         accuracy=0.5,
@@ -71,14 +71,14 @@ def make_card(files: dict[str, str] | None = None) -> ModelCard:
 
 
 class FirstPixelClassifier:
-    """Sure of the class that the first pixel names, so that a test can tell whose answer it got.
+    """Prefers the class that the first pixel names, so that a test can tell whose answer it got.
 
-    The next class is the second most probable; the second pixel is how familiar the image is, in per cent.
+    The next class is the second most probable. The second pixel is the image's familiarity in per cent.
 
     Attributes:
         seen: Every batch that was classified, uint8 `[n, 28, 28]`.
         before: Called with each batch before it is answered; may wait or raise.
-        seconds: How long it says that a batch takes, by its size.
+        seconds: The time in seconds that it claims to take for a batch, by its size.
     """
 
     def __init__(
@@ -101,11 +101,11 @@ class FirstPixelClassifier:
 
 
 class ScriptedService:
-    """Answers each call with the next response of a script, the last again and again; ASGI.
+    """ASGI app that answers each call with the next response of a script, and repeats the last.
 
     Attributes:
         times: When each call came, in seconds.
-        most_at_once: How many calls were open at a time.
+        most_at_once: The largest number of calls that were open at once.
     """
 
     def __init__(self, *script: Response, delay_seconds: float = 0) -> None:
@@ -128,7 +128,7 @@ class ScriptedService:
 
 
 def tagged_image(class_id: int, familiarity_percent: int = 50) -> NDArray[np.uint8]:
-    """Return the image that `FirstPixelClassifier` puts into a class, uint8 `[28, 28]`."""
+    """Return an image that `FirstPixelClassifier` puts into a class, uint8 `[28, 28]`."""
     image = np.zeros(IMAGE_SHAPE, np.uint8)
     image[0, :2] = class_id, familiarity_percent
     return image

@@ -1,4 +1,4 @@
-"""`python -m training`: reads the command line and runs the job."""
+"""`python -m training`: parses the command line and runs the job."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RUNS = Path("runs")
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the command line's parser."""
+    """Return the argument parser."""
     made = argparse.ArgumentParser(
         prog="python -m training",
         description="Train a network on Fashion-MNIST and export it as an artifact. A run that was stopped goes on.",
@@ -78,14 +78,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def natural(text: str, least: int = 0) -> int:
-    """Read a number of 0 or more for `argparse`, which says of a `ValueError` what was expected and received."""
+    """Parse an integer of at least `least`; `argparse` turns a `ValueError` into a message with the text received."""
     if (number := int(text)) < least:
         raise ValueError
     return number
 
 
 def positive(text: str) -> int:
-    """Read a number of 1 or more likewise."""
+    """Parse an integer of 1 or more."""
     return natural(text, 1)
 
 
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.continued and not given.teacher:
         command.error("--continue expects a --teacher whose weights to begin with")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logging.getLogger("tensorflow").setLevel(logging.WARNING)  # else it names folders that are gone when the job ends
+    logging.getLogger("tensorflow").setLevel(logging.WARNING)  # it would log folders that are gone when the job ends
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read by TensorFlow when it is first imported
     precision = given.precision or (native_precision() if given.network != "mlp" else None)
     config = DEFAULTS[given.network].override(

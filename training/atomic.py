@@ -1,4 +1,4 @@
-"""Replaces a folder in one step, so that a kill at any moment leaves the old one whole or the new one whole."""
+"""Replaces a folder in one step: a kill at any moment leaves either the complete old folder or the complete new one."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 def exchange(one: Path, other: Path) -> None:
-    """Swap two folders in one step of the kernel's.
+    """Swap two folders in a single system call.
 
-    POSIX rename cannot replace a folder that is not empty, and two renames leave a moment with neither.
+    A POSIX rename cannot replace a folder that is not empty, and between two renames neither folder is in place.
 
     Raises:
-        AttributeError: The C library has no `renameat2`: this is not Linux.
-        OSError: The file system cannot do it.
+        AttributeError: The C library has no `renameat2`, as outside Linux.
+        OSError: The file system cannot swap them.
     """
     at_fdcwd, rename_exchange = -100, 2  # linux/fcntl.h, linux/fs.h
     libc = ctypes.CDLL(None, use_errno=True)
@@ -32,21 +32,21 @@ def exchange(one: Path, other: Path) -> None:
 
 @contextmanager
 def replacing(folder: Path, exchange: Callable[[Path, Path], None] = exchange) -> Iterator[Path]:
-    """Give a new folder to fill, and put it in the place of `folder` when all went well.
+    """Yield a new folder to fill, and put it in the place of `folder` once the block has succeeded.
 
-    Whoever looks, at any moment and after a kill at any moment, finds the old content whole or the new content whole.
-    Where the file system cannot swap two folders (macOS, some network mounts) a kill between two renames can leave
-    neither in place, both whole beside it under names starting with a dot.
+    A reader finds the complete old content or the complete new content at any moment, and after a kill at any moment.
+    Where the file system cannot swap two folders (macOS, some network mounts), a kill between two renames can leave
+    neither in place; both are then complete beside `folder`, under names that start with a dot.
 
     Args:
-        folder: What to replace or create.
+        folder: Folder to replace or create.
         exchange: Swaps two folders in one step, or raises.
 
     Yields:
-        An empty folder beside it. It is removed when the block raises; a killed job leaves it, starting with a dot, and
-        the next export removes it.
+        An empty folder beside `folder`. It is removed when the block raises. A killed job leaves it behind, under a
+        name that starts with a dot; the next export that finds `folder` in place removes it.
     """
-    folder = folder.resolve()  # a link goes on leading to it
+    folder = folder.resolve()  # a symbolic link to the folder stays valid
     folder.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{folder.name}-staging-"
     for left in folder.parent.glob(f"{prefix}*"):
@@ -55,7 +55,7 @@ def replacing(folder: Path, exchange: Callable[[Path, Path], None] = exchange) -
     staging = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
     try:
         yield staging
-        staging.chmod(0o755)  # mkdtemp's is readable by its owner alone
+        staging.chmod(0o755)  # mkdtemp makes it accessible to its owner alone
         if folder.exists():
             try:
                 exchange(staging, folder)

@@ -23,22 +23,22 @@ def batches(
     first_epoch: int = 0,
     mixture: Mixture | None = None,
 ) -> Iterator[tuple[NDArray[np.uint8], np.ndarray]]:
-    """Yield shuffled, augmented batches, epoch after epoch; the last, smaller batch of an epoch is left out.
+    """Yield shuffled, augmented batches, epoch after epoch, without the last, incomplete batch of an epoch.
 
-    Each epoch draws from its own generator, so a run resumed at epoch `k` sees what an unbroken run sees.
+    Each epoch has its own random generator, so a run resumed at epoch `k` sees the same batches as an unbroken run.
 
     Args:
         images: uint8 `[n, 28, 28]`.
-        targets: float32 `[n, 10]`, one row of class probabilities an image.
+        targets: float32 `[n, 10]`, one row of class probabilities per image.
         config: Seed, batch size and strengths.
-        first_epoch: Epoch to begin with.
-        mixture: What to mix in when the config says so, and teachers' targets to take the place of those given. An
+        first_epoch: Epoch to start with.
+        mixture: Images to mix in where the config asks for them, and teachers' targets, which replace `targets`. An
             epoch is still one pass over `images`.
 
     Yields:
         uint8 `[batch_size, 28, 28]` and float32 `[batch_size, 10]`.
     """
-    # As in airbench: each image is mirrored in every second epoch, which half of them first is drawn once.
+    # As in airbench, each image is mirrored in every second epoch; one draw decides which half starts mirrored.
     mirrored_first = np.random.default_rng(config.seed).random(len(images)) < 0.5  # noqa: PLR2004  a coin
     count = config.images_a_batch
     targets = mixture.lessons.targets if mixture and mixture.lessons else targets
@@ -68,13 +68,13 @@ def batches(
 def augment(
     images: NDArray[np.uint8], mirror: np.ndarray, config: TrainingConfig, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Mirror, shift and cut a whole batch at once; per-image pipelines starve the cores.
+    """Mirror, shift and cut out a whole batch at once, because per-image pipelines starve the cores.
 
     Args:
         images: uint8 `[n, 28, 28]`, zero outside the garment.
         mirror: bool `[n]`, which images to flip left to right.
         config: `shift_pixels` and `cutout_pixels`.
-        rng: Where shifts and cuts are drawn from.
+        rng: Draws the shifts and cutouts.
 
     Returns:
         uint8 `[n, 28, 28]`, a new array.
@@ -88,12 +88,12 @@ def augment(
 
 
 def degrade(images: NDArray[np.uint8], share: float, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Blur some of the images, change their tones and add noise: each by chance, and to any degree up to a limit.
+    """Blur some of the images, change their tones and add noise, each at random and at a random strength.
 
     Args:
         images: uint8 `[n, 28, 28]`.
-        share: How many of them, chosen by chance.
-        rng: Where all is drawn from.
+        share: Probability that an image is chosen, 0 to 1.
+        rng: Draws the images, the changes and their strengths.
 
     Returns:
         uint8 `[n, 28, 28]`, a new array.
@@ -102,7 +102,7 @@ def degrade(images: NDArray[np.uint8], share: float, rng: np.random.Generator) -
     values = images[chosen] / np.float32(255)
 
     def draw(least: float, most: float, otherwise: float) -> NDArray[np.float32]:
-        """Draw a strength for each image, float32 `[k, 1, 1]`; half of them get the one that changes nothing."""
+        """Draw a strength per image, float32 `[k, 1, 1]`: for half of them `otherwise`, which changes nothing."""
         is_spared = rng.random(len(values)) >= 0.5  # noqa: PLR2004  a coin
         strengths = np.where(is_spared, otherwise, rng.uniform(least, most, len(values)))
         return strengths.astype(np.float32)[:, None, None]
@@ -132,7 +132,7 @@ def _shift(images: NDArray[np.uint8], most: int, rng: np.random.Generator) -> ND
 
 
 def _cut_out(images: NDArray[np.uint8], side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Blank a square whose centre lies anywhere in the image (DeVries and Taylor, arXiv 1708.04552)."""
+    """Blank a square centred anywhere in each image (DeVries and Taylor, arXiv 1708.04552)."""
     count, height, width = images.shape
     row = np.arange(height) - (rng.integers(0, height, (count, 1)) - side // 2)
     column = np.arange(width) - (rng.integers(0, width, (count, 1)) - side // 2)

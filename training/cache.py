@@ -1,4 +1,4 @@
-"""Keeps arrays that take long to make."""
+"""Caches arrays that take long to compute."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ logger = logging.getLogger(__name__)
 
 
 def cached(path: Path, make: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Return the arrays of a file, which are made and written first where there is none.
+    """Return the arrays in a file; if there is no file, or a damaged one, make the arrays and write them first.
 
     Args:
-        path: Ends in `.npz`; it appears whole or not at all, also where two jobs make the same.
+        path: File that ends in `.npz`. It appears complete or not at all, even if two jobs write it at the same time.
         make: Makes the arrays, by name.
     """
     if path.exists():
         try:
             return _read(path)
-        except (EOFError, ValueError, zipfile.BadZipFile):  # as the power's failure may leave it
+        except (EOFError, ValueError, zipfile.BadZipFile):  # as a power failure may leave it
             logger.warning("%s is damaged, and is made anew", path)
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = make()
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".partial.npz", delete=False) as partial:
         try:
             np.savez(partial, allow_pickle=False, **arrays)
-        except BaseException:  # a full disk is none the emptier for what is left on it
+        except BaseException:  # for example a full disk, which the rest would keep full
             Path(partial.name).unlink()
             raise
     Path(partial.name).replace(path)

@@ -1,4 +1,4 @@
-"""Fits, on the validation split, what makes a network's outputs mean what they say."""
+"""Calibrates a network's outputs on the validation split."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ QUANTILES = 201
 
 @dataclass(frozen=True, slots=True)
 class Sharpening:
-    """Turns logits into probabilities that are right as often as they say.
+    """Turns logits into calibrated probabilities.
 
-    A network that was trained with label smoothing gives every label its share of it, even where it is sure. A
-    temperature cannot take that back, so the share itself is taken away. One that was taught with softened targets
-    leaves too much to what is unlikely, the more the less likely it is: its logarithms are bent as well as divided.
+    A network trained with label smoothing gives every label its share of the smoothing, even where it is sure. A
+    temperature cannot undo that, so the share itself is subtracted. A network trained on softened targets gives
+    unlikely labels too much, the more so the less likely they are: its log probabilities are bent as well as divided.
 
     Attributes:
         label_smoothing: Share of the training targets that was spread evenly over all labels.
-        kept: How much of the smoothed answer is kept, so that no label is impossible.
-        temperature: What the logarithms are divided by; 1 where label smoothing was undone.
-        bend: What their squares are multiplied by before they are taken away; 0 where label smoothing was undone.
+        kept: How much of the smoothed answer is added back, so that no label is impossible.
+        temperature: Divisor of the log probabilities; 1 where label smoothing was undone.
+        bend: Factor of their squares, which are subtracted; 0 where label smoothing was undone.
 
     Source:
         Szegedy et al., "Rethinking the Inception Architecture" (arXiv 1512.00567), section 7, for what is undone;
@@ -51,7 +51,7 @@ class Sharpening:
         smoothed = keras.ops.softmax(logits)
         sharp = keras.ops.maximum(smoothed - self.label_smoothing / len(LABELS), 0) + self.kept * smoothed
         share = sharp / keras.ops.sum(sharp, axis=-1, keepdims=True)
-        logarithms = keras.ops.log(keras.ops.maximum(share, 1e-30))  # that of 0 times a bend of 0 is not a number
+        logarithms = keras.ops.log(keras.ops.maximum(share, 1e-30))  # the square of log 0 times a bend of 0 is NaN
         bent = logarithms / self.temperature - self.bend * logarithms**2
         # oneDNN may round a share to just above 1.
         return keras.ops.minimum(keras.ops.softmax(bent), 1)
@@ -59,12 +59,12 @@ class Sharpening:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What turns logits into probabilities and sets, and scores into familiarities.
+    """What turns logits into probabilities and prediction sets, and familiarity scores into familiarities.
 
     Attributes:
         sharpening: From logits to probabilities.
-        thresholds: For each coverage the least probability of a label in a prediction set.
-        quantiles: float32 `[k]`, of the familiarity scores of the split, lowest first and evenly spaced from 0 to 1.
+        thresholds: For each coverage, the least probability at which a label joins a prediction set.
+        quantiles: float32 `[k]`, quantiles of the split's familiarity scores, ascending, evenly spaced from 0 to 1.
     """
 
     sharpening: Sharpening
@@ -73,12 +73,12 @@ class Calibration:
 
 
 def calibrate(network: keras.Model, label_smoothing: float, validation: Split) -> Calibration:
-    """Fit everything to the same images: the two numbers of the sharpening cannot learn thousands of them by heart.
+    """Fit everything to the same images: the sharpening has two parameters and cannot overfit thousands of images.
 
     Args:
         network: From uint8 `[batch, 28, 28]` to logits `[batch, 10]` and familiarity scores `[batch]`.
-        label_smoothing: With which it was trained.
-        validation: Images that it has not learnt from.
+        label_smoothing: Label smoothing that the network was trained with.
+        validation: Images that the network was not trained on.
     """
     logits, scores = network.predict(validation.images, batch_size=500, verbose=0)
     sharpening = fit_sharpening(logits, label_smoothing, validation.class_ids)
@@ -94,12 +94,12 @@ def calibrate(network: keras.Model, label_smoothing: float, validation: Split) -
 def fit_sharpening(logits: NDArray[np.float32], label_smoothing: float, class_ids: NDArray[np.uint8]) -> Sharpening:
     """Find the sharpening with the lowest negative log-likelihood.
 
-    What is kept of the smoothing is fitted where there was any, else the temperature and the bend. What else was tried
-    fits no better or calibrates worse (training/README.md).
+    With label smoothing, `kept` is fitted; without it, the temperature and the bend. Alternatives that were tried fit
+    no better or calibrate worse (training/README.md).
 
     Args:
-        logits: float32 `[n, 10]` of images that the network has not learnt from.
-        label_smoothing: With which it was trained.
+        logits: float32 `[n, 10]` of images that the network was not trained on.
+        label_smoothing: Label smoothing that the network was trained with.
         class_ids: uint8 `[n]`, the true classes.
     """
 
@@ -114,11 +114,11 @@ def fit_sharpening(logits: NDArray[np.float32], label_smoothing: float, class_id
 
     if label_smoothing:
         return undone(minimize_scalar(lambda one: loss(undone(one)), bounds=np.log([1e-4, 20]), method="bounded").x)
-    bounds = [np.log([0.05, 20]), (0, 5)]  # a bend of less than 0 could put the likely below the unlikely
-    # Not from a coordinate of 0: along it SciPy's first step is so small that the bend slides to its bound and stays.
+    bounds = [np.log([0.05, 20]), (0, 5)]  # a negative bend could rank a likely label below an unlikely one
+    # No coordinate starts at 0: SciPy's first step along it would be so small that the bend ends at its bound.
     return bent(minimize(lambda both: loss(bent(both)), [1, 0.1], bounds=bounds, method="Nelder-Mead").x)
 
 
 def uncalibrated(network: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the softmax of a network's logits as they are, float32 `[n, 10]`."""
+    """Return the plain softmax of a network's logits, float32 `[n, 10]`."""
     return np.asarray(softmax(network.predict(images, batch_size=500, verbose=0)[0], axis=1))

@@ -1,4 +1,4 @@
-"""Makes pictures of anything but a garment: pieces of photographs laid over one another."""
+"""Makes pictures that show no garment: pieces of photographs laid over one another."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ LEAST_SIDE, MOST_SIDE = 240, 400
 
 
 def collage(pictures: Sequence[NDArray[np.uint8]], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Cut a piece out of each picture, and lay those of the others on that of the first.
+    """Cut a piece out of each picture, and lay the other pieces on that of the first.
 
-    What a segmenter finds on it has the cloth, the light and the grain of photographs, and the shape of nothing.
+    What a segmenter finds there has the cloth, the light and the grain of photographs, but the shape of no garment.
 
     Args:
-        pictures: One at least, each uint8 `[height, width, 3]`.
-        rng: Where pieces and their places are drawn from.
+        pictures: At least one, each uint8 `[height, width, 3]`.
+        rng: Draws the pieces and their places.
 
     Returns:
-        uint8 `[height, width, 3]`, 240 to 400 pixels a side.
+        uint8 `[height, width, 3]`, each side 240 to 400 pixels.
     """
     size = rng.integers(LEAST_SIDE, MOST_SIDE + 1, 2).tolist()
     ground, *pieces = (cv2.resize(_piece(picture, rng), size) for picture in pictures)
@@ -44,7 +44,7 @@ def _piece(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.u
 
 
 def _blob(size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Draw an ellipse or a polygon somewhere, bool `[height, width]`; part of it may lie outside."""
+    """Draw an ellipse or a polygon at a random place, bool `[height, width]`; part of it may lie outside."""
     mask = np.zeros(size[::-1], np.uint8)
     centre = rng.uniform(0, 1, 2) * size
     radii = rng.uniform(0.1, 0.4, 2) * size

@@ -1,4 +1,4 @@
-"""The configuration of a training run: one frozen object, written to the model card as it is."""
+"""The configuration of a training run: one frozen object, written to the model card unchanged."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ Precision = Literal["float32", "mixed_bfloat16"]
 
 @dataclass(frozen=True, slots=True)
 class Distortion:
-    """How much two photographs of one thing may differ.
+    """How much two photographs of the same thing may differ.
 
     Attributes:
-        rotation_degrees: Standard deviation of the turn; never more than 30.
+        rotation_degrees: Standard deviation of the rotation, which is limited to 30 degrees either way.
         zoom: Largest change of scale, as a natural logarithm.
-        stretch: Likewise of each side, the other one the other way.
+        stretch: Largest change of one side's scale, as a natural logarithm; the other side changes inversely.
         shear: Largest shear.
         perspective: Largest change of scale from the middle to an edge.
         shift: Largest shift, as a share of each side.
         gamma: Standard deviation of the natural logarithm of gamma.
-        contrast: Likewise of the contrast.
-        brightness: Standard deviation of what is added, as a share of white.
+        contrast: Standard deviation of the natural logarithm of the contrast.
+        brightness: Standard deviation of the added brightness, as a share of white.
         tint: Standard deviation of the natural logarithm of each channel's gain.
         uneven_light: Standard deviation of the change of light from the middle to an edge, along each axis.
         blur_pixels: Largest standard deviation of a blur, in pixels of the decoded picture; half are not blurred.
-        noise: Largest standard deviation of noise, as a share of white.
+        noise: Largest standard deviation of the noise, as a share of white.
     """
 
     rotation_degrees: float = 9.0
@@ -52,15 +52,16 @@ class PhotoConfig:
     """How photographs are mixed into training.
 
     Attributes:
-        held_out_share: Share of the photographs of each folder that are measured and never learnt from.
-        share: Share of each batch that are photographs; blends of two images are not counted.
-        disguised_share: Share of the data set's images in a batch that went through `training.disguise` and back.
-        variants: Ways in which each photograph is distorted and converted before training, besides as it is.
-        distortion: How much they differ.
-        misjudged_share: Share of these ways in which the garment's outline is wrong somewhere: a piece of the garment
-            is lost, or a piece of the ground left over.
-        paired_share: Share of these ways in which a shoe has its mirror image beside it, as a pair seen from above.
-        collages: How many collages of photographs are made, to teach what is unfamiliar.
+        held_out_share: Share of the photographs of each folder that are only measured on, never learnt from.
+        share: Share of photographs in a batch, not counting blends of two images.
+        disguised_share: Share of the data set's images in a batch that were disguised by `training.disguise` and
+            converted back.
+        variants: Distorted versions of each photograph that are converted before training, besides the original.
+        distortion: How much the versions differ.
+        misjudged_share: Share of the versions in which the garment's outline is wrong somewhere: a piece of the garment
+            is missing, or a piece of the background is left over.
+        paired_share: Share of a shoe's versions with its mirror image beside it, like a pair seen from above.
+        collages: Number of collages made of photographs, to teach what is unfamiliar.
     """
 
     held_out_share: float = 0.2
@@ -75,16 +76,16 @@ class PhotoConfig:
 
 @dataclass(frozen=True, slots=True)
 class DistillationConfig:
-    """How much a network learns from what other models answer.
+    """How much a network learns from the answers of other models.
 
     Attributes:
         teachers: SHA-256 of each teacher's graph.
-        temperature: What the logarithms of the targets are divided by.
-        trust: Share of a target that is the teachers' answer where the label is known.
-        blends: How many blends of two images are made for each image of the training split.
-        blended_share: Share of each batch that are blends.
-        seed: Decides which images are blended, and how; the run's own seed does not.
-        continued: Begin with the weights of the first teacher, which is of the same network, instead of afresh.
+        temperature: Divisor of the log probabilities of the teachers' answers.
+        trust: Weight of the teachers' answer in a target, where the label is known.
+        blends: Number of blends of two images per image of the training split.
+        blended_share: Share of blends in a batch.
+        seed: Decides which images are blended, and how, independently of the run's own seed.
+        continued: Start from the weights of the first teacher, which has to be the same network.
     """
 
     teachers: tuple[str, ...]
@@ -96,7 +97,7 @@ class DistillationConfig:
     continued: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a lesson of nobody."""
+        """Require at least one teacher."""
         if not self.teachers:
             msg = "expected at least one teacher, received none"
             raise ValueError(msg)
@@ -104,34 +105,34 @@ class DistillationConfig:
 
 @dataclass(frozen=True, slots=True)
 class TrainingConfig:
-    """Everything that decides what a run learns from its data; equal configs train equal models on equal photographs.
+    """Everything that decides what a run learns from its data; equal configs and photographs train equal models.
 
     Attributes:
         network: Which graph of `training.network` to train.
         epochs: Passes over the training split; an upper bound where `patience` is set.
-        seed: Seeds the initial weights, the order of the images and their augmentation. Splits, photographs in their
-            many ways and blends have seeds of their own, so that runs of several seeds share what takes long to make.
+        seed: Seeds the initial weights, the order of the images and their augmentation. Splits, converted photographs
+            and blends have seeds of their own, so that runs with different seeds share what takes long to make.
         optimizer: `adam` at a constant rate, or `sgd` with Nesterov momentum and a one-cycle rate.
         learning_rate: Adam's rate, or the peak of the one-cycle schedule.
-        warmup: Share of all steps over which the one-cycle rate climbs to its peak; then it falls to zero.
+        warmup: Share of all steps in which the one-cycle rate climbs to its peak; then it falls to zero.
         momentum: SGD's momentum.
         weight_decay: Decoupled decay of kernels per step, multiplied by the current rate.
-        batch_size: Images a step.
+        batch_size: Images per step.
         label_smoothing: Share of the target spread evenly over the ten classes.
-        averaging: Decay per step of the exponential moving average of the weights, the ones that are kept; 0 is off.
-        patience: Epochs without a better validation accuracy after which training stops, keeping the best; 0 is off.
+        averaging: Decay per step of the exponential moving average of the weights, which is what is kept; 0 is off.
+        patience: Epochs without a better validation accuracy after which training stops and keeps the best; 0 is off.
         flip: Mirror each image left to right in every second epoch.
-        mirror: Average the logits of an image and of its mirror image in what is exported, at twice the cost.
+        mirror: Export a model that averages the logits of an image and of its mirror image, at twice the cost.
         shift_pixels: Largest random shift along each axis, in pixels.
         cutout_pixels: Side of the square blanked at a random place of each image, in pixels; 0 is off.
         uncut_share: Share of the epochs, at the end, in which nothing is blanked: training ends on images as served.
-        degraded_share: Share of the data set's images in a batch that are blurred, of other tones or noisy.
+        degraded_share: Share of the data set's images in a batch that are blurred, made noisy or changed in tone.
         precision: Arithmetic while training. `mixed_bfloat16` is 1.5 times faster on a CPU with AVX-512 BF16 and
             slower on one without. The exported graph is always float32.
         photos: How photographs are mixed in; None trains on the data set alone.
-        distillation: What it learns from other models; None learns from labels alone.
-        split_seed: Seeds what is held out, of the data set and of the photographs; the same for all networks, so that
-            they are compared, and may teach one another, without having seen what measures them.
+        distillation: How other models teach the network; None trains on labels alone.
+        split_seed: Seeds what is held out of the data set and of the photographs. It is the same for all networks, so
+            that they can be compared, and can teach one another, without having seen what they are measured on.
     """
 
     network: Network
@@ -158,7 +159,7 @@ class TrainingConfig:
     split_seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
+        """Refuse values that contradict one another or are out of range."""
         if self.epochs < 1 or self.seed < 0:
             msg = f"expected one epoch at least and a seed of 0 or more, received {self.epochs} and {self.seed}"
             raise ValueError(msg)
@@ -185,21 +186,21 @@ class TrainingConfig:
 
     @property
     def blends_a_batch(self) -> int:
-        """How many images of each batch are blends of two."""
+        """The number of blends in a batch."""
         return round(self.batch_size * self.distillation.blended_share) if self.distillation else 0
 
     @property
     def photos_a_batch(self) -> int:
-        """How many images of each batch are photographs; their share is of what is no blend."""
+        """The number of photographs in a batch; their share does not count blends."""
         return round((self.batch_size - self.blends_a_batch) * self.photos.share) if self.photos else 0
 
     @property
     def images_a_batch(self) -> int:
-        """How many images of each batch are the data set's own."""
+        """The number of the data set's own images in a batch."""
         return self.batch_size - self.photos_a_batch - self.blends_a_batch
 
     def override(self, **values: float | str | PhotoConfig | DistillationConfig | None) -> TrainingConfig:
-        """Return a copy in which each value that is not None replaces the one here."""
+        """Return a copy with each given value that is not None."""
         given: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
         return replace(self, **given)
 
@@ -209,14 +210,11 @@ class TrainingConfig:
 
     @property
     def run_name(self) -> str:
-        """The network and eight hexadecimal digits that differ when any field does on which weights depend.
-
-        It names the run's folder.
-        """
+        """The name of the run's folder: the network, and eight hexadecimal digits that hash what weights depend on."""
         learnt = self.as_dict()
-        del learnt["mirror"]  # is of what is exported
+        del learnt["mirror"]  # affects only what is exported
         if self.photos:
-            del learnt["photos"]["collages"]  # are for the familiarity score alone, once the weights are there
+            del learnt["photos"]["collages"]  # only teach the familiarity score, once the weights are trained
         return f"{self.network}-{hashlib.sha256(json.dumps(learnt, sort_keys=True).encode()).hexdigest()[:8]}"
 
 
@@ -241,7 +239,7 @@ _CNN = TrainingConfig(
 )
 
 DEFAULTS: dict[Network, TrainingConfig] = {
-    # The learner's network, as in every tutorial; early stopping is the one thing added.
+    # The beginner's network, as in every tutorial; only early stopping is added.
     "mlp": TrainingConfig(
         network="mlp", epochs=60, seed=0, optimizer="adam", learning_rate=1e-3, batch_size=128, patience=8
     ),
@@ -251,10 +249,10 @@ DEFAULTS: dict[Network, TrainingConfig] = {
 
 
 def native_precision(cpuinfo: Path = Path("/proc/cpuinfo")) -> Precision:
-    """Return `mixed_bfloat16` where the processor multiplies bfloat16 by itself, else `float32`.
+    """Return `mixed_bfloat16` where the processor multiplies bfloat16 in hardware, else `float32`.
 
     Args:
-        cpuinfo: Linux's description of the processor; where there is none the answer is `float32`.
+        cpuinfo: Linux's description of the processor; without it the answer is `float32`.
     """
     flags = set(cpuinfo.read_text().split()) if cpuinfo.exists() else set()
     return "mixed_bfloat16" if flags & {"avx512_bf16", "amx_bf16"} else "float32"

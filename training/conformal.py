@@ -1,4 +1,4 @@
-"""Fits how improbable a label may be and still belong to the prediction set, and measures what that gives."""
+"""Fits the least probability at which a label joins the prediction set, and measures the resulting sets."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ if TYPE_CHECKING:
     from training.photo_metrics import AnsweredPhotos
 
 COVERAGES = (0.9, 0.95, 0.99)
-"""How often a prediction set can be asked to hold the true label."""
+"""The coverages that can be asked of a prediction set: how often it contains the true label."""
 
 
 def fit_threshold(probabilities: NDArray[np.float32], right: NDArray[np.bool_], coverage: float) -> float:
-    """Find the probability from which on a label belongs to the set, beside the most probable label, which always does.
+    """Find the least probability at which a label joins the set, which always contains the most probable label.
 
     Args:
         probabilities: float32 `[n, 10]` of images that the network was not fitted to.
-        right: bool `[n, 10]`, which labels are right; one at least of each.
-        coverage: How often at least, on images like these, the set is to hold a right label.
+        right: bool `[n, 10]`, which labels are right; at least one per image.
+        coverage: How often, at least, the set has to contain a right label on images like these.
 
     Returns:
-        From 0 to 1.
+        The threshold, 0 to 1.
 
     Source:
         Sadinle, Lei and Wasserman, "Least Ambiguous Set-Valued Classifiers with Bounded Error Levels" (JASA 2019), by
         split-conformal prediction: Vovk et al., "Algorithmic Learning in a Random World" (2005).
     """
     n = len(probabilities)
-    # The set must reach down to this to hold a right label; the most probable one is held by any set.
+    # Highest threshold at which each set contains a right label; every set contains the most probable one.
     needed = np.where(right[np.arange(n), probabilities.argmax(axis=1)], 1.0, (probabilities * right).max(axis=1))
     rank = math.ceil((n + 1) * coverage)
     return float(np.sort(needed)[::-1][rank - 1]) if rank <= n else 0.0
 
 
 def prediction_sets(probabilities: NDArray[np.float32], threshold: float) -> NDArray[np.bool_]:
-    """Say which labels belong to the set of each image, bool `[n, 10]`."""
+    """Return which labels belong to the set of each image, bool `[n, 10]`."""
     most = probabilities.argmax(axis=1)
     return np.asarray((probabilities >= threshold) | (np.arange(probabilities.shape[1]) == most[:, None]))
 
@@ -52,7 +52,7 @@ def prediction_sets(probabilities: NDArray[np.float32], threshold: float) -> NDA
 def measure_sets(
     coverage: float, threshold: float, test: Evaluation, photos: AnsweredPhotos | None
 ) -> PredictionSetFacts:
-    """Measure the prediction sets of the test split and of photographs held out."""
+    """Measure the prediction sets of the test split and of held-out photographs."""
     sets = prediction_sets(test.answers.probabilities, threshold)
     covered = sets[np.arange(len(sets)), test.split.class_ids]
     by_class = {
@@ -72,9 +72,10 @@ def measure_sets(
 
 
 def measure_photo_sets(facts: PredictionSetFacts, photos: AnsweredPhotos) -> PredictionSetFacts:
-    """Return the facts with a threshold for photographs, fitted to those held out, and what their sets are like.
+    """Return the facts with a threshold fitted to held-out photographs, and with the coverage and size of their sets.
 
-    Each fifth is measured at the threshold of the others. Those that were not looked at in colour have that of all.
+    Each fifth is measured at the threshold fitted to the others. Photographs that were not looked at in colour are
+    measured at `facts.threshold`.
     """
     probabilities, right, seen = photos.probabilities, photos.right_labels, photos.seen
     sets = prediction_sets(probabilities, facts.threshold)

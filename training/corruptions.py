@@ -1,6 +1,6 @@
-"""Damages images in ten ways, at five strengths each, and measures accuracy, calibration and what is called unfamiliar.
+"""Damages images in ten ways at five strengths, and measures accuracy, calibration and the share called unfamiliar.
 
-The images are classified as they are, without conversion.
+The images are classified directly, without conversion.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MIDDLE = (IMAGE_SHAPE[0] - 1) / 2
 
 
 def shot(image: NDArray[np.uint8], photons: float, rng: np.random.Generator) -> NDArray[np.floating]:
-    """Count photons, so many where the image is white."""
+    """Simulate photon noise, with that many photons expected where the image is white."""
     return rng.poisson(image / 255 * photons) * (255 / photons)
 
 
@@ -43,16 +43,16 @@ def impulse(image: NDArray[np.uint8], share: float, rng: np.random.Generator) ->
 
 
 def blur(image: NDArray[np.uint8], deviation: float, _: np.random.Generator) -> NDArray[np.uint8]:
-    """Blur with a Gaussian of that standard deviation in pixels."""
+    """Blur with a Gaussian of that standard deviation, in pixels."""
     return np.asarray(cv2.GaussianBlur(image, (0, 0), deviation), np.uint8)
 
 
 def motion(image: NDArray[np.uint8], length: float, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Smear along a line of that many pixels about each, in any direction."""
+    """Blur along a line of that many pixels, in a random direction."""
     reach = math.ceil((length - 1) / 2)
     side = 2 * reach + 1  # odd, so that the kernel's middle is a pixel and the image stays where it is
     line = np.zeros((side, side), np.float32)
-    # A line of four pixels reaches over three and half of one more on either side.
+    # A line of four pixels covers three whole pixels and half of one at either end.
     line[reach] = np.clip((length + 1) / 2 - np.abs(np.arange(side) - reach), 0, 1)
     turn = cv2.getRotationMatrix2D((reach, reach), rng.uniform(0, 180), 1)
     kernel = cv2.warpAffine(line, turn, (side, side))
@@ -65,7 +65,7 @@ def brightness(image: NDArray[np.uint8], share: float, _: np.random.Generator) -
 
 
 def contrast(image: NDArray[np.uint8], share: float, _: np.random.Generator) -> NDArray[np.floating]:
-    """Leave a share of each pixel's distance from the mean."""
+    """Keep a share of each pixel's distance from the mean."""
     return np.asarray(image.mean() + share * (image - image.mean()))
 
 
@@ -75,18 +75,18 @@ def scale(image: NDArray[np.uint8], share: float, _: np.random.Generator) -> NDA
 
 
 def rotation(image: NDArray[np.uint8], degrees: float, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Turn about the middle, to either side."""
+    """Rotate about the middle, to a random side."""
     return _warp(image, cv2.getRotationMatrix2D((MIDDLE, MIDDLE), rng.choice((-1, 1)) * degrees, 1))
 
 
 def shear(image: NDArray[np.uint8], share: float, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Push the top to one side and the bottom to the other."""
+    """Shift the top to one side and the bottom to the other."""
     share *= rng.choice((-1, 1))
     return _warp(image, np.array([[1, share, -share * MIDDLE], [0, 1, 0]]))
 
 
 def jpeg(image: NDArray[np.uint8], quality: float, _: np.random.Generator) -> NDArray[np.uint8]:
-    """Save as JPEG of that quality and read again."""
+    """Encode as JPEG of that quality, and decode again."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=round(quality))
     return np.asarray(Image.open(buffer))
@@ -104,7 +104,7 @@ CORRUPTIONS: dict[str, tuple[Corrupt, tuple[float, ...]]] = {
     "shear": (shear, (0.1, 0.2, 0.3, 0.4, 0.5)),
     "JPEG, quality": (jpeg, (75, 50, 25, 15, 8)),
 }
-"""Each way with its strengths, weakest first; takes one image, uint8 `[28, 28]`.
+"""Each kind of damage with its strengths, weakest first; each function takes one image, uint8 `[28, 28]`.
 
 Source:
     The kinds of Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and
@@ -115,7 +115,7 @@ Source:
 def measure_corruption(
     classify: Callable[[NDArray[np.uint8]], Answers], split: Split, kind: str, seed: int = 0
 ) -> tuple[DamageMetrics, ...]:
-    """Let a model answer for the images of a split, damaged in one way, at each of its strengths.
+    """Measure a model on the images of a split, damaged in one way, at each strength.
 
     Args:
         classify: Takes uint8 `[n, 28, 28]`.
@@ -128,7 +128,7 @@ def measure_corruption(
 
 
 def measure(classify: Callable[[NDArray[np.uint8]], Answers], split: Split, strength: float = 0) -> DamageMetrics:
-    """Let a model answer for a split whose images were damaged to that degree, or not at all."""
+    """Measure a model on a split whose images were damaged at that strength; 0 means undamaged."""
     evaluation = evaluate(classify, split)
     return DamageMetrics(
         strength=strength,
@@ -139,7 +139,7 @@ def measure(classify: Callable[[NDArray[np.uint8]], Answers], split: Split, stre
 
 
 def header(*first: str) -> tuple[str, ...]:
-    """Return the header of a table of damage, whose first columns say of what and whose."""
+    """Return the header of a table of damage, which begins with the given columns."""
     return (*first, "undamaged", *(f"strength {number}" for number in range(1, 6)))
 
 
@@ -149,13 +149,13 @@ def label(kind: str, damaged: Sequence[DamageMetrics]) -> str:
 
 
 def cell(metrics: DamageMetrics) -> str:
-    """Write accuracy, expected calibration error and, where it was measured, the share called unfamiliar."""
+    """Format accuracy, expected calibration error and, where it was measured, the share called unfamiliar."""
     unfamiliar = "" if metrics.flagged is None else f", {metrics.flagged:.0%}"
     return f"{metrics.accuracy:.1%}, {metrics.ece_equal_mass:.3f}{unfamiliar}"
 
 
 def damage(split: Split, corrupt: Corrupt, strength: float, seed: int) -> Split:
-    """Return the split with every image damaged, the same way for a seed."""
+    """Return the split with every image damaged; the same seed gives the same damage."""
     rng = np.random.default_rng(seed)
     images = np.stack([np.clip(np.rint(corrupt(image, strength, rng)), 0, 255) for image in split.images])
     return replace(split, images=images.astype(np.uint8))

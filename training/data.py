@@ -1,4 +1,4 @@
-"""Fashion-MNIST: found, checked by digest, parsed from IDX and split."""
+"""Fashion-MNIST: located, verified by digest, parsed from IDX and split."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ LABELS = (
 )
 """The ten classes in the data set's own order (https://github.com/zalandoresearch/fashion-mnist)."""
 
-# SHA-256 of the uncompressed IDX files as published since September 2017: packagers compress them anew,
-# and the split published before that date had duplicates across train and test.
+# SHA-256 of the uncompressed IDX files as published since September 2017. Packagers recompress the files, and the
+# split published before that date had duplicates across train and test.
 DIGESTS = {
     "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
     "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
@@ -74,10 +74,10 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """The three splits; `test` is for models that are chosen already.
+    """The three splits; `test` is for models that have already been chosen.
 
     Attributes:
-        digests: SHA-256 of each uncompressed file that the splits were read from, by name.
+        digests: SHA-256 of each uncompressed source file, by name.
     """
 
     train: Split
@@ -92,16 +92,16 @@ def keras_cache() -> Path:
 
 
 def download() -> None:
-    """Let Keras' own loader fetch the four files into `keras_cache()`.
+    """Let Keras' own loader download the four files into `keras_cache()`.
 
     Raises:
-        DataError: They cannot be had.
+        DataError: The download failed.
     """
     import keras  # noqa: PLC0415  takes seconds to import, and most runs need no download
 
     try:
         keras.datasets.fashion_mnist.load_data()
-    except Exception as error:  # Keras raises nothing more special where there is no network
+    except Exception as error:  # Keras raises nothing more specific without a network
         msg = f"expected to download Fashion-MNIST, failed: {error}. Install dataset-fashion-mnist, or name its folder "
         msg += "with --data"
         raise DataError(msg) from error
@@ -115,12 +115,12 @@ def find_folder(
     """Return the first folder that holds all four files, downloading them only if there is none.
 
     Args:
-        given: A folder that must be the one; nothing else is looked at.
-        known: Folders to look into, in order; by default Debian's package, then Keras' cache.
-        download: Called when no folder has the files; fills the last of `known`.
+        given: The only folder to look in; None looks in `known`.
+        known: Folders to search, in order; by default Debian's package, then Keras' cache.
+        download: Fills the last folder of `known`; called when no folder has all the files.
 
     Raises:
-        DataError: A given folder lacks a file, or the download left none.
+        DataError: A file is missing from the given folder, or still after the download.
     """
     if given is not None:
         _require_files(given)
@@ -139,9 +139,9 @@ def load(folder: Path, seed: int, digests: Mapping[str, str] = DIGESTS) -> Data:
     """Read the four IDX files of a folder and split them.
 
     Args:
-        folder: Holds the files of `DIGESTS`, plain or with the ending `.gz`.
-        seed: Decides which 500 training images of each class become the validation split.
-        digests: SHA-256 that the uncompressed files must have, by name, in the order of `DIGESTS`.
+        folder: Holds the files of `DIGESTS`, plain or with the suffix `.gz`.
+        seed: Decides which 500 training images of each class form the validation split.
+        digests: Required SHA-256 of each uncompressed file, by name, in the order of `DIGESTS`.
 
     Returns:
         55,000 training, 5,000 validation and 10,000 test images.
@@ -164,7 +164,7 @@ def parse_idx(data: bytes) -> NDArray[np.uint8]:
         data: Two zero bytes, the type 0x08, the number of axes, each axis as a big-endian uint32, then the values.
 
     Returns:
-        uint8, as many axes as the header says.
+        uint8, in the shape that the header gives.
 
     Raises:
         DataError: The header is not that of unsigned bytes, or the values do not fill the shape.
@@ -189,11 +189,11 @@ def stratified_split(split: Split, held_out: int, seed: int) -> tuple[Split, Spl
 
     Args:
         split: Images to divide.
-        held_out: How many to hold out; a multiple of the number of classes.
-        seed: Decides which.
+        held_out: Number of images to hold out; a multiple of the number of classes.
+        seed: Decides which images.
 
     Returns:
-        What is left and what is held out, each in the original order.
+        The remaining and the held-out images, each in the original order.
     """
     rng = np.random.default_rng(seed)
     each = held_out // len(LABELS)
@@ -209,7 +209,7 @@ def one_hot(class_ids: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """Return the path of each of the four files that the folder holds, plain or compressed."""
+    """Return those of the four files that the folder holds, plain or compressed, by name."""
     candidates = ((name, folder / f"{name}{ending}") for name in DIGESTS for ending in ("", ".gz"))
     return {name: path for name, path in candidates if path.is_file()}
 

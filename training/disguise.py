@@ -1,4 +1,4 @@
-"""Disguises images of the data set as the catalogue pictures that they were made from."""
+"""Disguises images of the data set as catalogue pictures like those that they were made from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 JPEG_QUALITY = 75
 GROUNDS = {"white": (255.0, 255.0), "pale": (215.0, 255.0)}
 GARMENTS = {"black": (0.0, 0.0), "tinted": (0.0, 70.0)}
-"""Range of each channel, in grey levels: of the ground, and of the garment where the original is white."""
+"""Range of each channel, in grey levels, for the background and for the garment where the original is white."""
 
 RESAMPLINGS = (
     Image.Resampling.NEAREST,
@@ -31,10 +31,10 @@ def disguise(image: NDArray[np.uint8], ground: str, garment: str, rng: np.random
         image: uint8 `[28, 28]`, garment bright on black.
         ground: One of `GROUNDS`.
         garment: One of `GARMENTS`.
-        rng: Decides the colours, the scale (3 to 20), how it is scaled, and the margins (5 % to 60 % a side).
+        rng: Draws the colours, the scale (3 to 20), the resampling filter and the margins (5 % to 60 % of the side).
 
     Returns:
-        A JPEG with the garment dark on a light ground, off the centre.
+        A JPEG of a dark garment, off-centre on a light background.
     """
     side = round(len(image) * rng.uniform(3, 20))
     resampling = RESAMPLINGS[rng.integers(len(RESAMPLINGS))]

@@ -1,4 +1,4 @@
-"""Lets models that exist teach a new one: what they answer becomes its targets."""
+"""Lets existing models teach a new one: their answers become its targets."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 BATCH_SIZE = 500
 
 BLENDS_OF_A_PHOTO = 8
-"""How many times as often a photograph is blended as an image of the data set: there are few."""
+"""Blends made per photograph for each made per image of the data set, since photographs are few."""
 
 LEAST = 1e-6
-"""Least probability that counts: a float32 of less says nothing."""
+"""Floor for probabilities: a smaller float32 carries no information."""
 
 logger = logging.getLogger(__name__)
 
@@ -51,10 +51,10 @@ class Teacher:
         digest: SHA-256 of its graph.
         split_seed: Seeds what it held out.
         held_out_share: Share of the photographs that it held out; None where it learnt from the data set alone.
-        photos_digest: SHA-256 over all of these; None likewise.
-        data_digests: SHA-256 of each file of the data set that it learnt from.
-        mirrors: Whether it looks at the mirror image by itself.
-        folder: Where it was read from, if anywhere.
+        photos_digest: SHA-256 over all its photographs; None where it learnt from the data set alone.
+        data_digests: SHA-256 of each file of the data set that it learnt from, by name.
+        mirrors: Whether its answers already take the mirror image into account.
+        folder: Folder it was read from, if any.
     """
 
     probabilities: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -68,11 +68,11 @@ class Teacher:
 
     @property
     def knows_photos(self) -> bool:
-        """Whether it has learnt from photographs; one that has not teaches the data set alone."""
+        """Whether it has learnt from photographs; a teacher that has not can teach the data set alone."""
         return self.held_out_share is not None
 
     def both_ways(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return its mean answer to images, uint8 `[n, 28, 28]`, and their mirror images, float32 `[n, 10]`."""
+        """Return the mean answer, float32 `[n, 10]`, to images, uint8 `[n, 28, 28]`, and to their mirror images."""
         answers = self.probabilities(images)
         return answers if self.mirrors else np.float32(0.5) * (answers + self.probabilities(images[:, :, ::-1]))
 
@@ -83,10 +83,10 @@ class Lessons:
 
     Attributes:
         targets: float32 `[n, 10]`, for each image of the training split.
-        photo_targets: float32 `[m, variants, 10]`, for each photograph in each way it was converted.
-        blends: uint8 `[k, 28, 28]`, two images in one, which have no label but the teachers' answer.
-        blend_targets: float32 `[k, 10]`, that answer.
-        begin: Artifact with whose weights to begin; None begins afresh.
+        photo_targets: float32 `[m, variants, 10]`, for each converted version of each photograph.
+        blends: uint8 `[k, 28, 28]`, two images in one, with no label but the teachers' answer.
+        blend_targets: float32 `[k, 10]`, the teachers' answer to each blend.
+        begin: Artifact with the weights to start from; None starts from fresh weights.
     """
 
     targets: NDArray[np.float32]
@@ -107,10 +107,10 @@ class Lessons:
 
 
 def read_teacher(folder: Path) -> Teacher:
-    """Load an artifact of any version of this project as a teacher, trusting the folder.
+    """Load an artifact of any version of this project as a teacher; the folder has to be trusted.
 
     Raises:
-        DataError: There is no artifact.
+        DataError: The folder holds no artifact.
     """
     try:
         card = json.loads((folder / CARD_NAME).read_text())
@@ -120,7 +120,7 @@ def read_teacher(folder: Path) -> Teacher:
         return Teacher(
             lambda images: signature(images=tf.constant(images))["probabilities"].numpy(),
             digest=hashlib.sha256((folder / "saved_model.pb").read_bytes()).hexdigest(),
-            split_seed=config.get("split_seed", config["seed"]),  # of older models one seed decided everything
+            split_seed=config.get("split_seed", config["seed"]),  # in older models one seed decided everything
             held_out_share=config["photos"]["held_out_share"] if config.get("photos") else None,
             photos_digest=card["photos"]["digest"] if config.get("photos") else None,
             data_digests=training["data_digests"],
@@ -135,16 +135,16 @@ def read_teacher(folder: Path) -> Teacher:
 def require_same_held_out(
     teachers: Sequence[Teacher], config: TrainingConfig, data: Data, photos: Sequence[Photo] = ()
 ) -> None:
-    """Refuse teachers that know what this run is measured on: they would hand on what they have learnt by heart.
+    """Refuse teachers that may have learnt from what this run is measured on: they would pass on what they memorised.
 
     Args:
-        teachers: Those at hand.
-        config: `distillation` names those that are meant, `split_seed` and `photos` say what is held out.
-        data: What is learnt from.
-        photos: Likewise, with those held out; whatever one is called decides on which side it is.
+        teachers: The teachers that were loaded.
+        config: `distillation` names the expected teachers; `split_seed` and `photos` say what is held out.
+        data: The data set that the run learns from.
+        photos: All photographs, held out or not; a photograph's name decides on which side it is.
 
     Raises:
-        DataError: Others are meant, or one has held out other images or photographs.
+        DataError: The config names other teachers, or a teacher has held out other images or photographs.
     """
     photos_digest = digest_of(photos) if config.photos else None
     named, received = config.distillation.teachers if config.distillation else (), [one.digest for one in teachers]
@@ -158,10 +158,10 @@ def require_same_held_out(
 
 
 def _differences(teacher: Teacher, config: TrainingConfig, data: Data, photos_digest: str | None) -> Iterator[str]:
-    """Yield what a teacher has held out otherwise."""
+    """Yield each difference between what a teacher and this run hold out."""
     if teacher.split_seed != config.split_seed:
         yield f"split_seed {config.split_seed}, received {teacher.split_seed}"
-    # Without photographs of its own a run is not measured on any.
+    # A run without photographs is not measured on any.
     if config.photos and teacher.knows_photos:
         if teacher.held_out_share != config.photos.held_out_share:
             yield f"held_out_share {config.photos.held_out_share}, received {teacher.held_out_share}"
@@ -174,17 +174,17 @@ def _differences(teacher: Teacher, config: TrainingConfig, data: Data, photos_di
 def taught(
     mixture: Mixture, teachers: Sequence[Teacher], config: DistillationConfig, split: Split, runs: Path
 ) -> Mixture:
-    """Return the mixture with what the teachers say, or with what each said for an earlier run.
+    """Return the mixture with the teachers' answers, reusing those that were kept for an earlier run.
 
     Args:
         mixture: The photographs, if there are any.
-        teachers: Each counts alike.
+        teachers: All count equally.
         config: How far to trust them, and how many blends to make.
         split: The training split.
-        runs: Folder where their answers are kept.
+        runs: Folder where the answers are kept.
 
     Raises:
-        DataError: There are photographs, and no teacher that knows any.
+        DataError: There are photographs, but no teacher has learnt from any.
     """
     if len(mixture.photos) and not any(teacher.knows_photos for teacher in teachers):
         msg = "expected a teacher that has learnt from photographs, since there are photographs to learn from"
@@ -226,11 +226,11 @@ def taught(
 def targets_of(
     answers: NDArray[np.float32], labels: NDArray[np.float32], config: DistillationConfig
 ) -> NDArray[np.float32]:
-    """Join what the teachers say, softened, with what is known to be right, which is not.
+    """Combine the teachers' softened answers with the labels known to be right, which are not softened.
 
     Args:
         answers: float32 `[..., 10]`, probabilities.
-        labels: `[..., 10]`, above 0 where a label is right; within several right ones the teachers decide.
+        labels: `[..., 10]`, above 0 where a label is right; among several right ones the teachers decide.
         config: `trust` and `temperature`.
 
     Returns:
@@ -244,17 +244,18 @@ def targets_of(
 def told_apart(
     answers: NDArray[np.float32], labels: NDArray[np.float32], allowed: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Give what the teachers hold for a set of labels to those of it that are right; among these they decide.
+    """Move the teachers' probability for a set of labels to its right ones, shared as the teachers would share it.
 
-    A teacher that was taught that a set is right, and not which of it, leans to one of it by chance.
+    A teacher that was only taught that a set of labels is right leans to one of them by chance.
 
     Args:
         answers: float32 `[..., 10]`, probabilities.
         labels: `[..., 10]`, above 0 where a label is right.
-        allowed: `[..., 10]`, above 0 for these, and for what the teachers were told that it is right.
+        allowed: `[..., 10]`, above 0 for the whole set: the right labels, and all that the teachers were taught as
+            right.
 
     Returns:
-        float32 `[..., 10]`, each row summing to what it did.
+        float32 `[..., 10]`; the sum of each row does not change.
     """
     right = np.where(labels > 0, np.maximum(answers, LEAST), 0)
     held = np.where(allowed > 0, answers, 0).sum(axis=-1, keepdims=True)
@@ -262,18 +263,18 @@ def told_apart(
 
 
 def soften(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
-    """Return the probabilities whose logarithms are divided by the temperature.
+    """Return the probabilities with their logarithms divided by the temperature, renormalised.
 
     Source:
-        Hinton et al., "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531): what a teacher holds for
-        unlikely teaches too.
+        Hinton et al., "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531): a teacher's probabilities of
+        unlikely labels teach too.
     """
     soft = np.maximum(probabilities, LEAST) ** (1 / temperature)
     return np.asarray(soft / soft.sum(axis=-1, keepdims=True), np.float32)
 
 
 def _ask(answer: Callable[[NDArray[np.uint8]], NDArray[np.float32]], images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return what a teacher says about images, float32 `[n, 10]`, in batches."""
+    """Ask a teacher about images in batches, and return its answers, float32 `[n, 10]`."""
     answers = np.empty((len(images), len(LABELS)), np.float32)
     for start in tqdm(range(0, len(images), BATCH_SIZE), unit=f" times {BATCH_SIZE} images"):
         answers[start : start + BATCH_SIZE] = answer(images[start : start + BATCH_SIZE])
@@ -281,12 +282,12 @@ def _ask(answer: Callable[[NDArray[np.uint8]], NDArray[np.float32]], images: NDA
 
 
 def blend(images: NDArray[np.uint8], count: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Lay pairs of images over each other, uint8 `[count, 28, 28]`: half of them mixed, half with a box of the other.
+    """Blend random pairs of images, uint8 `[count, 28, 28]`: half are mixed, half get a box of the other image.
 
     Source:
-        Zhang et al., "mixup" (arXiv 1710.09412) and Yun et al., "CutMix" (arXiv 1905.04899); that a teacher's answer
-        to such images beats mixing the labels: Beyer et al., "Knowledge distillation: A good teacher is patient and
-        consistent" (arXiv 2106.05237).
+        Zhang et al., "mixup" (arXiv 1710.09412) and Yun et al., "CutMix" (arXiv 1905.04899). That a teacher's answer
+        to such images beats mixing the labels is from Beyer et al., "Knowledge distillation: A good teacher is patient
+        and consistent" (arXiv 2106.05237).
     """
     if not len(images):
         return np.empty((0, *IMAGE_SHAPE), np.uint8)
@@ -298,7 +299,7 @@ def blend(images: NDArray[np.uint8], count: int, rng: np.random.Generator) -> ND
 
 
 def _boxes(share: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Draw a box in each image that takes a share of it, bool `[n, 28, 28]`; less where it stands over the edge."""
+    """Draw a box that covers a share of each image, bool `[n, 28, 28]`; less where it extends past the edge."""
     inside = []
     for side in IMAGE_SHAPE:
         length = side * np.sqrt(share)[:, None]

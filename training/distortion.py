@@ -1,4 +1,4 @@
-"""Distorts photographs as photographs of the same thing differ."""
+"""Distorts photographs in the ways in which photographs of the same thing differ."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 def distort(colours: NDArray[np.uint8], strengths: Distortion, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Hold the camera, the light and the lens a little differently.
+    """Change the camera's viewpoint, the light and the lens a little.
 
     Args:
         colours: uint8 `[height, width, 3]`.
-        strengths: How much.
-        rng: Where everything is drawn from.
+        strengths: Limits of each change.
+        rng: Draws the changes.
 
     Returns:
-        A new picture of the same size; where the camera would see beyond the old one, its edge is mirrored.
+        A new picture of the same size. Where the camera would see beyond the old picture, the old one is mirrored.
     """
     height, width = colours.shape[:2]
     return distort_with(viewpoint(height, width, strengths, rng), colours, strengths, rng)
@@ -39,7 +39,7 @@ def distort_with(
 
 
 def viewpoint(height: int, width: int, strengths: Distortion, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Draw a projection about the middle of a picture, float64 `[3, 3]`: turn, zoom, stretch, shear, tilt, shift."""
+    """Draw a projection about a picture's middle, float64 `[3, 3]`: rotation, zoom, stretch, shear, tilt and shift."""
     turn = math.radians(float(np.clip(rng.normal(0, strengths.rotation_degrees), -30, 30)))
     zoom, stretch = np.exp(rng.uniform(-1, 1, 2) * (strengths.zoom, strengths.stretch))
     turned = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
@@ -55,7 +55,7 @@ def viewpoint(height: int, width: int, strengths: Distortion, rng: np.random.Gen
 
 
 def relight(light: NDArray[np.float32], strengths: Distortion, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Change gamma, contrast, brightness, tint and evenness of float32 `[height, width, 3]`, 0 to 1 before."""
+    """Change gamma, contrast, brightness, tint and evenness of light, float32 `[height, width, 3]`, at first 0 to 1."""
     height, width = light.shape[:2]
     light = light ** math.exp(rng.normal(0, strengths.gamma))
     light = (light - 0.5) * math.exp(rng.normal(0, strengths.contrast)) + 0.5 + rng.normal(0, strengths.brightness)
@@ -67,7 +67,7 @@ def relight(light: NDArray[np.float32], strengths: Distortion, rng: np.random.Ge
 
 
 def expose(light: NDArray[np.float32], strengths: Distortion, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Blur float32 `[height, width, 3]`, add noise and return it as uint8."""
+    """Blur light, float32 `[height, width, 3]`, add noise and return it as uint8."""
     if (blur := rng.uniform(-1, 1) * strengths.blur_pixels) > 0:
         light = np.asarray(cv2.GaussianBlur(light, (0, 0), blur), np.float32)
     light = light + rng.uniform(0, strengths.noise) * rng.standard_normal(light.shape, dtype=np.float32)

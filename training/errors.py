@@ -1,8 +1,8 @@
-"""What the training job refuses to go on with."""
+"""The errors that end a training job."""
 
 
 class TrainingError(Exception):
-    """A condition a user can mend; the job ends with its message and no traceback."""
+    """A condition that the user can fix; the job ends with its message and no traceback."""
 
 
 class DataError(TrainingError):

@@ -30,7 +30,7 @@ class Evaluation:
 
     Attributes:
         split: The images and their true classes.
-        answers: What the model says about each.
+        answers: The model's answers, in the order of the images.
     """
 
     split: Split
@@ -49,7 +49,7 @@ class Evaluation:
 
     @property
     def metrics(self) -> SplitMetrics:
-        """Everything the model card says about a split."""
+        """Everything that the model card says about a split."""
         n, right = len(self.split), self.predicted == self.split.class_ids
         probabilities = self.answers.probabilities
         return SplitMetrics(
@@ -67,7 +67,7 @@ class Evaluation:
 
 
 def evaluate(classify: Callable[[NDArray[np.uint8]], Answers], split: Split) -> Evaluation:
-    """Let a model answer for every image of a split.
+    """Run a model on every image of a split.
 
     Args:
         classify: Takes uint8 `[n, 28, 28]`.
@@ -88,7 +88,7 @@ def measure_calibration(probabilities: NDArray[np.float32], class_ids: NDArray[n
 
 
 def in_batches(classify: Callable[[NDArray[np.uint8]], Answers], images: NDArray[np.uint8]) -> Answers:
-    """Let a model answer for any number of images, uint8 `[n, 28, 28]`."""
+    """Run a model on any number of images, uint8 `[n, 28, 28]`, in batches."""
     none = Answers(np.empty((0, len(LABELS)), np.float32), np.empty(0, np.float32))
     answers = [classify(images[start : start + BATCH_SIZE]) for start in range(0, len(images), BATCH_SIZE)] or [none]
     return Answers(*map(np.concatenate, zip(*answers, strict=True)))
@@ -108,7 +108,7 @@ def wilson_interval(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
 
 
 def _per_class(confusion: NDArray[np.intp]) -> tuple[ClassMetrics, ...]:
-    """A class that is never predicted, or has no image, counts 0."""
+    """Return precision and recall of each class: 0 where it is never predicted or has no image."""
     hits = confusion.diagonal()
     precision = hits / np.maximum(confusion.sum(axis=0), 1)
     recall = hits / np.maximum(confusion.sum(axis=1), 1)

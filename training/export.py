@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 def save_graph(network: keras.Model, calibration: Calibration, folder: Path) -> None:
-    """Write a network as a SavedModel that TensorFlow Serving can serve as it is.
+    """Write a network as a SavedModel that TensorFlow Serving can serve without changes.
 
-    The weights are frozen into the graph, because TensorFlow then folds normalisation into the convolutions.
+    The weights are frozen into the graph so that TensorFlow folds normalisation into the convolutions.
 
     Args:
         network: From uint8 `[batch, 28, 28]` to logits `[batch, 10]` and familiarity scores `[batch]`.
-        calibration: How logits become probabilities, and scores familiarities.
-        folder: Where to write; `serving_default` takes `images` and gives what `Answers` says.
+        calibration: How logits become probabilities, and scores become familiarities.
+        folder: Folder to write; its signature `serving_default` takes `images` and returns the fields of `Answers`.
     """
 
     @tf.function(input_signature=[tf.TensorSpec([None, *IMAGE_SHAPE], tf.uint8, name="images")])  # type: ignore[untyped-decorator]  # TensorFlow ships no types
@@ -45,7 +45,7 @@ def save_graph(network: keras.Model, calibration: Calibration, folder: Path) -> 
 
 
 def _share_below(scores: tf.Tensor, quantiles: NDArray[np.float32]) -> tf.Tensor:
-    """Look up which share of what the quantiles stand for lies below each score, linear between quantiles."""
+    """Return the share of the quantiles' distribution below each score, interpolated linearly between quantiles."""
     after = tf.clip_by_value(tf.searchsorted(quantiles, scores, side="right"), 1, len(quantiles) - 1)
     low, high = tf.gather(quantiles, after - 1), tf.gather(quantiles, after)
     between = tf.clip_by_value(tf.math.divide_no_nan(scores - low, high - low), 0, 1)

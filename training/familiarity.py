@@ -1,4 +1,4 @@
-"""Teaches a trained network to tell how familiar an image is, beside what it shows, and measures how well it does."""
+"""Teaches a trained network to say how familiar an image is, and measures how well it does."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from training.photo_metrics import AnsweredPhotos
 
 FALSE_ALARMS = 0.05
-"""Share of the validation images that are called unfamiliar; so the least familiarity of what is not."""
+"""Share of the validation images that are called unfamiliar, and so the least familiarity of an image that is not."""
 
 IMAGES_A_FAMILY = 5000
 LEAST_VARIANCE = 1e-4
-"""Least variance of a feature, as a share of their mean: of a hundredth of the usual spread."""
+"""Least variance of a feature, as a share of the mean variance: a hundredth of the usual standard deviation."""
 
 HIDDEN_UNITS = 64
 EPOCHS = 6
@@ -50,18 +50,18 @@ def fit_head(
     unfamiliar: NDArray[np.uint8],
     config: TrainingConfig,
 ) -> keras.Model:
-    """Fit a small classifier of the network's features that tells the familiar from the unfamiliar.
+    """Fit a small classifier of the network's features that separates familiar from unfamiliar images.
 
-    The network itself stays as it is. What its layers say on average over the image costs next to nothing.
+    The network itself does not change. Averages of its activations over the image cost next to nothing.
 
     Args:
         network: From uint8 `[batch, 28, 28]` to logits.
-        images: uint8 `[n, 28, 28]`, what it has learnt of the data set; made unfamiliar in every way of
-            `training.unfamiliar` besides.
-        photos: uint8 `[m, 28, 28]`, converted photographs that it has learnt; may be none.
-        unfamiliar: uint8 `[k, 28, 28]`, converted photographs of what has no class; may be none.
-        config: `seed` decides what is made unfamiliar, and the initial weights; `degraded_share` how many of all these
-            are degraded, half as many as the network learnt from.
+        images: uint8 `[n, 28, 28]`, the data set's images that it has learnt from; some of them are also made
+            unfamiliar in every way that `training.unfamiliar` teaches.
+        photos: uint8 `[m, 28, 28]`, converted photographs that it has learnt from; may be empty.
+        unfamiliar: uint8 `[k, 28, 28]`, converted photographs of what has no class; may be empty.
+        config: `seed` decides what is made unfamiliar, and the initial weights. Half of `degraded_share` is the share
+            of all these images that are degraded.
 
     Returns:
         From features, float32 `[batch, width]`, to scores, `[batch, 1]`.
@@ -74,14 +74,14 @@ def fit_head(
     made = (make(images[rng.integers(len(images), size=size)], rng) for make in FAMILIES.values())
     familiar = np.concatenate([images, _with_mirror_images(photos)])
     seen = np.concatenate([familiar, *made, _with_mirror_images(unfamiliar)])
-    # Were the familiar alone degraded, whatever is blurred or noisy would be taken for familiar. With as many as the
-    # network learns from, clothes would be told hardly better, and handwritten digits, which are blurred, worse.
+    # If only familiar images were degraded, anything blurred or noisy would count as familiar. At the network's full
+    # share, clothes would be recognised hardly better, and handwritten digits, which are blurred, worse.
     seen = degrade(seen, config.degraded_share / 2, rng)
     features = keras.Model(network.input, _features(network)).predict(seen, batch_size=500, verbose=0)
     is_familiar = (np.arange(len(seen)) < len(familiar)).astype(np.float32)
     keras.utils.set_random_seed(config.seed)
     mean, variance = features[: len(familiar)].mean(axis=0), features[: len(familiar)].var(axis=0)
-    # What never fires on anything familiar would be divided by nearly nothing, and drown all other features.
+    # Without a floor, a feature that never fires on familiar images would be divided by almost 0 and drown the others.
     normalization = layers.Normalization(mean=mean, variance=np.maximum(variance, LEAST_VARIANCE * variance.mean()))
     head = keras.Sequential(
         [
@@ -93,7 +93,7 @@ def fit_head(
         ],
         name="familiarity",
     )
-    # A rate that falls to zero, so that another seed changes little.
+    # The rate falls to zero so that another seed changes little.
     rate = keras.optimizers.schedules.CosineDecay(2e-3, EPOCHS * math.ceil(len(seen) / BATCH_SIZE))
     head.compile(
         keras.optimizers.AdamW(rate, weight_decay=1e-3),
@@ -109,12 +109,12 @@ def measure_familiarity(
     evaluations: Mapping[str, Evaluation],
     photos: AnsweredPhotos | None,
 ) -> FamiliarityFacts:
-    """Measure what is called unfamiliar: by mistake, and rightly.
+    """Measure how much is called unfamiliar, wrongly and rightly.
 
     Args:
         classify: Takes uint8 `[n, 28, 28]`.
-        evaluations: Answers by split; the others are told from those of `test`.
-        photos: Photographs held out, those without a class among them.
+        evaluations: Answers by split; unfamiliar images are compared with those of `test`.
+        photos: Held-out photographs, including those without a class.
     """
     test = evaluations["test"].answers
     known = {name: evaluation.answers for name, evaluation in evaluations.items()}
@@ -137,7 +137,7 @@ def measure_familiarity(
 
 
 def _others(images: NDArray[np.uint8]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Yield what is made of test images in each way that is taught, and what is new, with its name."""
+    """Yield the name and the images of each taught family, made of test images, and of each new kind."""
     rng = np.random.default_rng(1)
     images = images[rng.permutation(len(images))[:IMAGES_A_FAMILY]]
     for name, make in (FAMILIES | NEW_KINDS).items():
@@ -155,7 +155,7 @@ def _separation(name: str, known: Answers, others: Answers) -> SeparationFacts:
 
 
 def auroc(positive: NDArray[np.float32], negative: NDArray[np.float32]) -> float:
-    """Return the chance that a positive score lies above a negative one, ties counting half."""
+    """Return the probability that a positive score exceeds a negative one; ties count half."""
     is_positive = np.repeat([True, False], [len(positive), len(negative)])
     return float(roc_auc_score(is_positive, np.concatenate([positive, negative])))
 
@@ -170,7 +170,7 @@ def _with_mirror_images(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _features(network: keras.Model) -> keras.KerasTensor:
-    """Join what each activation says on average over the image and what the last layer sees, `[batch, width]`."""
+    """Join each activation's average over the image with the last layer's input, `[batch, width]`."""
     activations = [layer.output for layer in network.layers if isinstance(layer, layers.ReLU)]
     averages = [layers.GlobalAveragePooling2D()(activation) for activation in activations]
     return keras.ops.concatenate([*averages, network.get_layer("logits").input], axis=-1)

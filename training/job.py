@@ -1,4 +1,4 @@
-"""The whole job: train, calibrate, export, evaluate what was exported, report."""
+"""The whole job: train, calibrate, export, evaluate the exported model, report."""
 
 from __future__ import annotations
 
@@ -61,15 +61,15 @@ def train_and_export(  # noqa: PLR0913, PLR0917  one more than five, each a thin
     photos: Sequence[Photo] = (),
     teachers: Sequence[Teacher] = (),
 ) -> ModelCard:
-    """Make an artifact from a config and data, with a report beside it.
+    """Train a model from a config and data, and write it as an artifact with a report beside it.
 
     Args:
         config: What to train.
-        data: What to learn from, choose on and evaluate on.
+        data: The data set to train, validate and test on.
         runs: Folder for what is kept between starts: checkpoints, converted photographs, teachers' answers.
         artifact: Folder to write or replace, `.../NAME/VERSION`. The report goes to `.../NAME/report-VERSION`.
-        photos: What to learn from and evaluate on besides, when the config says so.
-        teachers: Whose answers to learn from, when the config says so.
+        photos: Photographs to learn from and evaluate on as well, if the config says so.
+        teachers: Models whose answers to learn from, if the config says so.
 
     Returns:
         The card that was written.
@@ -136,10 +136,10 @@ def train_and_export(  # noqa: PLR0913, PLR0917  one more than five, each a thin
 
 
 def _require_place(artifact: Path) -> None:
-    """Refuse, before hours of training, to replace what is no artifact.
+    """Refuse, before hours of training, to replace anything but an artifact.
 
     Raises:
-        TrainingError: It is something else, or has no name of a model above its version.
+        TrainingError: The path holds something else, or has no model name above its version.
     """
     is_free = not artifact.exists() or (artifact.is_dir() and not any(artifact.iterdir()))
     if not artifact.parent.name or not (is_free or (artifact / CARD_NAME).is_file()):
@@ -148,7 +148,7 @@ def _require_place(artifact: Path) -> None:
 
 
 def network_facts(network: keras.Model, views: int = 1) -> NetworkFacts:
-    """Measure a network's size, and its cost where it looks at several views of an image."""
+    """Measure a network's size, and its cost for the given number of views per image."""
     return NetworkFacts(
         name=network.name,
         parameters=network.count_params(),
@@ -157,7 +157,7 @@ def network_facts(network: keras.Model, views: int = 1) -> NetworkFacts:
 
 
 def _answering(network: keras.Model, config: TrainingConfig, data: Data, mixture: Mixture | None) -> keras.Model:
-    """Return the network as it is exported: it tells how familiar an image is, and may look at its mirror image."""
+    """Return the network to export: it also scores how familiar an image is, and may look at the mirror image."""
     none = np.empty((0, *IMAGE_SHAPE), np.uint8)
     photos, unfamiliar = mixture.examples if mixture else (none, none)
     head = fit_head(network, data.train.images, photos, unfamiliar, config)

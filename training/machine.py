@@ -9,7 +9,7 @@ from app.cores import available_cores
 
 
 def machine() -> str:
-    """Return the processor's name with how many of its cores this process may use."""
+    """Return the processor's name with the number of cores that this process may use."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except FileNotFoundError:  # not Linux

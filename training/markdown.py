@@ -9,12 +9,12 @@ if TYPE_CHECKING:
 
 
 def lines(header: Sequence[str], rows: Iterable[Sequence[object]], left: int = 1) -> Iterator[str]:
-    """Yield a table line by line, each row as soon as it is there.
+    """Yield a table line by line, each row as soon as it is available.
 
     Args:
-        header: Of each column.
-        rows: Of each row, what stands in each column.
-        left: How many columns, from the first, stand to the left; numbers stand to the right.
+        header: The columns' headings.
+        rows: The cells of each row.
+        left: Number of leading columns that are aligned left; the others are aligned right, as numbers are.
     """
     rule = ["---"] * left + ["---:"] * (len(header) - left)
     for cells in (header, rule):
@@ -24,5 +24,5 @@ def lines(header: Sequence[str], rows: Iterable[Sequence[object]], left: int = 1
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]], left: int = 1) -> str:
-    """Return the same as one piece."""
+    """Return a table as one string; the arguments are those of `lines`."""
     return "\n".join(lines(header, rows, left))

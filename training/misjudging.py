@@ -13,26 +13,26 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LEAST_PIECE, LARGEST_PIECE = 0.04, 0.2
-"""Half the length of the piece that is wrong along each of its axes, as a share of the garment's longer side."""
+"""Range of the semi-axes of the wrong piece, an ellipse, as a share of the garment's longer side."""
 
 
 def separate_badly(pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.float32] | None:
-    """Find the garment as `separate` does, but for a piece: of the garment taken for ground, or of ground for garment.
+    """Find the garment as `separate` does, but with one piece wrong: missing garment or included background.
 
     Args:
         pixels: uint8 `[height, width, 3]`.
-        rng: Decides which piece, and which of the two.
+        rng: Draws the piece and the kind of error.
     """
     share = separate(pixels)
     return None if share is None else misjudge(share, rng)
 
 
 def misjudge(share: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Return a mask with an ellipse, somewhere on its outline, that is all garment or all ground.
+    """Return the mask with an ellipse, somewhere on its outline, that is all garment or all background.
 
     Args:
-        share: float32 `[height, width]`, which share of each pixel is garment.
-        rng: Where the ellipse is drawn from.
+        share: float32 `[height, width]`, the share of each pixel that is garment.
+        rng: Draws the ellipse.
     """
     inside = (share > 0.5).astype(np.uint8)  # noqa: PLR2004  more garment than ground
     contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)

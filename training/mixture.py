@@ -1,4 +1,4 @@
-"""Converts, ahead of training, what is mixed into the batches beside the data set's own images."""
+"""Converts, ahead of training, what is mixed into batches beside the data set's own images."""
 
 from __future__ import annotations
 
@@ -35,28 +35,28 @@ if TYPE_CHECKING:
     from training.photos import Photo
 
 MOST_PIECES = 6
-"""How many photographs a collage is made of, at most."""
+"""Largest number of photographs in a collage."""
 
 CODE = (
     *CONVERSION,
     SEGMENTER.path,
     *code("mixture.py", "photos.py", "upload.py", "disguise.py", "distortion.py", "misjudging.py", "collage.py"),
 )
-"""What the images look like depends on this besides."""
+"""The code and weights that the converted images depend on."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """Images that came through the service's own conversion.
+    """Images that went through the service's own conversion.
 
     Attributes:
         disguised: uint8 `[n, 28, 28]`, each image of the training split, disguised and converted back.
-        photos: uint8 `[m, variants, 28, 28]`, photographs, each converted in several ways.
-        targets: float32 `[m, 10]`, what each photograph may be called.
-        allowed: float32 `[m, 10]`, what the photographs of each one's folder may be called.
-        chances: float64 `[m]`, how often each is drawn; they sum to 1.
+        photos: uint8 `[m, variants, 28, 28]`, photographs, each in several converted versions.
+        targets: float32 `[m, 10]`, the right labels of each photograph, with equal shares that sum to 1.
+        allowed: float32 `[m, 10]`, the labels of each photograph's folder, with equal shares that sum to 1.
+        chances: float64 `[m]`, the probability of drawing each photograph; they sum to 1.
         unfamiliar: uint8 `[k, variants, 28, 28]`, photographs of what has no class; never drawn.
         collages: uint8 `[c, 28, 28]`, pieces of photographs laid over one another; never drawn.
         lessons: What teachers say about the training split and the photographs, if there are any.
@@ -73,7 +73,7 @@ class Mixture:
 
     @property
     def examples(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Photographs with a class in all their ways; others, and collages: uint8 `[n, 28, 28]` each."""
+        """All versions of photographs with a class, and those of the others with the collages: uint8 `[n, 28, 28]`."""
         others = self.unfamiliar.reshape(-1, *IMAGE_SHAPE)
         return self.photos.reshape(-1, *IMAGE_SHAPE), np.concatenate([others, self.collages])
 
@@ -86,13 +86,13 @@ class Mixture:
     def disguise(
         self, images: NDArray[np.uint8], chosen: NDArray[np.intp], share: float, rng: np.random.Generator
     ) -> NDArray[np.uint8]:
-        """Return the chosen images of the training split with a share of them replaced by their disguised selves."""
+        """Return the chosen images of the training split, with a share of them replaced by their disguised versions."""
         return np.where((rng.random(len(images)) < share)[:, None, None], self.disguised[chosen], images)
 
     def draw(
         self, config: TrainingConfig, rng: np.random.Generator
     ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
-        """Yield what a batch holds besides the data set's own images, uint8 `[k, 28, 28]`, with targets, `[k, 10]`."""
+        """Yield the other images of a batch, uint8 `[k, 28, 28]`, with their targets, float32 `[k, 10]`."""
         if count := config.photos_a_batch:
             chosen, variants = (
                 rng.choice(len(self.photos), count, p=self.chances),
@@ -113,17 +113,17 @@ class Mixture:
 def prepare(
     config: PhotoConfig, seed: int, images: NDArray[np.uint8], photos: Sequence[Photo], folder: Path
 ) -> Mixture:
-    """Convert images and photographs on all cores, or read what an earlier run has converted in the same way.
+    """Convert images and photographs on all cores, or read what an earlier run converted in the same way.
 
     Args:
-        config: How many ways, and how different.
+        config: How many versions of each photograph to make, and how much they differ.
         seed: Decides how each image is disguised and each photograph distorted.
         images: uint8 `[n, 28, 28]`, the training split.
-        photos: What may be learnt from.
-        folder: Where what was converted is kept, for all runs.
+        photos: Photographs to learn from.
+        folder: Where all runs keep what was converted.
     """
     how = (config.variants, config.distortion, config.misjudged_share, config.paired_share, seed)
-    photos = sorted(photos)  # as what is kept of them
+    photos = sorted(photos)  # the order of the cached arrays
 
     def convert_all() -> dict[str, np.ndarray]:
         logger.info("converting %d images and %d photographs", len(images), len(photos))
@@ -143,7 +143,7 @@ def prepare(
     has_class = np.array([bool(CLASSES_OF[photo.folder]) for photo in photos])
     classed = [photo for photo in photos if CLASSES_OF[photo.folder]]
     folders, counts = np.unique([photo.folder for photo in classed], return_counts=True)
-    # Nearly each folder alike: a small one counts, and yet is not learnt by heart.
+    # Folders are drawn almost equally often: a small one counts, but is not learnt by heart.
     chance_of = dict(zip(folders, counts**-0.75, strict=True))
     chances = np.array([chance_of[photo.folder] for photo in classed])
     return Mixture(
@@ -172,7 +172,7 @@ def _collage(number: int, photos: Sequence[Photo], seed: int) -> NDArray[np.uint
 
 
 def _variants(photo: Photo, config: PhotoConfig, seed: int) -> NDArray[np.uint8]:
-    """Convert a photograph as it is and distorted, uint8 `[1 + variants, 28, 28]`."""
+    """Convert a photograph and distorted versions of it, uint8 `[1 + variants, 28, 28]`."""
     rng = np.random.default_rng([seed, *photo.path.name.encode()])
     colours = np.asarray(decode_photo(photo).convert("RGB"))
     paired_share = config.paired_share if photo.folder == SHOES else 0.0
@@ -183,7 +183,7 @@ def _variants(photo: Photo, config: PhotoConfig, seed: int) -> NDArray[np.uint8]
 def _variant(
     colours: NDArray[np.uint8], paired_share: float, config: PhotoConfig, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Convert a photograph, uint8 `[height, width, 3]`, as another camera, another segmenter might give it."""
+    """Convert a photograph, uint8 `[height, width, 3]`, as another camera or another segmenter might have left it."""
     if rng.random() < paired_share:
         colours = np.concatenate([colours, colours[:, ::-1]], axis=1)
     picture = Image.fromarray(distort(colours, config.distortion, rng))

@@ -25,11 +25,11 @@ def build(config: TrainingConfig) -> keras.Model:
         config: Names the network.
 
     Returns:
-        A model from uint8 `[batch, 28, 28]`, 0 to 255, to float32 logits `[batch, 10]`; dividing by 255 is its first
-        layer, so nothing has to be scaled by whoever calls it.
+        A model from uint8 `[batch, 28, 28]`, 0 to 255, to float32 logits `[batch, 10]`. Its first layer divides by 255,
+        so callers do not scale anything.
     """
     images = keras.Input(IMAGE_SHAPE, dtype="uint8", name="images")
-    # In bfloat16 the factor itself would be rounded while training, and not in what is served.
+    # In bfloat16 the factor itself would be rounded in training, but not in the served model.
     pixels = layers.Rescaling(1 / 255, dtype="float32")(images)
     features = _features(config.network)(pixels)
     logits = layers.Dense(len(LABELS), dtype="float32", name="logits")(features)
@@ -37,7 +37,7 @@ def build(config: TrainingConfig) -> keras.Model:
 
 
 def mirrored(network: keras.Model) -> keras.Model:
-    """Return the network whose every output is the mean of those for an image and for its mirror image."""
+    """Return a network whose outputs are each the mean of those for an image and for its mirror image."""
     images = keras.Input(IMAGE_SHAPE, dtype="uint8", name="images")
     outputs = network(keras.ops.concatenate([images, keras.ops.flip(images, axis=2)]))
     means = keras.tree.map_structure(
@@ -50,14 +50,13 @@ def multiply_accumulates(network: keras.Model) -> int:
     """Count the multiply-accumulates of convolutions and dense layers for one image.
 
     Args:
-        network: Built, so that the shapes of its layers are known.
+        network: A built network, whose layers' shapes are known.
 
     Returns:
-        The sum over layers of kernel size times output positions; normalisation and activations are left out, as is
-        usual.
+        The sum over layers of kernel size times output positions, without normalisation and activations, as is usual.
 
     Raises:
-        TypeError: A layer of another kind has a kernel, whose cost would be left out.
+        TypeError: A layer of another kind has a kernel, whose cost would be missing.
     """
     return sum(map(_multiply_accumulates, network.layers))
 
@@ -74,7 +73,7 @@ def _multiply_accumulates(layer: keras.Layer) -> int:
 
 
 def _features(name: Network) -> Callable[[keras.KerasTensor], keras.KerasTensor]:
-    """Return what turns pixels, float32 `[batch, 28, 28]` from 0 to 1, into what the last layer sees."""
+    """Return the function from pixels, float32 `[batch, 28, 28]`, 0 to 1, to the last layer's input."""
     if name == "mlp":
         return _mlp
     if name == "cnn":
@@ -83,23 +82,23 @@ def _features(name: Network) -> Callable[[keras.KerasTensor], keras.KerasTensor]
 
 
 def _mlp(pixels: keras.KerasTensor) -> keras.KerasTensor:
-    """The learner's network: Flatten, Dense 128 with ReLU."""
+    """Build the beginner's network: Flatten, Dense 128 with ReLU."""
     return layers.Dense(128, activation="relu")(layers.Flatten()(pixels))
 
 
 def _cnn(pixels: keras.KerasTensor, stem: int, widths: tuple[int, ...], *, deeper: bool = False) -> keras.KerasTensor:
-    """A small convolutional network: a 2x2 stem, then three blocks that each halve the picture.
+    """Build a small convolutional network: a 2x2 stem, then three blocks that each halve the image's sides.
 
     Args:
         pixels: float32 `[batch, 28, 28]`, 0 to 1.
-        stem: Filters of the stem.
-        widths: Filters of each block's convolutions.
-        deeper: Whether a convolution more is added to the last block's outcome, where the picture is smallest: many
+        stem: Number of filters in the stem.
+        widths: Number of filters in each block's convolutions.
+        deeper: Whether to add another convolution to the last block's output, where the image is smallest: many
             parameters for few multiply-accumulates.
 
     Source:
         The block, pooling before normalisation, and the residual third convolution are airbench's (Jordan, arXiv
-        2404.00498), with ReLU for its speed on a CPU and learnt instead of whitening filters in the stem.
+        2404.00498), but with ReLU, for its speed on a CPU, and with learnt filters in the stem instead of whitening.
     """
     features = layers.Reshape((*IMAGE_SHAPE, 1))(pixels)
     features = _normalised(layers.Conv2D(stem, 2, use_bias=False)(features))

@@ -1,4 +1,4 @@
-"""Writes what a model card says as a page that a user reads in two minutes."""
+"""Renders a model card as a page that a user can read in two minutes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SEPARATION_COLUMNS = (
 
 
 def page(card: ModelCard) -> str:
-    """Return the page as Markdown; its pictures lie beside it."""
+    """Return the page as Markdown; it expects its pictures in the same folder."""
     training, network = card.training, card.network
     worst = min(card.metrics["test"].classes, key=lambda one: one.recall)
     return f"""# {card.name} {card.version}

@@ -1,4 +1,4 @@
-"""Does one thing to many items on all cores."""
+"""Applies a function to many items on all cores."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 PIECE = 32
-"""Items that a process is given at a time; no more than these are not worth one."""
+"""Number of items passed to a process at a time; up to this many are not worth starting a process."""
 
 
 def on_all_cores(work: Callable[[Item], Result], items: Sequence[Item], name: str) -> list[Result]:
-    """Return the results in the order of the items, showing how far it is.
+    """Return the results in the order of the items, with a progress bar.
 
     Args:
-        work: What to do; it and the items travel to other processes.
-        items: What to do it to.
-        name: What they are.
+        work: Function to apply; it and the items are pickled for other processes.
+        items: Arguments of the function.
+        name: What the items are called in the progress bar.
     """
     if len(items) <= PIECE:
         return [work(item) for item in items]

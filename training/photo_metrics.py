@@ -1,4 +1,4 @@
-"""Measures a model on photographs that were held out."""
+"""Measures a model on held-out photographs."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AnsweredPhotos:
-    """Photographs with a model's answers, apart by whether Fashion-MNIST has a class for them.
+    """Photographs with a model's answers, divided by whether Fashion-MNIST has a class for them.
 
     Attributes:
-        known: Those of folders with a right label.
-        of_known: What the network says about each.
-        probabilities: float32 `[n, 10]`, what it says together with the colours of each.
-        seen: bool `[n]`, which of them were looked at in colour.
-        temperature: At which others are to be put together.
-        unknown: The others.
-        of_unknown: What the network says about each.
+        known: Photographs of folders with a right label.
+        of_known: The network's answers to `known`.
+        probabilities: float32 `[n, 10]`, the answers to `known` by network and colours together.
+        seen: bool `[n]`, which of `known` were looked at in colour.
+        temperature: Temperature at which network and colours are to be combined for other photographs.
+        unknown: Photographs of the other folders.
+        of_unknown: The network's answers to `unknown`.
     """
 
     known: tuple[Photo, ...]
@@ -51,13 +51,13 @@ class AnsweredPhotos:
 
     @classmethod
     def of(cls, photos: Sequence[Photo], answers: Answers, evidence: NDArray[np.float32] | None = None) -> Self:
-        """Tell photographs, with an answer to each, apart.
+        """Divide photographs and their answers by whether there is a class for them.
 
         Args:
-            photos: Any.
-            answers: To each.
-            evidence: float32 `[n, 10]`, what the colours of each speak for, 0 where they were not looked at; None where
-                the answers hold it already.
+            photos: Photographs of any folder.
+            answers: The network's answer to each.
+            evidence: float32 `[n, 10]`, each photograph's evidence from its colours, 0 where they were not looked at;
+                None where the answers include it already.
         """
         is_known = np.array([bool(CLASSES_OF[photo.folder]) for photo in photos], bool)
         (known, of_known), (unknown, of_unknown) = (
@@ -78,49 +78,49 @@ class AnsweredPhotos:
 
     @property
     def right_alone(self) -> NDArray[np.bool_]:
-        """The same by the network alone."""
+        """The same as `right`, by the network alone."""
         return _fits(self.of_known.probabilities, allowed_of(self.known))
 
     @property
     def right_labels(self) -> NDArray[np.bool_]:
-        """Which labels are right for each known photograph, `[n, 10]`: where one was given by eye, that one alone."""
+        """Which labels are right for each known photograph, `[n, 10]`: only the one given by eye, if there is one."""
         return np.asarray(targets_of(self.known) > 0)
 
     @property
     def folders(self) -> dict[str, FolderMetrics]:
-        """How many known photographs each folder has, and of how many the answer is one of the folder's labels."""
+        """The known photographs in each folder, and how many of them get one of the folder's labels."""
         return _counts((photo.folder for photo in self.known), self.right)
 
     @property
     def told_apart(self) -> dict[str, FolderMetrics]:
-        """For each label given by eye where a folder has several: to how many, and how many of these get it."""
+        """The photographs given each label by eye in folders of several labels, and how many of them get it."""
         apart = [photo.is_told_apart for photo in self.known]
         return _counts((photo.labels[0] for photo in itertools.compress(self.known, apart)), self._exact[apart])
 
     @property
     def of_one_label(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """What is said of the photographs of which one label alone is right, `[k, 10]`, and whether it is it, `[k]`."""
+        """Probabilities for photographs with exactly one right label, `[k, 10]`, and whether it ranks first, `[k]`."""
         sure = np.array([len(photo.labels) == 1 for photo in self.known], bool)
         return self.probabilities[sure], self._exact[sure]
 
     @property
     def calibration_error(self) -> float | None:
-        """The error over these, in bins of equal mass; None without any."""
+        """The expected calibration error over `of_one_label`, in bins of equal mass; None if there are none."""
         probabilities, is_it = self.of_one_label
         return expected_calibration_error(probabilities, is_it, "mass") if len(is_it) else None
 
     @property
     def _exact(self) -> NDArray[np.bool_]:
-        """Whether the most probable label of each known photograph is right for this one, `[n]`."""
+        """Whether the most probable label of each known photograph is right for that very photograph, `[n]`."""
         return _fits(self.probabilities, targets_of(self.known))
 
 
 def answer_photos(classify: Callable[[NDArray[np.uint8]], Answers], photos: Sequence[Photo]) -> AnsweredPhotos:
-    """Let a model answer for photographs, converted and looked at in colour as the service does.
+    """Run a model on photographs, converted and looked at in colour as in the service.
 
     Args:
         classify: Takes uint8 `[n, 28, 28]`.
-        photos: Some at least with a right label.
+        photos: Photographs, at least some with a right label.
     """
     converted = [convert_photo(photo) for photo in photos]
     images = np.array([one.image for one in converted], np.uint8).reshape(-1, *IMAGE_SHAPE)
@@ -132,11 +132,11 @@ def answer_photos(classify: Callable[[NDArray[np.uint8]], Answers], photos: Sequ
 
 
 def measure_photos(answered: AnsweredPhotos, learnt: Sequence[Photo]) -> PhotoMetrics:
-    """Return what the card says about photographs that were held out.
+    """Return what the card says about held-out photographs.
 
     Args:
-        answered: What to measure on.
-        learnt: What was learnt from.
+        answered: Held-out photographs with their answers.
+        learnt: Photographs that were learnt from.
     """
     n, right = len(answered.known), int(answered.right.sum())
     digest = digest_of([*learnt, *answered.known, *answered.unknown])
@@ -162,10 +162,10 @@ def measure_photos(answered: AnsweredPhotos, learnt: Sequence[Photo]) -> PhotoMe
 
 
 def constant_answers(told_apart: Mapping[str, FolderMetrics]) -> str:
-    """Name the most frequent label of each folder of several with how often it alone would be right.
+    """Name the most frequent label of each folder with several, and how often it alone would be right.
 
     Args:
-        told_apart: By label; of a card that counts by folder nothing can be said.
+        told_apart: Counts by label; those of a card that counts by folder give an empty text.
     """
     said = []
     for labels in CLASSES_OF.values():
@@ -177,7 +177,7 @@ def constant_answers(told_apart: Mapping[str, FolderMetrics]) -> str:
 
 
 def _fits(probabilities: NDArray[np.float32], allowed: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Return whether the most probable label in each row is one above 0, `[n]`."""
+    """Return whether the most probable label of each row is allowed, that is, above 0 in `allowed`, `[n]`."""
     named = probabilities.argmax(axis=1)
     return np.asarray(allowed[np.arange(len(named)), named] > 0)
 

@@ -1,4 +1,4 @@
-"""Fits how sure of a photograph two networks together may be."""
+"""Fits the temperature at which two networks' answers about a photograph are combined."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ FOLDS = 5
 def fit_temperature(
     probabilities: NDArray[np.float32], evidence: NDArray[np.float32], fitting: NDArray[np.float32]
 ) -> float:
-    """Find the temperature of `weigh` with the lowest negative log-likelihood of a label that fits.
+    """Find the temperature of `weigh` with the lowest negative log-likelihood of the labels that fit.
 
-    Bayes' rule takes the networks for independent, but both see the same garment and err on the same ones, so that
-    together they are too sure. A temperature keeps the order of the labels that evidence speaks of.
+    Bayes' rule assumes that the networks are independent, but both see the same garment and err on the same ones, so
+    together they are too sure. A temperature keeps the order of the labels for which there is evidence.
 
     Args:
         probabilities: float32 `[n, 10]`, of photographs that neither network has learnt from.
-        evidence: float32 `[n, 10]`, what each speaks for.
+        evidence: float32 `[n, 10]`, each photograph's evidence from its colours.
         fitting: float32 `[n, 10]`, above 0 where a label counts as right.
 
     Returns:
-        1 where no photograph speaks for anything.
+        The temperature; 1 without any evidence.
 
     Source:
         Guo et al., "On Calibration of Modern Neural Networks" (arXiv 1706.04599), section 4.2.
@@ -49,15 +49,15 @@ def cross_fitted(
 ) -> NDArray[np.float32]:
     """Weigh each photograph at the temperature fitted to the four fifths that it is not among.
 
-    So what is measured on them owes nothing to the fit.
+    The fit therefore has no influence on what is measured on them.
 
     Args:
-        probabilities: As of `fit_temperature`, in any order that puts photographs of one kind side by side.
-        evidence: Likewise.
-        fitting: Likewise.
+        probabilities: As in `fit_temperature`, in any order that keeps photographs of one kind together.
+        evidence: As in `fit_temperature`, in the same order.
+        fitting: As in `fit_temperature`, in the same order.
 
     Returns:
-        float32 `[n, 10]`.
+        float32 `[n, 10]`, the combined probabilities.
     """
     weighed = np.empty_like(probabilities)
     folds = np.arange(len(probabilities)) % FOLDS
@@ -69,6 +69,6 @@ def cross_fitted(
 
 
 def fitting_loss(probabilities: NDArray[np.float32], fitting: NDArray[np.float32]) -> float:
-    """Return the mean negative log-likelihood, in nats, of all labels together that fit a photograph."""
+    """Return the mean negative logarithm, in nats, of the total probability of all labels that fit a photograph."""
     together = (probabilities * (fitting > 0)).sum(axis=1)
     return float(-np.log(np.maximum(together, LEAST)).mean())

@@ -1,4 +1,4 @@
-"""Photographs of clothing, kept in a folder for each kind."""
+"""Photographs of clothing, in one folder per kind."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ CLASSES_OF: dict[str, tuple[str, ...]] = {
     "skirt": (),
     "t-shirt": ("T-shirt/top",),
 }
-"""The labels that are right for the photographs of a folder; none where Fashion-MNIST has no such class.
+"""The labels that are right for the photographs of each folder; none where Fashion-MNIST has no such class.
 
 Source:
     Folders of https://github.com/alexeygrigorev/clothing-dataset-small, which has no bags.
@@ -59,7 +59,7 @@ COLLECTIONS = {
         license="CC0-1.0",
     )
 }
-"""What the card says of photographs that are known, by what `digest_of` returns for them."""
+"""What the card says about known collections of photographs, by their `digest_of`."""
 
 SHOES = "shoes"
 """The folder of what comes in pairs."""
@@ -67,12 +67,12 @@ SHOES = "shoes"
 
 @functools.cache
 def labels_by_eye() -> dict[tuple[str, str], str]:
-    """Return the one label of photographs in folders of several, by folder and file name.
+    """Return the single label given by eye to photographs in folders with several labels, by folder and file name.
 
-    It was given where the photograph leaves no doubt. A Pullover is pulled over the head, and closed down its front; a
-    Shirt is a blouse, or has buttons down its front; a Sandal is open, with or without a heel; an Ankle boot reaches to
-    the ankle or higher; a Sneaker is a sports shoe that does not. Cardigans, jackets, pumps, loafers, slippers and
-    laced shoes of leather, for which Fashion-MNIST has no class, have none.
+    A label was given where the photograph leaves no doubt. A Pullover is pulled over the head and has no opening down
+    its front; a Shirt is a blouse, or has buttons down its front; a Sandal is open, with or without a heel; an Ankle
+    boot reaches to the ankle or higher; a Sneaker is a sports shoe that does not. Cardigans, jackets, pumps, loafers,
+    slippers and leather lace-ups, for which Fashion-MNIST has no class, have no label.
     """
     with Path(__file__).with_name("photo_labels.csv").open(newline="") as file:
         return {(row["folder"], row["file"]): row["label"] for row in csv.DictReader(file)}
@@ -92,25 +92,25 @@ class Photo:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels that are right for this one, fewer than for its folder where it was told apart."""
+        """The labels that are right for this photograph: fewer than its folder's where one was given by eye."""
         label = labels_by_eye().get((self.folder, self.path.name))
         return (label,) if label else CLASSES_OF[self.folder]
 
     @property
     def is_told_apart(self) -> bool:
-        """Whether it has one label, and its folder several."""
+        """Whether it has a single label while its folder has several."""
         return len(self.labels) < len(CLASSES_OF[self.folder])
 
 
 def list_photos(folder: Path) -> list[Photo]:
-    """Find the photographs below a folder, in an order that is the same on every machine.
+    """Find the photographs below a folder, in the same order on every machine.
 
     Args:
-        folder: Holds folders named as in `CLASSES_OF`, with files that end as in `ENDINGS`; anything else is left
-            alone, and the log says which folders.
+        folder: Holds folders named as in `CLASSES_OF`, with files that end as in `ENDINGS`. Anything else is ignored;
+            the log names ignored folders.
 
     Raises:
-        DataError: There is not one photograph.
+        DataError: There is no photograph.
     """
     photos = sorted(
         Photo(path, kind)
@@ -130,17 +130,17 @@ def list_photos(folder: Path) -> list[Photo]:
 
 
 def require_readable(photos: Iterable[Photo]) -> None:
-    """Refuse, before hours of training, photographs of which one cannot be decoded.
+    """Check, before hours of training, that every photograph can be decoded.
 
     Raises:
-        DataError: One cannot.
+        DataError: A photograph cannot be decoded.
     """
     for photo in photos:
         decode_photo(photo)
 
 
 def digest_of(photos: Iterable[Photo]) -> str:
-    """Return the SHA-256, in hexadecimal digits, of photographs with their folders and names, whatever their order."""
+    """Return the SHA-256, in hexadecimal digits, of photographs, their folders and names, in whatever order."""
     digest = hashlib.sha256()
     for photo in sorted(photos):
         digest.update(f"{photo.folder}/{photo.path.name}".encode() + photo.path.read_bytes())
@@ -150,16 +150,15 @@ def digest_of(photos: Iterable[Photo]) -> str:
 def split_photos(photos: Iterable[Photo], share: float, seed: int) -> tuple[list[Photo], list[Photo]]:
     """Hold out a share of the photographs of each folder.
 
-    A photograph's own name and folder decide on which side it is, so it stays there whatever others are added or taken
-    away.
+    A photograph's own name and folder decide on which side it is, so it stays there when others are added or removed.
 
     Args:
-        photos: What to divide.
-        share: How much to hold out, from 0 to 1; met as closely as chance meets it.
-        seed: Decides which.
+        photos: Photographs to divide.
+        share: Share to hold out, 0 to 1; the actual share differs by chance.
+        seed: Decides which photographs.
 
     Returns:
-        What may be learnt from and what is held out, each in the given order.
+        The photographs to learn from and the held-out ones, each in the given order.
     """
     sides: tuple[list[Photo], list[Photo]] = ([], [])
     for photo in photos:
@@ -168,10 +167,11 @@ def split_photos(photos: Iterable[Photo], share: float, seed: int) -> tuple[list
 
 
 def require_classed(learnt: Sequence[Photo], held_out: Sequence[Photo]) -> None:
-    """Refuse, before hours of training, photographs of which none with a right label is learnt from or held out.
+    """Check, before hours of training, that photographs with a right label are both learnt from and held out.
 
     Raises:
-        DataError: Hats, shorts and skirts alone, so few that chance holds out none, or a share of 0 or 1.
+        DataError: There are only hats, shorts and skirts, so few photographs that chance leaves one side empty, or the
+            share is 0 or 1.
     """
     n_learnt, n_held_out = (sum(bool(CLASSES_OF[photo.folder]) for photo in side) for side in (learnt, held_out))
     if not n_learnt or not n_held_out:
@@ -181,18 +181,18 @@ def require_classed(learnt: Sequence[Photo], held_out: Sequence[Photo]) -> None:
 
 
 def _draw(photo: Photo, seed: int) -> float:
-    """Draw a number from 0 to under 1 that depends on the seed and the photograph's folder and name alone."""
+    """Draw a number in [0, 1) that depends only on the seed and the photograph's folder and name."""
     digest = hashlib.sha256(f"{seed}/{photo.folder}/{photo.path.name}".encode()).digest()
     return int.from_bytes(digest[:6]) / 2**48
 
 
 def targets_of(photos: Sequence[Photo]) -> NDArray[np.float32]:
-    """Return what each photograph may be called, float32 `[n, 10]`: the right labels share the 1 of their row alike."""
+    """Return the right labels of each photograph, float32 `[n, 10]`: equal shares that sum to 1 in each row."""
     return _shared(photo.labels for photo in photos)
 
 
 def allowed_of(photos: Sequence[Photo]) -> NDArray[np.float32]:
-    """Return what the photographs of each one's folder may be called, float32 `[n, 10]`, likewise."""
+    """Return the labels of each photograph's folder, float32 `[n, 10]`: equal shares that sum to 1 in each row."""
     return _shared(CLASSES_OF[photo.folder] for photo in photos)
 
 
@@ -211,7 +211,7 @@ def convert_photo(photo: Photo) -> Converted:
 
 
 def decode_photo(photo: Photo) -> Image.Image:
-    """Decode a photograph as the service does; what is transparent is laid on white.
+    """Decode a photograph as the service does, with transparent parts on white.
 
     Raises:
         DataError: It cannot be read.

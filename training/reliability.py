@@ -1,4 +1,4 @@
-"""Measures whether probabilities mean what they say."""
+"""Measures how well probabilities are calibrated."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def reliability(
     Args:
         probabilities: float32 `[n, 10]`.
         right: bool `[n]`, whether the most probable class is a right one.
-        equal: Whether all bins hold as many images or are as wide.
+        equal: What all bins have in common: the number of images (`mass`) or the range of confidence (`width`).
 
     Returns:
         float64 `[bins, 3]`: share of the images, mean confidence and accuracy of each bin that is not empty.
@@ -40,7 +40,7 @@ def reliability(
 def expected_calibration_error(
     probabilities: NDArray[np.float32], right: NDArray[np.bool_], equal: Literal["mass", "width"]
 ) -> float:
-    """Return the mean distance of confidence and accuracy over the bins of `reliability`, weighted by their images.
+    """Return the mean distance between confidence and accuracy over the bins of `reliability`, weighted by images.
 
     Source:
         Guo et al., "On Calibration of Modern Neural Networks" (arXiv 1706.04599); equal mass: Nguyen and O'Connor
@@ -51,14 +51,14 @@ def expected_calibration_error(
 
 
 def error_by_chance(probabilities: NDArray[np.float32], equal: Literal["mass", "width"], draws: int = 1000) -> float:
-    """Return what `expected_calibration_error` is on average where probabilities are perfectly calibrated.
+    """Return the average `expected_calibration_error` that perfectly calibrated probabilities would have.
 
-    With few images in a bin the share of right ones is off by chance alone.
+    With few images per bin, the share of right answers differs from the confidence by chance alone.
 
     Args:
         probabilities: float32 `[n, 10]`.
-        equal: As there.
-        draws: How often it is drawn, from the confidence of each image, which are right.
+        equal: As in `expected_calibration_error`.
+        draws: Number of times to draw which answers are right, each with its confidence as probability.
     """
     rng, confidence = np.random.default_rng(0), probabilities.max(axis=1)
     drawn = (rng.random(len(confidence)) < confidence for _ in range(draws))
@@ -66,7 +66,7 @@ def error_by_chance(probabilities: NDArray[np.float32], equal: Literal["mass", "
 
 
 def brier_score(probabilities: NDArray[np.float32], class_ids: NDArray[np.uint8]) -> float:
-    """Return the mean squared distance of the probabilities, `[n, 10]`, from the true classes, `[n]`: 0 to 2.
+    """Return the mean squared distance between the probabilities, `[n, 10]`, and the true classes, `[n]`: 0 to 2.
 
     Source:
         Brier, "Verification of forecasts expressed in terms of probability" (1950).
@@ -76,7 +76,7 @@ def brier_score(probabilities: NDArray[np.float32], class_ids: NDArray[np.uint8]
 
 
 def negative_log_likelihood(probabilities: NDArray[np.floating], class_ids: NDArray[np.uint8]) -> float:
-    """Return the mean of minus the log of the true class's probability, in nats.
+    """Return the mean negative logarithm of the true class's probability, in nats.
 
     Args:
         probabilities: `[n, 10]`; zeros count as the smallest positive float32.

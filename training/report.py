@@ -1,4 +1,4 @@
-"""Draws the pictures of a model's report, and writes the page that holds them."""
+"""Draws the pictures of a model's report, and writes the page that shows them."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def write_report(
     """Write `README.md` and its pictures.
 
     Args:
-        folder: Created when missing; files of an earlier report are overwritten.
-        card: The numbers of the page.
-        history: The curves.
-        test: What all other pictures show.
-        uncalibrated: float32 `[n, 10]`, what the probabilities of the same images were before they were calibrated.
+        folder: Created if missing; files of an earlier report are overwritten.
+        card: The numbers on the page.
+        history: The epochs shown in the curves.
+        test: The answers shown in all other pictures.
+        uncalibrated: float32 `[n, 10]`, the probabilities of the same images before calibration.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, figure in {
@@ -52,12 +52,12 @@ def write_report(
 
 
 def draw_curves(history: list[Epoch], *, mixed: bool) -> Figure:
-    """Draw accuracy and loss of training and validation against epochs.
+    """Draw training and validation accuracy and loss over the epochs.
 
     Args:
         history: The epochs.
-        mixed: Whether targets may be several labels or teachers' answers; then the accuracy of training is how often
-            the network names the likeliest, which does not compare with that of validation.
+        mixed: Whether targets may be several labels or teachers' answers. If so, training accuracy is how often the
+            network names the likeliest label, and is not comparable with validation accuracy.
     """
     figure = Figure(figsize=(10, 4), layout="constrained")
     epochs = [entry.epoch + 1 for entry in history]
@@ -87,7 +87,7 @@ def draw_confusion(confusion: NDArray[np.intp]) -> Figure:
 
 
 def draw_reliability(test: Evaluation, uncalibrated: NDArray[np.float32]) -> Figure:
-    """Draw accuracy against confidence in bins of as many images, before and after calibration."""
+    """Draw accuracy against confidence in bins of equal mass, before and after calibration."""
     figure = Figure(figsize=(5.5, 5), layout="constrained")
     axes = figure.subplots()
     right = test.predicted == test.split.class_ids
@@ -104,7 +104,7 @@ def draw_reliability(test: Evaluation, uncalibrated: NDArray[np.float32]) -> Fig
 
 
 def draw_sheet(test: Evaluation, left: NDArray[np.intp], right: NDArray[np.intp]) -> Figure:
-    """Draw test images beside their ten probabilities: the first few of some on the left, of others on the right."""
+    """Draw test images beside their ten probabilities: the first few of `left` and, on the other side, of `right`."""
     each = SHEET_ROWS * SHEET_COLUMNS // 2
     figure = Figure(figsize=(15, 9), layout="constrained")
     grid = figure.subplots(SHEET_ROWS, SHEET_COLUMNS * 2, width_ratios=[2, 3] * SHEET_COLUMNS)
@@ -119,7 +119,7 @@ def draw_sheet(test: Evaluation, left: NDArray[np.intp], right: NDArray[np.intp]
 
 
 def _drawn(test: Evaluation, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Shuffle the images answered right, and those answered wrong."""
+    """Return the indices of right and of wrong answers, each shuffled."""
     rng = np.random.default_rng(seed)
     is_right = test.predicted == test.split.class_ids
     return rng.permutation(np.flatnonzero(is_right)), rng.permutation(np.flatnonzero(~is_right))
@@ -131,7 +131,7 @@ def _most_certain_mistakes(test: Evaluation) -> NDArray[np.intp]:
 
 
 def _halves(ranked: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Let a sheet go on with the right half where the left one ends."""
+    """Divide a ranking so that a sheet continues in its right half where the left half ends."""
     half = SHEET_ROWS * SHEET_COLUMNS // 2
     return ranked[:half], ranked[half:]
 

@@ -1,4 +1,4 @@
-"""Trains a network, epoch by epoch, from where an equal run stopped."""
+"""Trains a network, epoch by epoch, resuming where an identical run stopped."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ CODE = (
     f"keras {keras.__version__}",
     f"tensorflow {tf.__version__}",
 )
-"""What decides, beside data, what a run learns; `mixture` and `distillation` draw from what they hold."""
+"""What a run's weights depend on besides config and data; `mixture` and `distillation` draw from their arrays."""
 
 SETTLING_BATCHES = 200
-"""Over so many augmented batches the statistics of batch normalisation are taken, once training is over."""
+"""Number of augmented batches from which the statistics of batch normalisation are taken after training."""
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ logger = logging.getLogger(__name__)
 class Epoch:
     """What one epoch measured; `accuracy` and `loss` are on augmented batches, `val_*` on the validation split.
 
-    Where photographs or teachers' answers are mixed in, `accuracy` is agreement with the likeliest label of the target.
+    Where photographs or teachers' answers are mixed in, `accuracy` is agreement with the target's likeliest label.
     """
 
     epoch: int
@@ -60,13 +60,13 @@ class Epoch:
 
 
 def run_folder(runs: Path, config: TrainingConfig, data: Data, mixture: Mixture | None) -> Path:
-    """Return where a run keeps what it has done; whatever its weights depend on makes it another run.
+    """Return the folder for a run's progress, which differs when anything that its weights depend on does.
 
     Args:
         runs: Folder of all runs.
-        config: What is trained.
-        data: What is learnt from, and what chooses the epoch that is kept.
-        mixture: Counts with every image and target in it, so with the segmenter and the teachers behind them.
+        config: What to train.
+        data: The splits to learn from, and to choose the kept epoch on.
+        mixture: Counts with every image and target in it, and so with the segmenter and the teachers behind them.
     """
     splits = (array for split in (data.train, data.validation) for array in (split.images, split.class_ids))
     return runs / f"{config.run_name}-{fingerprint(*splits, *(mixture.drawn if mixture else ()), *CODE)}"
@@ -83,18 +83,18 @@ def train(
 
     Args:
         config: What to train.
-        data: Learns from `train`, measures each epoch on `validation`; `test` is not touched.
-        run: Folder for checkpoints and the history, that of `run_folder`. A run that was stopped goes on after its last
-            whole epoch, a finished one is read back without training.
-        callbacks: Told of each batch and epoch besides.
-        mixture: What to mix into the batches when the config says so, and what to begin with.
+        data: Training uses `train`, and measures each epoch on `validation`; `test` is not touched.
+        run: Folder for checkpoints and the history, that of `run_folder`. A stopped run resumes after its last complete
+            epoch; a finished one is read back without training.
+        callbacks: Additional Keras callbacks.
+        mixture: What to mix into the batches if the config says so, and the weights to start from.
 
     Returns:
-        The network with the weights to keep, and one entry an epoch.
+        The network with the weights to keep, and one entry per epoch.
 
     Raises:
-        DataError: It is to begin with the weights of another network.
-        TrainingError: There are fewer images than a batch takes.
+        DataError: The weights to start from are those of another network.
+        TrainingError: There are too few images to fill a batch.
     """
     run.mkdir(parents=True, exist_ok=True)
     finished = run / "finished.weights.h5"
@@ -113,14 +113,14 @@ def train(
 
 
 def settle(network: keras.Model, batches: Iterable[tuple[NDArray[np.uint8], np.ndarray]]) -> None:
-    """Give the network's batch normalisation the mean statistics of batches, in place.
+    """Set the statistics of the network's batch normalisation to their mean over batches, in place.
 
-    What it keeps while training are those of the last few batches, under weights that have been averaged since: chance
-    alone moves the validation accuracy by a tenth of a point. They have to be of augmented batches, as it learnt from.
+    The statistics from training are those of the last few batches, and the weights have been averaged since: chance
+    alone moves the validation accuracy by a tenth of a point. The batches have to be augmented as in training.
 
     Args:
-        network: Its weights stay as they are.
-        batches: Each counts alike.
+        network: Network whose other weights do not change.
+        batches: Batches that all count equally.
 
     Source:
         Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization" (arXiv 1803.05407).
@@ -136,7 +136,7 @@ def settle(network: keras.Model, batches: Iterable[tuple[NDArray[np.uint8], np.n
 
 
 def read_history(run: Path) -> list[Epoch]:
-    """Read the epochs of a run in order; an epoch that was trained twice because of a stop counts as last trained."""
+    """Read the epochs of a run in order; for an epoch trained twice because of a stop, the last record counts."""
     path = run / "history.csv"
     if not path.exists():
         return []
@@ -185,7 +185,7 @@ def _fit(
             *_weight_keepers(config, kept, patience),
             keras.callbacks.CSVLogger(str(run / "history.csv"), append=True),
             TqdmCallback(),
-            # Last, so that whatever else an epoch writes is there once the epoch counts as done.
+            # Last, so that everything else is written before the epoch counts as complete.
             checkpoint,
         ],
     )
@@ -201,7 +201,7 @@ def _batches(
 
 
 def compiled(config: TrainingConfig, steps: int) -> keras.Model:
-    """Build the config's network, ready for epochs of so many steps."""
+    """Build and compile the config's network for epochs of `steps` batches."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(config.precision)
     network = build(config)
@@ -216,7 +216,7 @@ def compiled(config: TrainingConfig, steps: int) -> keras.Model:
 
 
 def _loss(config: TrainingConfig) -> keras.losses.Loss:
-    """Teachers settle the share of each label; without them a set of labels moves to where the network leans."""
+    """Return the loss: teachers fix each label's share; without them, a set of labels follows the network's leaning."""
     if config.distillation:
         return keras.losses.CategoricalCrossentropy(from_logits=True)
     return SetCrossentropy(config.label_smoothing)
@@ -249,15 +249,15 @@ def _weight_keepers(config: TrainingConfig, kept: Path, patience: Patience) -> l
             ),
             patience,
         ]
-    # Validation sees the averaged weights; when training ends Keras leaves them in the network.
+    # Validation uses the averaged weights, and Keras leaves them in the network when training ends.
     return [keras.callbacks.SwapEMAWeights()] if config.averaging else []
 
 
 class SetCrossentropy(keras.losses.Loss):  # type: ignore[misc]  # Keras ships no types
     """Cross-entropy where several labels may be right: the target moves to those that the network leans to.
 
-    A row of one label is plain cross-entropy. Were the labels of a set to stay alike, the halves of a sure answer could
-    both lie under a third label.
+    For a row with one label it is plain cross-entropy. If the labels of a set kept equal shares, a sure answer would be
+    split between two of them, and a third label could exceed both halves.
 
     Source:
         Jin and Ghahramani, "Learning with Multiple Labels" (NIPS 2002): the expectation step, at every batch.
@@ -283,7 +283,7 @@ class SetCrossentropy(keras.losses.Loss):  # type: ignore[misc]  # Keras ships n
 
 @keras.saving.register_keras_serializable("training")
 class OneCycle(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # Keras ships no types
-    """A rate that climbs linearly from zero to its peak and falls linearly to zero.
+    """A learning rate that climbs linearly from zero to its peak and falls linearly to zero.
 
     Source:
         Smith and Topin, "Super-Convergence" (arXiv 1708.07120), without the final annihilation phase.
@@ -305,19 +305,19 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore
 
 
 class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
-    """Saves weights and optimizer after each epoch in one file that is always whole.
+    """Saves weights and optimizer state after each epoch in one file that is always complete.
 
-    Keras' own BackupAndRestore writes the file in place and learns the epoch only once `fit` has begun, too late for
+    Keras' own BackupAndRestore writes the file in place, and knows the epoch only once `fit` has begun, too late for
     the generator of batches.
     """
 
     def __init__(self, path: Path) -> None:
-        """Take the file to write."""
+        """Take the path of the file to write."""
         super().__init__()
         self.path = path
 
     def restore(self, network: keras.Model) -> int:
-        """Load the file into a compiled network if there is one, and return the steps it has taken."""
+        """Load the file, if there is one, into a compiled network, and return the number of steps taken so far."""
         if not self.path.exists():
             return 0
         network.optimizer.build(network.trainable_variables)
@@ -325,7 +325,7 @@ class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships
         return int(network.optimizer.iterations.numpy())
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002  Keras' signature
-        """Write beside the file, then replace it."""
+        """Write a file beside the checkpoint, then replace the checkpoint with it."""
         partial = self.path.with_name("partial.weights.h5")
         self.model.save_weights(partial, overwrite=True)
         partial.replace(self.path)
@@ -334,11 +334,11 @@ class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships
 class Patience(keras.callbacks.EarlyStopping):  # type: ignore[misc]  # Keras ships no types
     """Early stopping on the validation accuracy that counts the epochs before a resume as well.
 
-    Keras' own begins anew with each `fit`, so that a run that was stopped would train for longer than an unbroken one.
+    Keras' own starts anew with each `fit`, so that a resumed run would train for longer than an unbroken one.
     """
 
     def __init__(self, patience: int, before: Sequence[Epoch]) -> None:
-        """Take how many epochs may pass without a better one, 0 for any number, and those that have passed."""
+        """Take the number of epochs that may pass without a better one, 0 for any number, and the epochs so far."""
         super().__init__(monitor="val_accuracy", patience=patience)
         accuracies = [epoch.val_accuracy for epoch in before]
         self.best_before = max(accuracies, default=0.0)
@@ -346,11 +346,11 @@ class Patience(keras.callbacks.EarlyStopping):  # type: ignore[misc]  # Keras sh
 
     @property
     def is_over(self) -> bool:
-        """Whether the epochs before have used it up."""
+        """Whether the epochs before the resume have used up the patience."""
         return bool(0 < self.patience <= self.waited_before)
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Go on where the epochs before ended."""
+        """Continue where the epochs before the resume ended."""
         super().on_train_begin(logs)
         self.best, self.wait = self.best_before, self.waited_before
 
@@ -359,9 +359,9 @@ class Stopwatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships 
     """Adds the wall-clock seconds of each epoch, validation included, to its logs."""
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002  Keras' signature
-        """Start."""
+        """Start the clock."""
         self.started = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:  # noqa: ARG002  Keras' signature
-        """Stop."""
+        """Stop the clock."""
         logs["seconds"] = time.monotonic() - self.started

@@ -1,4 +1,4 @@
-"""Makes images of what no class of Fashion-MNIST is, in families that differ in what is wrong with them."""
+"""Makes images that belong to no class of Fashion-MNIST, in families that differ in what is wrong with them."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ CHARACTERS = string.ascii_letters + string.digits
 
 
 def upside_down(images: NDArray[np.uint8], _: np.random.Generator) -> NDArray[np.uint8]:
-    """Turn images by 180 degrees."""
+    """Rotate images by 180 degrees."""
     return images[:, ::-1, ::-1].copy()
 
 
 def lying(images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Turn images by 90 degrees, to either side."""
+    """Rotate images by 90 degrees, to a random side."""
     return np.stack(
         [np.rot90(image, turns) for image, turns in zip(images, rng.choice((1, 3), len(images)), strict=True)]
     )
 
 
 def shuffled(images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Cut images into 4 or 16 squares and lay these in another order."""
+    """Cut images into 4 or 16 squares and rearrange them."""
     return np.stack([_shuffle(image, int(rng.choice((2, 4))), rng) for image in images])
 
 
@@ -47,12 +47,12 @@ def blended(images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.u
 
 
 def negated(images: NDArray[np.uint8], _: np.random.Generator) -> NDArray[np.uint8]:
-    """Turn bright into dark."""
+    """Invert the brightness."""
     return 255 - images
 
 
 def noise(images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Draw every pixel by itself, around a grey of the image, more or less far from it."""
+    """Draw every pixel independently, around a random grey and with a random spread per image."""
     shape = (len(images), 1, 1)
     drawn = rng.normal(rng.uniform(0, 255, shape), rng.uniform(5, 120, shape), images.shape)
     return np.clip(drawn, 0, 255).astype(np.uint8)
@@ -69,12 +69,12 @@ def shapes(images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.ui
 
 
 def glyphs(images: NDArray[np.uint8], rng: np.random.Generator, font: Path | None = None) -> NDArray[np.uint8]:
-    """Write a letter or digit on black, in a TrueType font or in the one that Pillow carries."""
+    """Write a letter or digit on black, in the given TrueType font or in Pillow's own."""
     return np.stack([_glyph(CHARACTERS[rng.integers(len(CHARACTERS))], rng, font) for _ in images])
 
 
 def letters_of_other_fonts(images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Write characters in the fonts that Matplotlib carries, which `glyphs` does not know."""
+    """Write characters in fonts that come with Matplotlib, which `glyphs` does not use by itself."""
     folder = Path(mpl.get_data_path()) / "fonts" / "ttf"
     parts = np.array_split(images, len(OTHER_FONTS))
     return np.concatenate(
@@ -83,7 +83,7 @@ def letters_of_other_fonts(images: NDArray[np.uint8], rng: np.random.Generator) 
 
 
 def handwritten_digits() -> NDArray[np.uint8]:
-    """Enlarge the 1,797 digits of 8x8 that scikit-learn carries.
+    """Enlarge the 1,797 8x8 digits that come with scikit-learn.
 
     Source:
         Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits" (UCI Machine Learning Repository, 1998).
@@ -103,13 +103,13 @@ FAMILIES: dict[str, Callable[[NDArray[np.uint8], np.random.Generator], NDArray[n
     "shapes": shapes,
     "glyphs": glyphs,
 }
-"""Each makes as many images as it is given, uint8 `[n, 28, 28]`, out of them or beside them; all are taught."""
+"""Each makes as many images as it is given, uint8 `[n, 28, 28]`, from these or independently; all are taught."""
 
 NEW_KINDS: dict[str, Callable[[NDArray[np.uint8], np.random.Generator], NDArray[np.uint8]]] = {
     "letters and digits in other fonts": letters_of_other_fonts,
     "handwritten digits": lambda _, __: handwritten_digits(),
 }
-"""What is measured and never taught; the score was chosen on handwritten digits, though."""
+"""Kinds that are measured and never taught; handwritten digits helped to choose the score, though."""
 
 
 def _shuffle(image: NDArray[np.uint8], pieces: int, rng: np.random.Generator) -> NDArray[np.uint8]:

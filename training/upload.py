@@ -1,4 +1,4 @@
-"""Converts a file, and answers for it, as the service does when it is uploaded."""
+"""Converts and classifies a file as the service does when it is uploaded."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from app.imaging.decode import Decoded
 
 MAX_IMAGE_PIXELS = 50_000_000
-"""As the service's own limit is by default."""
+"""The service's default limit."""
 
 
 def decode_upload(data: bytes) -> Decoded:
@@ -32,7 +32,7 @@ def decode_upload(data: bytes) -> Decoded:
 
 
 def convert_upload(data: bytes) -> Converted:
-    """Decode the bytes of a file and convert them by the service's default, `auto`.
+    """Decode the bytes of a file and convert them in the service's default mode, `auto`.
 
     Raises:
         ServiceError: The service would refuse them.
@@ -42,7 +42,7 @@ def convert_upload(data: bytes) -> Converted:
 
 
 def answer_uploads(classifier: Classifier, converted: Sequence[Converted]) -> Answers:
-    """Answer for converted files: what the model says of each, and what the colours of a photograph speak for."""
+    """Classify converted files: combine the model's answer with the evidence from a photograph's colours."""
     probabilities, familiarity = classifier.classify(np.stack([one.image for one in converted]))
     card = classifier.card
     weighed = [

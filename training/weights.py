@@ -1,4 +1,4 @@
-"""Takes a network's weights back out of an artifact, for a run that goes on from there."""
+"""Recovers a network's weights from an artifact, for a run that starts from them."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ READS = {
     layers.BatchNormalization: ("Cast_2", "Cast_3", "Cast", "Cast_1"),  # statistics are read before scale and offset
     layers.Dense: ("Cast", "BiasAdd"),
 }
-"""The operations of Keras by which each kind of layer reads its weights, in the order of `layer.get_weights()`."""
+"""The Keras operations that read each kind of layer's weights, in the order of `layer.get_weights()`."""
 
 CONSTANT = re.compile(r".*/(?P<kind>\w*[a-z]\w*?)(?P<number>(_\d+)*)/(?P<read>\w+)/ReadVariableOp/resource")
 HEAD = "/familiarity"
-"""In the names of what tells how familiar an image is, which is fitted anew to each network."""
+"""Part of the names in the familiarity head, which is fitted anew to each network."""
 
 
 def load_weights(network: keras.Model, artifact: Path) -> None:
     """Give a network the weights that `training.export` froze into an artifact's graph, in place.
 
     Args:
-        network: Built as the artifact's was.
+        network: Built in the same way as the artifact's network.
         artifact: Folder of a SavedModel.
 
     Raises:
@@ -48,7 +48,7 @@ def load_weights(network: keras.Model, artifact: Path) -> None:
         msg = f"{artifact}: expected the weights of a {network.name}, received those of another network"
         raise DataError(msg)
     for kind, alike in kinds.items():
-        # Names are numbered as layers are made, from another number on in each process.
+        # Layers are numbered in the order of their creation, starting from a different number in each process.
         for layer, (_, values) in zip(alike, sorted(frozen[kind].items()), strict=True):
             reads = READS[type(layer)]
             try:
@@ -59,7 +59,7 @@ def load_weights(network: keras.Model, artifact: Path) -> None:
 
 
 def _constants(artifact: Path) -> dict[str, dict[tuple[int, ...], dict[str, np.ndarray]]]:
-    """Read the constants of the layers by kind of layer, the layer's number, and the operation that reads them."""
+    """Read the layers' constants, by kind of layer, number of the layer, and operation that reads the constant."""
     graph = tf.saved_model.load(str(artifact)).signatures["serving_default"].graph.as_graph_def()
     constants: dict[str, dict[tuple[int, ...], dict[str, np.ndarray]]] = defaultdict(lambda: defaultdict(dict))
     for function in graph.library.function:

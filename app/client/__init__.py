@@ -1,4 +1,4 @@
-"""Asks the service from Python, blocking or not, without importing anything of the server."""
+"""Clients of the service, blocking or asynchronous, that import nothing of the server."""
 
 from app.client.asynchronous import AsyncFashionClient
 from app.client.blocking import FashionClient

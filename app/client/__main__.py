@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Classify the pictures that are named, and return 0 if every one was answered, otherwise 1."""
+    """Classify the named pictures, and return 0 if every one was answered, otherwise 1."""
     parser = argparse.ArgumentParser(prog="python -m app.client", description="Have a service classify pictures.")
     add_arguments(parser)
     parser.add_argument("--url", help=f"where the service is (default: {URL_VARIABLE}, or {DEFAULT_URL})")

@@ -1,4 +1,4 @@
-"""The client for an event loop."""
+"""The asynchronous client."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ class AsyncFashionClient:
         retries: int = exchange.RETRIES,
         http: httpx.AsyncClient | None = None,
     ) -> None:
-        """Prepare to ask, as `FashionClient` does."""
+        """Configure the client, as `FashionClient` does."""
         self.url, self._auth = exchange.service_url(url)
         self._headers = exchange.key_headers(api_key)
         self._timeout_seconds = timeout_seconds
-        # Waiting for one of its own connections, however many share it, is no silence of the service.
+        # Waiting for a free connection of the pool, however many share it, does not mean that the service is silent.
         self._timeout = httpx.Timeout(timeout_seconds, pool=None)
         self._retries = retries
         self._http = http or exchange.http_client(httpx.AsyncClient, self.url)
         self._uplink = AsyncUplink()
 
     async def predict(self, picture: Picture, *, conversion: Conversion = "auto", preview: bool = False) -> Prediction:
-        """Classify one picture, as `FashionClient.predict`."""
+        """Classify one picture, as `FashionClient.predict` does."""
         params, headers = exchange.query(conversion, preview=preview), {"Content-Type": exchange.BYTES}
         content = await asyncio.to_thread(load, picture)
         response = await self._send("POST", "/predict", params=params, content=content, headers=headers)
@@ -57,7 +57,7 @@ class AsyncFashionClient:
     async def predict_batch(
         self, pictures: Iterable[Picture], *, conversion: Conversion = "auto", preview: bool = False
     ) -> tuple[BatchItem, ...]:
-        """Classify a few pictures in one request, as `FashionClient.predict_batch`."""
+        """Classify a few pictures in one request, as `FashionClient.predict_batch` does."""
         params = exchange.query(conversion, preview=preview)
         files = exchange.form([(name_of(picture), await asyncio.to_thread(load, picture)) for picture in pictures])
         response = await self._send("POST", "/predict/batch", params=params, files=files)
@@ -72,7 +72,7 @@ class AsyncFashionClient:
         at_once: int = 4,
         ordered: bool = True,
     ) -> AsyncGenerator[Outcome[P], None]:
-        """Classify any number of pictures, as `FashionClient.predict_many`; they are iterated in a thread."""
+        """Classify any number of pictures, as `FashionClient.predict_many` does; `pictures` is iterated in a thread."""
         limits = exchange.read(await self._send("GET", "/model"), exchange.LIMITS).limits
         answer = partial(self._answer, run=exchange.Run(), params=exchange.query(conversion, preview=preview))
         work = _from_a_thread(batches(pictures, limits, at_once))
@@ -143,6 +143,6 @@ class AsyncFashionClient:
 
 
 async def _from_a_thread(batches: Iterator[list[Loaded[P]]]) -> AsyncIterator[list[Loaded[P]]]:
-    """Take each batch in a thread, where its files are read."""
+    """Yield each batch, taken in a thread because that reads its files."""
     while batch := await asyncio.to_thread(next, batches, None):
         yield batch

@@ -1,4 +1,4 @@
-"""Puts pictures into batches, and keeps at each until every picture of it has its outcome."""
+"""Puts pictures into batches, and follows each batch until all its pictures have their outcomes."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ if TYPE_CHECKING:
     from app.schemas import BatchItem, Limits
 
 BATCH_FILES = 32
-"""More pictures in a request make nothing faster, and keep the first answer waiting."""
+"""Most pictures in a request; more would not be faster, and would delay the first answer."""
 
 BATCH_BYTES = 10**6
-"""Likewise; four at a time arrive in the 20 seconds that the service waits for each where 1.6 Mbit/s go up. With the
-parts' headers it is still less than the 2**20 that nginx lets through unless told otherwise."""
+"""Most bytes of pictures in a request, for the same reasons. Four requests at a time arrive within the 20 seconds that
+the service waits for each on an uplink of 1.6 Mbit/s. With the headers of its parts, a request is still smaller than
+the 2**20 bytes that nginx accepts by default."""
 
 
 class Loaded(NamedTuple, Generic[P]):
-    """A picture as it was given, with its bytes or why there are none."""
+    """A picture as it was given, with its bytes or the reason why there are none."""
 
     picture: P
     data: bytes = b""
@@ -32,15 +33,15 @@ class Loaded(NamedTuple, Generic[P]):
 
 
 def batches(pictures: Iterable[P], limits: Limits, at_once: int) -> Iterator[list[Loaded[P]]]:
-    """Load pictures and put them into batches that the service takes.
+    """Load pictures and put them into batches that the service accepts.
 
     Args:
-        pictures: As many as one likes.
-        limits: The service's.
-        at_once: How many batches are sent at a time; together they ask for no more than half of its places.
+        pictures: Any number of them.
+        limits: The limits of the service.
+        at_once: How many batches are sent at a time; together they take at most half of its places for images.
     """
     most_files = max(1, min(BATCH_FILES, limits.max_batch_files, limits.max_pending_images // (2 * at_once)))
-    most_bytes = min(BATCH_BYTES, limits.max_batch_bytes // 2)  # the rest is more than boundaries and headers need
+    most_bytes = min(BATCH_BYTES, limits.max_batch_bytes // 2)  # the other half is for boundaries and headers, and more
     batch: list[Loaded[P]] = []
     batch_bytes = 0
     for picture in pictures:
@@ -58,15 +59,15 @@ def batches(pictures: Iterable[P], limits: Limits, at_once: int) -> Iterator[lis
 
 
 class Batch(Generic[P]):
-    """Pictures of one request, until each has its outcome: those refused for now are sent again.
+    """The pictures of one request until each has its outcome; those refused for now are sent again.
 
     Attributes:
-        outcomes: Of every picture, in order; of those that still wait, the refusal.
+        outcomes: The outcome of every picture, in order; the latest refusal for those that are to be sent again.
         wait_seconds: How long to wait before they are sent.
     """
 
     def __init__(self, pictures: Sequence[Loaded[P]], retries: int) -> None:
-        """Take the pictures; those that could not be read have their outcome already."""
+        """Start with the pictures as loaded; those that could not be read have their outcome already."""
         self.outcomes = [Outcome(one.picture, error=one.error) for one in pictures]
         self.wait_seconds = 0.0
         self._pictures = pictures
@@ -75,11 +76,11 @@ class Batch(Generic[P]):
         self._retries = retries
 
     def form(self) -> Form:
-        """Return what is to be sent, nothing once every picture has its outcome. Their order tells them apart."""
+        """Return the form to send, empty once every picture has its outcome; the order tells the pictures apart."""
         return form([("", self._pictures[number].data) for number in self._waiting])
 
     def take(self, items: Sequence[BatchItem]) -> None:
-        """Take the service's answer to `form`."""
+        """Record the service's answer to `form`."""
         for number, item in zip(self._waiting, items, strict=True):
             self.outcomes[number] = _outcome(self._pictures[number].picture, item)
         self._tries += 1
@@ -88,10 +89,10 @@ class Batch(Generic[P]):
         self._waiting = refused if self._tries <= self._retries else []
 
     def refuse(self, error: ServiceError) -> None:
-        """Give all that wait the same error.
+        """Give all pictures that still wait the same error.
 
         Raises:
-            UnauthorizedError: It is one, which every other batch would meet as well.
+            UnauthorizedError: The error is one; every other batch would meet it as well.
         """
         if isinstance(error, UnauthorizedError):
             raise error
@@ -101,7 +102,7 @@ class Batch(Generic[P]):
 
 
 def _loaded(picture: P, most_bytes: int) -> Loaded[P]:
-    """Load a picture; of one that the service would refuse for its size, no more than shows that is read."""
+    """Load a picture; one that is too large for the service is read only as far as shows that it is."""
     try:
         data = load(picture, most_bytes + 1)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The client that blocks."""
+"""The blocking client."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class FashionClient:
-    """Asks a Fashion-MNIST service, again where that helps; may be shared by threads."""
+    """A client of a Fashion-MNIST service that retries where that helps; threads may share it."""
 
     def __init__(
         self,
@@ -36,26 +36,26 @@ class FashionClient:
         retries: int = exchange.RETRIES,
         http: httpx.Client | None = None,
     ) -> None:
-        """Prepare to ask; nothing is sent yet.
+        """Configure the client; nothing is sent yet.
 
         Args:
-            url: Where the service is; by default what `FASHION_URL` says, or `http://localhost:8000`.
-            api_key: The key that the service asks for, if it does; by default what `FASHION_API_KEY` says.
-            timeout_seconds: How long to wait for a connection, and then for each next piece sent or received.
+            url: Address of the service; by default that in `FASHION_URL`, or `http://localhost:8000`.
+            api_key: Key for a service that asks for one; by default that in `FASHION_API_KEY`.
+            timeout_seconds: How long to wait for a connection, and then for each chunk sent or received.
             retries: How often to retry when the service cannot be reached or asks to come back later (429, 502, 503);
-                `Retry-After` is obeyed. A request that arrived too slowly beside others counts as one, sent while this
-                client sends nothing else.
-            http: A client of httpx to send with, for credentials or certificates; it is closed with this one.
+                `Retry-After` is honoured. A request that arrived too slowly beside others is retried as well, while
+                this client sends nothing else.
+            http: An httpx client to send with, for credentials or certificates; it is closed with this one.
 
         Raises:
-            httpx.InvalidURL: The address is none of a service; the message names the one that was probably meant.
-            ValueError: The key cannot stand in a header.
+            httpx.InvalidURL: The address cannot be that of a service; the message says why, or what was probably meant.
+            ValueError: The key cannot be sent in a header.
             UnreachableError: The environment names a proxy or certificates that cannot be used.
         """
         self.url, self._auth = exchange.service_url(url)
         self._headers = exchange.key_headers(api_key)
         self._timeout_seconds = timeout_seconds
-        # Waiting for one of its own connections, however many share it, is no silence of the service.
+        # Waiting for a free connection of the pool, however many share it, does not mean that the service is silent.
         self._timeout = httpx.Timeout(timeout_seconds, pool=None)
         self._retries = retries
         self._http = http or exchange.http_client(httpx.Client, self.url)
@@ -65,16 +65,16 @@ class FashionClient:
         """Classify one picture.
 
         Args:
-            picture: A path, bytes, a file opened in binary mode, an image of Pillow, or an array: uint8
-                `[height, width]` of greys or `[height, width, 3 or 4]` of RGB or RGBA.
+            picture: A path, bytes, a file opened in binary mode, a Pillow image, or an array: uint8 `[height, width]`
+                of greys or `[height, width, 3 or 4]` of RGB or RGBA.
             conversion: How it becomes the 28x28 image that the model sees.
-            preview: Whether to answer with that image.
+            preview: Whether the answer is to include that image.
 
         Raises:
-            ServiceError: The service refuses it, or did not answer in time; the class says why.
-            UnreachableError: There is no such service.
+            ServiceError: The service refused the picture, or did not answer in time; the class says why.
+            UnreachableError: No Fashion-MNIST service answers.
             OSError: The picture cannot be read.
-            TypeError: It is no picture.
+            TypeError: The object is not a picture.
         """
         params, headers = exchange.query(conversion, preview=preview), {"Content-Type": exchange.BYTES}
         response = self._send("POST", "/predict", params=params, content=load(picture), headers=headers)
@@ -83,13 +83,13 @@ class FashionClient:
     def predict_batch(
         self, pictures: Iterable[Picture], *, conversion: Conversion = "auto", preview: bool = False
     ) -> tuple[BatchItem, ...]:
-        """Classify a few pictures in one request: a result or a problem for each, in order.
+        """Classify a few pictures in one request, and return a result or a problem for each, in order.
 
         Raises:
-            ServiceError: The service refuses them all.
-            UnreachableError: There is no such service.
+            ServiceError: The service refused the whole request.
+            UnreachableError: No Fashion-MNIST service answers.
             OSError: A picture cannot be read.
-            TypeError: One is no picture.
+            TypeError: An object is not a picture.
         """
         params = exchange.query(conversion, preview=preview)
         files = exchange.form((name_of(picture), load(picture)) for picture in pictures)
@@ -107,24 +107,24 @@ class FashionClient:
     ) -> Generator[Outcome[P], None, None]:
         """Classify any number of pictures in requests of up to 32, reading them only as the answers are used.
 
-        Once a request has arrived too slowly, one is sent at a time.
+        Once a request has arrived too slowly, requests are sent one at a time.
 
         Args:
-            pictures: What `predict` takes.
-            conversion: As there.
-            preview: As there.
+            pictures: Any number of what `predict` takes.
+            conversion: As for `predict`.
+            preview: As for `predict`.
             at_once: How many requests are under way at a time.
-            ordered: Whether outcomes come in the order of the pictures, or as soon as each is there; none comes while
-                the next picture is waited for.
+            ordered: Whether outcomes come in the order of the pictures, rather than as soon as each is there. None
+                comes while `pictures` is waited on for the next picture.
 
         Yields:
             Each picture with its prediction, or with the error that concerns it alone.
 
         Raises:
             UnauthorizedError: The service asks for another key.
-            ServiceError: It does not say what its limits are; the class says why.
-            UnreachableError: There is no such service.
-            TypeError: One is no picture.
+            ServiceError: The service does not say what its limits are; the class says why.
+            UnreachableError: No Fashion-MNIST service answers.
+            TypeError: An object is not a picture.
         """
         limits = exchange.read(self._send("GET", "/model"), exchange.LIMITS).limits
         run = exchange.Run()
@@ -184,8 +184,8 @@ class FashionClient:
                         raise CancelledError  # nobody would read the answer
                     response = self._http.send(
                         request, auth=self._auth, follow_redirects=False
-                    )  # nobody else is to see the key
-            except (httpx.RequestError, UnicodeError) as error:  # the latter of a name that no host can have
+                    )  # no other host is to see the key
+            except (httpx.RequestError, UnicodeError) as error:  # the latter for a name that no host can have
                 wait = exchange.wait_after_failure(error, tries, self._retries)
                 if wait is None:
                     raise exchange.failure(error, self.url, self._timeout_seconds) from error

@@ -1,6 +1,6 @@
-"""What is sent to the service, how its answers are read, and when to ask again; without any input or output.
+"""Builds requests, reads answers and decides when to retry, without any I/O.
 
-Both clients are this with a way to send and a way to wait.
+Each of the two clients adds a way to send and a way to wait.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from app.schemas import Conversion
 
     Form: TypeAlias = list[tuple[str, tuple[str, bytes, str]]]
-    """Pictures as httpx's `files`: field, and name, bytes, type."""
+    """Pictures as httpx takes them in `files`: the field, then name, bytes and media type."""
 
 Shape = TypeVar("Shape")
 Http = TypeVar("Http", httpx.Client, httpx.AsyncClient)
@@ -57,32 +57,32 @@ URL_VARIABLE = "FASHION_URL"
 KEY_VARIABLE = "FASHION_API_KEY"
 DEFAULT_URL = "http://localhost:8000"
 TIMEOUT_SECONDS = 35.0
-"""Five more than the service gives itself, so that its own word comes first."""
+"""Five more than the service allows itself by default, so that its own answer comes first."""
 
 RETRIES = 4
 FIRST_WAIT_SECONDS = 0.1
-"""Before the second try where nobody says how long to wait; doubled before each further one."""
+"""Wait before the second try if the service does not say how long to wait; doubled before each further try."""
 LEAST_WAIT_SECONDS = 1
-"""What the service asks for at least, and all that is known of one picture of a batch."""
+"""Shortest wait that the service asks for, and the one assumed for a picture of a batch, which comes without any."""
 LONGEST_WAIT_SECONDS = 30.0
-"""Who is asked to come back later than that is told so instead."""
+"""If the service asks for a longer wait, the caller gets the error instead of a retry."""
 A_DAY = 86400.0
-"""Longer is told as this."""
+"""Longest wait that is reported; a longer one is cut to this."""
 
 MOST_PORT = 65535
 
 BYTES = "application/octet-stream"
-"""Of every picture, since its bytes decide its format; 784 of them may be pixels."""
+"""Media type of every picture, since its bytes decide its format; 784 bytes may be raw pixels."""
 
 KINDS = {kind.code: kind for kind in kinds()}
 """The exception for each problem code."""
 
-# The first two come from proxies: too many calls in a time, and no service behind it yet.
+# The first two come from proxies: too many requests in a period, and no service behind the proxy yet.
 _PASSING = {httpx.codes.TOO_MANY_REQUESTS, httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE}
 _OF_PROXIES: dict[int, type[ServiceError | UnreachableError]] = {
     kind.status: kind for kind in (PayloadTooLargeError, RequestTimeoutError)
 }
-"""What a proxy refuses on its own is of this picture alone; whatever else it says, there is no service behind it."""
+"""Refusals by a proxy that concern this picture alone; all its other answers mean that no service is behind it."""
 _CONNECTION_FAILED = (httpx.ConnectTimeout, httpx.NetworkError, httpx.RemoteProtocolError)
 _STATUSES = {status.value for status in HTTPStatus}
 _OWN_MACHINE = {"localhost", "127.0.0.1", "::1"}
@@ -90,11 +90,11 @@ _OWN_MACHINE = {"localhost", "127.0.0.1", "::1"}
 
 @dataclass
 class Run:
-    """What the requests of one call of a client share.
+    """What the requests of one call of the client share.
 
     Attributes:
-        is_slow: Whether one arrived too slowly. From then on each is sent alone, so as not to share the uplink.
-        has_ended: Set once nobody waits for their answers; for threads, since a task is cancelled.
+        is_slow: Whether a request arrived too slowly. From then on each is sent alone, so as not to share the uplink.
+        has_ended: Set once nobody waits for their answers. Only threads need it, since tasks are cancelled.
     """
 
     is_slow: bool = False
@@ -115,13 +115,13 @@ LIMITS = TypeAdapter(_OfModel)
 
 
 def service_url(url: str | None) -> tuple[str, httpx.BasicAuth | UseClientDefault]:
-    """Return the address to ask: the one given, that of `FASHION_URL`, or the one that `make serve` listens at.
+    """Return the address of the service: the one given, that in `FASHION_URL`, or the one that `make serve` listens at.
 
     Returns:
-        The address, and apart from it the name and password that may stand in it: httpx writes addresses to the log.
+        The address, and separately the name and password that it may contain, since httpx writes addresses to the log.
 
     Raises:
-        httpx.InvalidURL: It is no address of a service.
+        httpx.InvalidURL: It cannot be the address of a service.
     """
     given = (url or os.environ.get(URL_VARIABLE) or DEFAULT_URL).strip().rstrip("/")
     address = re.sub(r"^(\w+://)?[^/?#]*@", r"\1", given)
@@ -138,12 +138,12 @@ def service_url(url: str | None) -> tuple[str, httpx.BasicAuth | UseClientDefaul
 
 
 def key_headers(api_key: str | None) -> dict[str, str]:
-    """Return the header that carries the key given, or that of `FASHION_API_KEY`; nothing where there is none.
+    """Return the header for the given key, or for that in `FASHION_API_KEY`; empty if there is none.
 
     Raises:
-        ValueError: It cannot stand in a header. The message does not repeat it.
+        ValueError: The key cannot be sent in a header. The message does not repeat it.
     """
-    key = (api_key or os.environ.get(KEY_VARIABLE) or "").strip()  # a file or a shell may have added the end of a line
+    key = (api_key or os.environ.get(KEY_VARIABLE) or "").strip()  # a file or a shell may have added a line break
     if not (key.isascii() and key.isprintable()):
         msg = "expected a key of printable ASCII characters, found others in it"
         raise ValueError(msg)
@@ -152,34 +152,34 @@ def key_headers(api_key: str | None) -> dict[str, str]:
 
 
 def http_client(kind: type[Http], url: str) -> Http:
-    """Make a client of httpx to ask an address with.
+    """Make an httpx client for an address.
 
     Raises:
         UnreachableError: The environment names a proxy or certificates that cannot be used.
     """
-    trust = httpx.URL(url).host not in _OWN_MACHINE  # which a proxy that the environment names cannot reach
+    trust = httpx.URL(url).host not in _OWN_MACHINE  # a proxy that the environment names cannot reach this machine
     try:
         return kind(trust_env=trust)
     except OSError as error:
         msg = f"Expected a readable file of certificates in SSL_CERT_FILE, found another: {error}"
         raise UnreachableError(msg) from error
-    except (httpx.InvalidURL, ValueError, ImportError) as error:  # the last where SOCKS needs a package
+    except (httpx.InvalidURL, ValueError, ImportError) as error:  # the last if a package for SOCKS is missing
         msg = f"Expected proxies that httpx can use in HTTP_PROXY, HTTPS_PROXY and ALL_PROXY, found another: {error}"
         raise UnreachableError(msg) from error
 
 
 def query(conversion: Conversion, *, preview: bool) -> dict[str, str]:
-    """Return what is asked for beside the picture."""
+    """Return the query parameters that go with a picture."""
     return {"conversion": conversion} | ({"preview": "true"} if preview else {})
 
 
 def form(pictures: Iterable[tuple[str, bytes]]) -> Form:
-    """Return names and bytes as httpx's `files`."""
+    """Return names and bytes as httpx takes them in `files`."""
     return [("files", (name or "picture", data, BYTES)) for name, data in pictures]
 
 
 def read_batch(response: httpx.Response, count: int) -> tuple[BatchItem, ...]:
-    """Read the answer to so many pictures, of which each has a result or a problem.
+    """Read the answer to a batch of `count` pictures, each of which has a result or a problem.
 
     Raises:
         ServiceError: It is a problem.
@@ -222,13 +222,13 @@ def read(response: httpx.Response, shape: TypeAdapter[Shape]) -> Shape:
 
 
 def _place(fault: ValidationError) -> str:
-    """Name the first part of an answer that is not as it should be, where it has parts at all."""
+    """Name the first part of an answer that is not valid, if the answer has parts at all."""
     first = fault.errors()[0]
     return f", with {'.'.join(map(str, first['loc']))}: {first['msg']}" if first["loc"] else ""
 
 
 def error_of(problem: Problem, wait_seconds: float) -> ServiceError:
-    """Return the exception that a problem stands for: of the base class where a newer service knows more kinds."""
+    """Return the exception for a problem; one of the base class for a kind that only a newer service knows."""
     kind = KINDS.get(problem.code, ServiceError)
     if issubclass(kind, RetryableError):
         return kind(problem.detail, ceil(wait_seconds))
@@ -242,7 +242,7 @@ def error_of(problem: Problem, wait_seconds: float) -> ServiceError:
 def failure(
     error: httpx.RequestError | UnicodeError, url: str, timeout_seconds: float
 ) -> ServiceError | UnreachableError:
-    """Return the exception for an answer that did not come."""
+    """Return the exception to raise when no answer came."""
     if isinstance(error, httpx.TimeoutException) and not isinstance(error, _CONNECTION_FAILED):
         return RequestTimeoutError(f"Expected {url} to go on within {timeout_seconds:g} seconds, received nothing.")
     reason = str(error).rstrip(".") or type(error).__name__
@@ -257,7 +257,7 @@ def failure(
 
 
 def retry_after_seconds(response: httpx.Response) -> float | None:
-    """Read `Retry-After`, which is a number of seconds or, from some proxies, a date; None where there is none."""
+    """Read `Retry-After`, which is a number of seconds or, from some proxies, a date; None without a valid one."""
     value = response.headers.get("Retry-After", "")
     if value.isdecimal():
         return min(float(value), A_DAY)
@@ -268,22 +268,22 @@ def retry_after_seconds(response: httpx.Response) -> float | None:
 
 
 def is_too_slow(response: httpx.Response) -> bool:
-    """Say whether the request arrived too slowly, by the service or by a proxy before it."""
+    """Tell whether the request arrived too slowly, according to the service or a proxy in front of it."""
     return response.status_code == httpx.codes.REQUEST_TIMEOUT or (
         response.status_code == BodyTooSlowError.status and BodyTooSlowError.code.encode() in response.content
     )
 
 
 def wait_after_answer(response: httpx.Response, tries: int, retries: int, *, alone: bool) -> float | None:
-    """Say how long to wait, in seconds, before the same is sent again, or None where the answer is final.
+    """Return how many seconds to wait before the request is sent again, or None if the answer is final.
 
     Sending again is safe: a prediction changes nothing.
 
     Args:
         response: The answer.
-        tries: How often the same was sent.
+        tries: How often the request was sent.
         retries: How often it may be sent again.
-        alone: Whether nothing else was being sent. What was too slow even so is too large for the uplink.
+        alone: Whether nothing else was being sent. A request that was too slow even so is too large for the uplink.
     """
     if tries <= retries and is_too_slow(response) and not alone:
         return 0.0
@@ -294,7 +294,7 @@ def wait_after_answer(response: httpx.Response, tries: int, retries: int, *, alo
 
 
 def wait_after_failure(error: httpx.RequestError | UnicodeError, tries: int, retries: int) -> float | None:
-    """Say the same where no answer came; what took too long is final, since more would make a busy service busier."""
+    """Return the same where no answer came; a timeout once connected is final, since a retry would add to the load."""
     return backoff_seconds(tries) if tries <= retries and isinstance(error, _CONNECTION_FAILED) else None
 
 
@@ -304,16 +304,16 @@ def backoff_seconds(tries: int, first_seconds: float = FIRST_WAIT_SECONDS) -> fl
 
 
 def _longer(seconds: float) -> float:
-    """Return a wait that is up to a quarter longer, so that clients do not return as one."""
+    """Lengthen a wait at random by up to a quarter, so that clients do not all return at once."""
     return seconds * random.uniform(1, 1.25)  # noqa: S311  no secret
 
 
 def _fault(address: str) -> str | None:
-    """Say why an address is none of a service, and which was probably meant."""
+    """Say why an address cannot be that of a service, or which was probably meant; None if it can be."""
     try:
         url = httpx.URL(address)
         host = url.host
-    except (httpx.InvalidURL, ValueError) as error:  # the latter of a name in Punycode that stands for none
+    except (httpx.InvalidURL, ValueError) as error:  # the latter for a name in invalid Punycode
         return str(error)
     if url.scheme not in {"http", "https"}:
         rest = re.sub(r"^(\w+:)?/+", "", address)

@@ -1,4 +1,4 @@
-"""Turns whatever a caller calls a picture into bytes to send."""
+"""Turns a picture, in whichever form a caller gives it, into bytes to send."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Picture: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | Image | NDArray[np.uint8]"
-"""A path, encoded bytes, a file opened in binary mode, an image of Pillow, or an array: uint8 `[height, width]` of
+"""A path, encoded bytes, a file opened in binary mode, a Pillow image, or an array: uint8 `[height, width]` of
 greys or `[height, width, 3 or 4]` of RGB or RGBA."""
 
 P = TypeVar("P", bound=Picture)
 
 LOSSLESS_PIXELS = 2**20
-"""A larger image of Pillow's is sent as JPEG, or as WebP where it may be transparent: as PNG a photograph would be over
-the service's limit."""
+"""A larger Pillow image is sent as JPEG, or as WebP if it may be transparent: as PNG, a photograph would exceed the
+service's limit."""
 
 WHITE_IS_ZERO = 262
-"""The tag of a TIFF that is 0 then."""
+"""The TIFF tag that is 0 then, PhotometricInterpretation."""
 
 _PLAIN = {"PA": "RGBA", "RGBa": "RGBA", "La": "LA"}
-"""What to encode modes as that no format has."""
+"""Modes that no format supports, and what to encode each as."""
 
 LONGEST = {"JPEG": 65500, "WEBP": 16383}
-"""Pixels along each side that a format can hold."""
+"""Most pixels along each side that a format can hold."""
 
 LARGE_PIXELS = 12 * 2**20
-"""An even larger one is of a lower quality: with 95 one of 48 megapixels would be over the limit as a JPEG, too."""
+"""An even larger image is encoded at a lower quality: at 95, even a JPEG of 48 megapixels would exceed the limit."""
 
 
 def load(picture: Picture, most_bytes: int = -1) -> bytes:
     """Return the encoded bytes of a picture.
 
     Args:
-        picture: What a caller calls one.
-        most_bytes: How many to read of a file; by default all.
+        picture: In any of the forms of `Picture`.
+        most_bytes: How many bytes to read from a file; by default all.
 
     Raises:
-        TypeError: It is no picture.
-        OSError: The file cannot be read, or the image not be encoded.
+        TypeError: The object is not a picture.
+        OSError: The file cannot be read, or the image cannot be encoded.
     """
     if isinstance(picture, bytes):
         return picture
@@ -59,7 +59,7 @@ def load(picture: Picture, most_bytes: int = -1) -> bytes:
         data = read()
     except OSError:
         raise
-    except Exception as error:  # Pillow raises almost anything on a damaged image, and what is closed a ValueError
+    except Exception as error:  # Pillow raises almost anything on a damaged image, and a closed file a ValueError
         msg = f"expected a picture that can be read, found one of type {type(picture).__name__}: {error}"
         raise OSError(msg) from error
     if not isinstance(data, bytes):
@@ -69,7 +69,7 @@ def load(picture: Picture, most_bytes: int = -1) -> bytes:
 
 
 def name_of(picture: Picture) -> str:
-    """Return the last part of a picture's path, or nothing where it has none."""
+    """Return the last part of a picture's path, or an empty string if it has none."""
     path = picture if isinstance(picture, str | os.PathLike) else getattr(picture, "name", "")
     return Path(path).name.encode(errors="replace").decode() if isinstance(path, str | os.PathLike) else ""
 
@@ -80,10 +80,10 @@ def _read(path: str | os.PathLike[str], most_bytes: int) -> bytes:
 
 
 def _image(picture: Image | NDArray[np.uint8]) -> Image:
-    """Return an image as it is, and an array as one.
+    """Return an image as it is, and an array as an image.
 
     Raises:
-        TypeError: It is neither, or an array of other numbers or of another shape.
+        TypeError: The object is neither, or is an array of another type or shape.
     """
     if hasattr(picture, "getexif"):
         return cast("Image", picture)
@@ -103,13 +103,13 @@ def _image(picture: Image | NDArray[np.uint8]) -> Image:
 
 
 def _encode(image: Image) -> bytes:
-    """Encode an image without loss, except for a large photograph, with the tag that says which side is up."""
+    """Encode an image with its orientation tag, without loss unless it is large."""
     from PIL import ExifTags, Image  # noqa: PLC0415  whoever has an image has Pillow
 
     buffer, exif = io.BytesIO(), Image.Exif()
-    image.load()  # before its tags are read, since Pillow turns a TIFF upright then, and forgets the one that said so
+    image.load()  # before its tags are read: Pillow turns a TIFF upright then, and forgets the orientation tag
     is_negative = image.mode in {"I;16", "F"} and getattr(image, "tag_v2", {}).get(WHITE_IS_ZERO) == 0
-    # No other tag or comment: one says where somebody lives, and a scanner's may be too large for a JPEG.
+    # No other tag or comment: one may say where somebody lives, and a scanner's may be too large for a JPEG.
     exif[ExifTags.Base.Orientation] = image.getexif().get(ExifTags.Base.Orientation, 1)
     others = image.info.keys() - {"transparency", "icc_profile"}
     image = image.convert(_PLAIN[image.mode]) if image.mode in _PLAIN else image.copy()  # without its file's tags
@@ -118,19 +118,19 @@ def _encode(image: Image) -> bytes:
     if image.mode == "I":  # of 8 bits, of 16 as from a PGM, or of more
         least, most = cast("tuple[int, int]", image.getextrema())
         image = image if least < 0 or most >= 2**16 else image.convert("I;16" if most >= 2**8 else "L")
-    if is_negative:  # which Pillow itself mends in 8 bits alone
+    if is_negative:  # Pillow itself inverts it only at 8 bits
         image = image.point(lambda level: level * -1 + 65535)
     pixels = image.width * image.height
     is_large, quality = pixels > LOSSLESS_PIXELS, 95 if pixels <= LARGE_PIXELS else 85
-    if is_large and image.mode == "CMYK":  # as the service does, and of four inks a JPEG would be much larger
+    if is_large and image.mode == "CMYK":  # as the service does; a JPEG of four inks would be much larger
         image = image.convert("RGB")
-    if is_large and image.mode in {"RGB", "L"} and "transparency" in image.info:  # of one colour, which JPEG has not
+    if is_large and image.mode in {"RGB", "L"} and "transparency" in image.info:  # of one colour, which JPEG lacks
         image = image.convert("RGBA")
     if is_large and image.mode in {"RGB", "L", "YCbCr"} and max(image.size) <= LONGEST["JPEG"]:
         image.save(buffer, "JPEG", quality=quality, exif=exif)
     elif is_large and image.mode in {"RGBA", "LA"} and max(image.size) <= LONGEST["WEBP"]:
         image.save(buffer, "WEBP", quality=quality, method=0, exif=exif)
-    elif image.mode in {"CMYK", "YCbCr", "LAB", "F", "I"}:  # modes that PNG has not
+    elif image.mode in {"CMYK", "YCbCr", "LAB", "F", "I"}:  # modes that PNG lacks
         image.save(buffer, "TIFF", exif=exif)
     else:
         image.save(buffer, "PNG", compress_level=1, exif=exif)

@@ -1,4 +1,4 @@
-"""Lets requests go to the service side by side, or one of them alone."""
+"""Lets requests be sent to the service side by side, or one of them alone."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
 
 class Uplink:
-    """What the threads of one client send through; whoever comes while one is alone or waits to be waits behind it."""
+    """Shared by the threads of one client; while one request is alone, or waits to be, later ones wait behind it."""
 
     def __init__(self) -> None:
-        """Let whoever comes through."""
+        """Begin with nothing being sent."""
         self._door = threading.Lock()
         self._changed = threading.Condition()
         self._sending = 0
 
     @contextmanager
     def shared(self) -> Generator[None]:
-        """Send beside others."""
+        """Send side by side with others."""
         with self._door, self._changed:
             self._sending += 1
         try:
@@ -34,7 +34,7 @@ class Uplink:
 
     @contextmanager
     def alone(self) -> Generator[None]:
-        """Send once the others have been answered, while no other does."""
+        """Send once all others have been answered, while nothing else is sent."""
         with self._door:
             with self._changed:
                 self._changed.wait_for(lambda: not self._sending)
@@ -42,10 +42,10 @@ class Uplink:
 
 
 class AsyncUplink:
-    """The same for tasks."""
+    """What `Uplink` is, for tasks."""
 
     def __init__(self) -> None:
-        """Let whoever comes through."""
+        """Begin with nothing being sent."""
         self._door = asyncio.Lock()
         self._is_idle = asyncio.Event()
         self._is_idle.set()
@@ -53,7 +53,7 @@ class AsyncUplink:
 
     @asynccontextmanager
     async def shared(self) -> AsyncGenerator[None]:
-        """Send beside others."""
+        """Send side by side with others."""
         async with self._door:
             self._sending += 1
             self._is_idle.clear()
@@ -66,7 +66,7 @@ class AsyncUplink:
 
     @asynccontextmanager
     async def alone(self) -> AsyncGenerator[None]:
-        """Send once the others have been answered, while no other does."""
+        """Send once all others have been answered, while nothing else is sent."""
         async with self._door:
             await self._is_idle.wait()
             yield

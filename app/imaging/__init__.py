@@ -1,1 +1,1 @@
-"""From the bytes of a picture to the 28x28 image that the model takes."""
+"""Turns the bytes of a picture into the 28x28 image that the model takes."""

@@ -24,75 +24,78 @@ if TYPE_CHECKING:
 Values = TypeVar("Values", np.uint8, np.float32)
 
 Box = tuple[int, int, int, int]
-"""Left, top, right and bottom in pixels; right and bottom are the first outside."""
+"""Left, top, right and bottom in pixels; right and bottom are exclusive."""
 
 SIDE, _ = IMAGE_SHAPE
 
 WORKING_PIXELS = 256
-"""Larger pictures are averaged down first until their longer side is under twice this: nine pixels for each of 28."""
+"""Larger pictures are first averaged down until the longer side is below twice this: over nine for each of 28."""
 
 BORDER_SHARE = 0.03
-"""Width of the frame, as a share of the shorter side."""
+"""Width of the frame, which is the outermost pixels, as a share of the shorter side."""
 
 PLAIN_SPREAD = 12
-"""Grey levels within which 95 % of the frame lie when the ground is plain; compression alone makes about 3."""
+"""A background is plain if 95 % of the frame lie within this many grey levels of its median; compression alone causes
+about 3."""
 
 LIGHT, DARK = 190, 32
-"""Least level of every channel of a catalogue's ground, and most level of one like the data set's."""
+"""Lowest level of every channel of a catalogue's background, and highest level of a background like the data set's."""
 
 WHITE, BLACK = 247, 8
-"""The same where the garment reaches the frame, as every one of the data set does, so that the frame is not plain: half
-of it is so light or so dark, and nothing has a colour."""
+"""The same where the frame is not plain because the garment reaches it, as every garment of the data set does: half of
+the frame is this light or this dark, and the picture has no colour."""
 
 TINT = 2
-"""What a pixel's channels differ by at most in a lossy picture of greys."""
+"""Largest difference between the channels of a pixel in a lossy grey picture."""
 
 TRIMMED_PIXELS = 256
-"""Longer side of the copy on which a garment is told from a plain ground."""
+"""Longer side, in pixels, of the copy on which a garment is told from a plain background."""
 
 FAINT, MOST_FAINT, MOST_PALER = 7, 2, 0.25
-"""What differs from a plain ground by these grey levels at least, and by more than the ground itself, takes at most so
-many times the area of what was trimmed, and what is paler than the ground at most this share of it; where it takes
-more, only the print or the seams of a pale shirt were trimmed."""
+"""Limits beyond which only the print or the seams of a pale shirt were trimmed. A pixel is faint if it differs from a
+plain background by at least `FAINT` grey levels, and by more than the background itself varies. The box around the
+faint pixels has at most `MOST_FAINT` times the area of the trimmed box, and at most a share of `MOST_PALER` of the
+trimmed box is paler than the background."""
 
 GAP, STRAY_SHARE = 0.1, 0.01
-"""What lies apart from the garment on a plain ground by more than this share of the longer side, and has at most this
-share of its area, is a speck or a caption. Of 5,000 images of the data set two lose a piece so."""
+"""On a plain background, a piece is a speck or a caption if it is farther from the garment than `GAP`, a share of the
+longer side, and has at most `STRAY_SHARE` of its area. Two of 5,000 images of the data set lose a piece this way."""
 
 THIN, HOOK_WIDTH, OFF_MIDDLE = 0.04, 0.16, 0.1
-"""As shares of the longer side of what was trimmed: what is thinner than the first and at least so high, no wider than
-the second, and off the middle by no more than the third is a hanger's hook. Six of 3,000 images of the data set lose
-something so, none its answer."""
+"""Shares of the longer side of what was trimmed. A hanger's hook is thinner than `THIN` and at least that high, at most
+`HOOK_WIDTH` wide, and at most `OFF_MIDDLE` off the middle. Six of 3,000 images of the data set lose something this way;
+none changes its answer."""
 
 FRINGE = 8
-"""Grey levels under which a pixel of the fitted garment counts as ground."""
+"""A pixel of the fitted garment below this grey level counts as background."""
 
 SUBSAMPLING = 3
 """A plain picture is read at the middle third of each of the 28 cells: the data set was subsampled, not averaged."""
 
 MASK_PIXELS = 192
-"""Longer side of the copy on which what is opaque is looked at."""
+"""Longer side, in pixels, of the copy on which the outline of the opaque part is examined."""
 
 OPAQUE = 127
-"""What is more opaque than this counts as garment where the ground is transparent; shadows are less."""
+"""On a transparent background, what is more opaque than this counts as garment; shadows are less opaque."""
 
 RECTANGLE, ELLIPSE = 0.95, 0.96
-"""An outline that fills so much of the least rectangle around it, or shares so much with the ellipse inside its box, is
-a picture's: one that was turned, that has round corners, that was cut to a circle."""
+"""An outline that fills this share of its minimum-area rectangle, or whose intersection over union with the ellipse
+inside its box is this large, is a picture's: one that was rotated, has rounded corners or was cut to a circle."""
 
 DARKEST, BRIGHTEST = 40, 255
 LEAST_RANGE = 40
-"""Levels that the garment of a photograph is stretched to, and its least range: cloth of one colour stays calm."""
+"""Levels to which the garment of a photograph is stretched, and the least range assumed for it, so that cloth of one
+colour stays calm."""
 
 WITHIN = 0.9
-"""Share of garment over which a pixel of a photograph says what the cloth is like, unmixed with the ground."""
+"""A pixel of a photograph with a larger share of garment shows the cloth, unmixed with the background."""
 
 
 class Mode(StrEnum):
-    """What a caller may ask for.
+    """How a caller may have a picture converted.
 
-    `auto` leaves a grey 28x28 image that is opaque as it is and converts anything else by what its ground looks like;
-    `photo` always separates the garment as in a photograph; `none` only resizes.
+    `auto` leaves an opaque grey 28x28 image as it is and converts anything else according to its background; `photo`
+    always separates the garment as in a photograph; `none` only resizes.
     """
 
     AUTO = "auto"
@@ -107,10 +110,10 @@ class Converted:
     Attributes:
         image: uint8 `[28, 28]`, garment bright on black.
         mode: `native`, `cut_out`, `bright_on_black`, `catalogue`, `photo` or `none`: what was done.
-        steps: How, in order.
-        box: The garment in the given pixels; None where nothing was cut out.
-        colours: uint8 `[height, width, 3]`, a photograph, reduced and without its frame; None where `auto` finds its
-            ground plain as in a catalogue, whatever is done with it then.
+        steps: The steps taken, in order.
+        box: The garment, in pixels of the given picture; None where nothing was cut out.
+        colours: uint8 `[height, width, 3]`, a photograph, reduced and without its frame; None for any other picture,
+            and where `auto` finds the background plain, even if the picture is then converted as a photograph.
     """
 
     image: NDArray[np.uint8]
@@ -128,8 +131,8 @@ def convert(
     Args:
         pixels: Upright, of mode `L` or `RGB`.
         mode: What to do.
-        opacity: Of mode `L` and the same size, 0 where the picture was transparent before it was laid on white; None
-            where it was nowhere. Only `auto` cuts out by it.
+        opacity: Of mode `L` and the same size, 0 where the picture was transparent before it was composited on white;
+            None if it was opaque. Only `auto` cuts the garment out by it.
         separator: Finds the garment of a photograph, as `separate` does.
 
     Returns:
@@ -163,12 +166,12 @@ def _reduction(pixels: Image.Image) -> int:
 
 
 def _in_given(box: Box, corner: tuple[int, int], reduction: int, size: tuple[int, int]) -> Box:
-    """Return a box in pixels of the picture that was given.
+    """Return a box in pixels of the given picture.
 
     Args:
         box: In pixels of the part that was converted.
         corner: Left and top of that part in the given picture.
-        reduction: How many pixels of the given picture, along each side, one of the reduced stands for.
+        reduction: How many pixels of the given picture, along each side, one reduced pixel stands for.
         size: Width and height of the given picture.
     """
     left, top, right, bottom = (edge * reduction + start for edge, start in zip(box, corner * 2, strict=True))
@@ -176,7 +179,7 @@ def _in_given(box: Box, corner: tuple[int, int], reduction: int, size: tuple[int
 
 
 def _convert_colours(colours: NDArray[np.uint8], mode: Mode, separator: Separator) -> Converted:
-    """Convert a picture that is neither native nor larger than need be.
+    """Convert a picture that has been reduced and freed of its frame.
 
     Args:
         colours: uint8 `[height, width, 3]`.
@@ -188,7 +191,7 @@ def _convert_colours(colours: NDArray[np.uint8], mode: Mode, separator: Separato
     plain = None if kind == "photo" else _convert_plain(255 - grey if kind == "catalogue" else grey, kind)
     if plain:
         return plain
-    # Nothing stood out by lightness, as a white shirt does not on a light ground: its colours may tell it.
+    # In a photograph, or where lightness does not tell a white shirt from a light background, colours may.
     converted = _convert_photo(grey, separator(colours), "photo")
     return replace(converted, colours=colours) if kind == "photo" else converted
 
@@ -198,7 +201,7 @@ def _grey(colours: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _convert_cut_out(pixels: Image.Image, opacity: Image.Image) -> Converted | None:
-    """Convert a picture whose ground somebody has made transparent, or return None where the outline is a picture's."""
+    """Convert a picture whose background was made transparent, or return None if the outline is a picture's."""
     box = opacity.point(lambda level: 255 * (level > OPAQUE)).getbbox()
     if not box:
         return None
@@ -214,7 +217,7 @@ def _convert_cut_out(pixels: Image.Image, opacity: Image.Image) -> Converted | N
 
 
 def _is_picture(mask: NDArray[np.bool_]) -> bool:
-    """Tell whether what is opaque, bool `[height, width]`, has the outline of a picture."""
+    """Tell whether the opaque part, bool `[height, width]`, has the outline of a picture."""
     left, top, right, bottom = _box_around(mask, *mask.shape)
     mask = mask[top:bottom, left:right]
     _, (across, down), _ = cv2.minAreaRect(cv2.findNonZero(mask.astype(np.uint8)))
@@ -226,7 +229,7 @@ def _is_picture(mask: NDArray[np.bool_]) -> bool:
 
 
 def _native(pixels: Image.Image) -> NDArray[np.uint8] | None:
-    """Return a picture that has the model's size and no colour as it is, uint8 `[28, 28]`, else None."""
+    """Return the greys of a picture that has the model's size and no colour, uint8 `[28, 28]`, else None."""
     if pixels.size != IMAGE_SHAPE[::-1]:
         return None
     values = np.asarray(pixels)
@@ -258,10 +261,10 @@ def _frame(values: NDArray[Values]) -> NDArray[Values]:
 
 
 def _convert_plain(values: NDArray[np.float32], kind: str) -> Converted | None:
-    """Convert a picture whose ground is one colour, or return None where the garment does not stand out from it.
+    """Convert a picture with a plain background, or return None if the garment does not stand out.
 
     Args:
-        values: float32 `[height, width]`, 0 to 255, garment brighter than the ground.
+        values: float32 `[height, width]`, 0 to 255, garment brighter than the background.
         kind: `bright_on_black` or `catalogue`.
     """
     difference = values - np.median(_frame(values))
@@ -284,12 +287,12 @@ def _convert_plain(values: NDArray[np.float32], kind: str) -> Converted | None:
 
 
 def _without_strays(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return what stands out from a plain ground, bool `[height, width]`, less what is small and far from the rest."""
+    """Return the mask of what stands out, bool `[height, width]`, without small pieces far from the rest."""
     marked = mask.astype(np.uint8)
     if cv2.connectedComponents(marked)[0] <= 2:  # noqa: PLR2004  the ground and one piece, as mostly: a millisecond less
         return mask
     reach = round(GAP * max(mask.shape)) | 1
-    # Laid in a margin: what is near the edge of the picture would be drawn to it.
+    # The margin keeps the closing from joining what is near the edge of the picture to that edge.
     margin = cv2.copyMakeBorder(marked, reach, reach, reach, reach, cv2.BORDER_CONSTANT, value=0)
     near = cv2.morphologyEx(margin, cv2.MORPH_CLOSE, np.ones((reach, reach), np.uint8))[reach:-reach, reach:-reach]
     count, pieces = cv2.connectedComponents(near)
@@ -299,14 +302,14 @@ def _without_strays(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _without_hook(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return what stands out from a plain ground, bool `[height, width]`, less the hook of a hanger on top of it.
+    """Return the mask of what stands out, bool `[height, width]`, without the hook of a hanger on top of it.
 
-    A hook is thin and over the middle of something higher than wide. The straps of a dress and the handle of a bag are
-    as thin, but wider together.
+    A hook is thin and above the middle of something that is taller than wide. The straps of a dress and the handle of a
+    bag are as thin, but span a greater width.
     """
     left, top, right, bottom = _box_around(mask, *mask.shape)
     side = max(right - left, bottom - top)
-    thin = round(THIN * side) | 1  # OpenCV moves what it opens by an even side
+    thin = round(THIN * side) | 1  # an opening by an even side shifts the result in OpenCV
     thick = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((thin, thin), np.uint8))
     neck = int(thick.any(axis=1).argmax())
     if neck < top + thin or bottom - neck < right - left:
@@ -320,12 +323,12 @@ def _without_hook(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _is_print(box: Box, difference: NDArray[np.float32]) -> bool:
-    """Tell whether a box holds no more than a part of the garment, the rest of which is as pale as the ground or paler.
+    """Tell whether a box holds only part of the garment, the rest of which is as pale as the background or paler.
 
     Args:
-        box: What was trimmed.
-        difference: float32 `[height, width]`, by how many grey levels each pixel stands out from the ground; below 0
-            where it is paler than a light ground.
+        box: Around what was trimmed.
+        difference: float32 `[height, width]`, by how many grey levels each pixel stands out from the background; below
+            0 where it is paler than a light background.
     """
     left, top, right, bottom = box
     either_way = np.abs(difference)
@@ -333,7 +336,7 @@ def _is_print(box: Box, difference: NDArray[np.float32]) -> bool:
     if (difference[top:bottom, left:right] < -least).mean() > MOST_PALER:
         return True
     faint = cv2.inRange(either_way, least, np.inf)
-    opened = cv2.morphologyEx(faint, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))  # no grain
+    opened = cv2.morphologyEx(faint, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))  # removes grain
     whole = shrink(cast("NDArray[np.uint8]", opened), TRIMMED_PIXELS) > 0
     if not whole.any():
         return False
@@ -342,7 +345,7 @@ def _is_print(box: Box, difference: NDArray[np.float32]) -> bool:
 
 
 def _convert_photo(grey: NDArray[np.float32], garment: NDArray[np.float32] | None, kind: str) -> Converted:
-    """Convert a picture whose ground no one colour tells from the garment.
+    """Convert a picture whose garment no single background colour tells apart.
 
     Args:
         grey: float32 `[height, width]`, 0 to 255.
@@ -350,7 +353,7 @@ def _convert_photo(grey: NDArray[np.float32], garment: NDArray[np.float32] | Non
         kind: `photo` or `cut_out`.
     """
     height, width = grey.shape
-    share = np.ones_like(grey)  # better the whole frame than nothing
+    share = np.ones_like(grey)  # the whole picture is better than nothing
     if garment is not None:
         share = cv2.resize(garment, (width, height)).astype(np.float32)
     inside = share > 0.5  # noqa: PLR2004  more garment than ground
@@ -369,7 +372,7 @@ def _convert_photo(grey: NDArray[np.float32], garment: NDArray[np.float32] | Non
 
 
 def _box_around(mask: NDArray[np.bool_], height: int, width: int) -> Box:
-    """Return the box around what a mask marks, in a picture of that size which the mask is a smaller copy of."""
+    """Return the box around what a mask marks, scaled to a picture of the given size."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     down, across = height / mask.shape[0], width / mask.shape[1]
     top, bottom = round(rows[0] * down), round((rows[-1] + 1) * down)
@@ -378,7 +381,7 @@ def _box_around(mask: NDArray[np.bool_], height: int, width: int) -> Box:
 
 
 def shrink(pixels: NDArray[Values], longer_side: int) -> NDArray[Values]:
-    """Average pixels until the longer side has at most that many.
+    """Average pixels down until the longer side has at most `longer_side`.
 
     Args:
         pixels: uint8 or float32, `[height, width]` or `[height, width, channels]`.
@@ -392,15 +395,15 @@ def shrink(pixels: NDArray[Values], longer_side: int) -> NDArray[Values]:
 
 
 def _fit(values: NDArray[np.float32], box: Box, subsampling: int) -> NDArray[np.float32]:
-    """Scale the longest edge of a box to 28, keep the aspect, centre on black.
+    """Scale the longer side of a box to 28, keeping the aspect ratio, and centre the result on black.
 
     Args:
         values: float32 `[height, width]`.
         box: What to fit.
-        subsampling: One over the share of each cell, along each side, that is averaged.
+        subsampling: Reciprocal of the share of each cell, along each side, that is averaged.
 
     Returns:
-        float32 `[28, 28]`. Where one line is left over it is the first, as in the data set.
+        float32 `[28, 28]`. Where the margins differ by a line, the first is the wider, as in the data set.
     """
     left, top, right, bottom = box
     cell = max(right - left, bottom - top) / SIDE
@@ -416,7 +419,7 @@ def _fit(values: NDArray[np.float32], box: Box, subsampling: int) -> NDArray[np.
 
 
 def _lines(start: int, stop: int, cell: float, length: int) -> tuple[NDArray[np.intp], int]:
-    """Return which rows or columns of a picture to read, and which of the image's is the first of them."""
+    """Return which rows or columns of a picture to read, and where in the image the first of them goes."""
     count = max(1, round((stop - start) / cell))
     middles = (start + stop - 1) / 2 + (np.arange(count) - (count - 1) / 2) * cell
     return np.clip(np.rint(middles), 0, length - 1).astype(np.intp), (SIDE - count + 1) // 2

@@ -18,25 +18,25 @@ from PIL import ExifTags, Image, ImageChops, TiffImagePlugin, _imaging
 from app.errors import ImageTooLargeError, InvalidImageError, ServiceError, UnsupportedMediaTypeError
 from app.model_card import IMAGE_SHAPE
 
-Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit warns, then raises; `decode` reads the header and refuses by itself
-# Otherwise each strip of an uncompressed file is a few Python objects: 2.4 million in 10 MB.
+Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit warns, then raises; `decode` checks the header itself instead
+# Without libtiff, each strip of an uncompressed file becomes a few Python objects: 2.4 million in 10 MB.
 TiffImagePlugin.READ_LIBTIFF = True
-# It hands out such greys in the byte order of this machine, and Pillow would unpack them by that of the file.
+# libtiff returns these greys in the byte order of this machine, but Pillow would unpack them in that of the file.
 TiffImagePlugin.OPEN_INFO |= {
     (TiffImagePlugin.MM, *key[1:]): modes
     for key, modes in TiffImagePlugin.OPEN_INFO.items()
     if key[0] == TiffImagePlugin.II and modes[0] in {"I", "I;16", "F"}
 }
-logging.getLogger("PIL").setLevel(logging.WARNING)  # at debug it tells what stands in the tags
-# Pillow warns of each damaged tag that it skips, and Python remembers each such text for good. Once for the process,
-# because `warnings.catch_warnings` changes the filters of all threads.
+logging.getLogger("PIL").setLevel(logging.WARNING)  # at debug level it logs the contents of tags
+# Pillow warns of each damaged tag that it skips, and Python remembers the text of each warning for good. The filter is
+# set once for the process, because `warnings.catch_warnings` changes the filters of all threads.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 # libtiff writes a line to standard error for each damaged row: half a million for 400 kB, which takes seconds.
 with suppress(OSError, AttributeError):  # a Pillow whose libtiff cannot be reached
     ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
-"""What is accepted, by Pillow's names; of animations and multi-page files the first frame counts."""
+"""Accepted formats, by Pillow's names. Only the first frame of an animation or a multi-page file is read."""
 
 RAW_FORMAT, RAW_MEDIA_TYPE = "RAW", "application/octet-stream"
 RAW_HEIGHT, RAW_WIDTH = IMAGE_SHAPE
@@ -45,25 +45,26 @@ RAW_BYTES = RAW_HEIGHT * RAW_WIDTH
 pixels, row by row."""
 
 TINY_BYTES = 2048
-"""A grey 28x28 PNG has fewer unless it carries more than pixels; nothing in so few bytes can take long."""
+"""A grey 28x28 PNG is smaller unless it carries more than pixels; nothing in so few bytes can take long."""
 
 REDUCED_PIXELS = 256
 """A JPEG is decoded at a half, a quarter or an eighth of its size as long as its longer side keeps this many pixels."""
 
 MAX_JPEG_SCANS = 100
-"""More than a file needs, which is one, or about ten if it is progressive: each scan may be a dozen bytes long and yet
-pass over all pixels, so that 10 MB would take hours. Source: the limit of libtiff's JPEG codec."""
+"""More scans than a file needs, which is one, or about ten if it is progressive. A scan of a dozen bytes can pass over
+all pixels, so 10 MB of them would take hours. Source: the limit of libtiff's JPEG codec."""
 
 MOST_READS = {"BMP": 1_000_000, "GIF": 20_000, "JPEG": 5_000, "PNG": 20_000, "TIFF": 20_000, "WEBP": 100}
 """How often Pillow may read from a file. It parses chunks, segments, tags and runs in Python, a few reads each, and
-10 MB hold millions; what libpng writes needs 5,000, a camera's JPEG 200. Only a BMP's runs are as short as that."""
+10 MB can hold millions. A PNG written by libpng needs 5,000 reads, a camera's JPEG 200. Only a BMP has parts, its runs,
+that are ordinarily as short as that."""
 
 MAX_PNG_PROFILES = 8
-"""A colour profile may be a thousand times as large as its chunk, and Pillow unpacks each; a file has one."""
+"""A colour profile may be a thousand times as large as its chunk, and Pillow unpacks each; an ordinary file has one."""
 
 MAX_RUN_PIXELS = 4_000_000
-"""Most pixels of a BMP made of runs, which Pillow unpacks in Python, a tenth of a microsecond each."""
-_RUN_COMPRESSIONS = {1, 2}  # of 8 bits and of 4
+"""Most pixels of a run-length encoded BMP, which Pillow unpacks in Python at a tenth of a microsecond a pixel."""
+_RUN_COMPRESSIONS = {1, 2}  # BI_RLE8 and BI_RLE4
 
 _SIGNATURES: dict[str, tuple[bytes, ...]] = {
     "PNG": (b"\x89PNG\r\n\x1a\n",),
@@ -78,11 +79,11 @@ _RIFF_KIND = slice(8, 12)
 _TINY_PNG = re.compile(
     re.escape(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + RAW_WIDTH.to_bytes(4) + RAW_HEIGHT.to_bytes(4)) + rb".\0", re.DOTALL
 )
-_JPEG_SCAN = b"\xff\xda\x00"  # the marker with the first byte of the length, which is 14 at most
+_JPEG_SCAN = b"\xff\xda\x00"  # the marker and the high byte of the length, which is 14 at most
 
 _REDUCTION_STEPS = {2: "decoded_at_half", 4: "decoded_at_quarter", 8: "decoded_at_eighth"}
 
-# What makes a picture of that EXIF orientation upright; 1 is upright and others mean nothing.
+# How to turn a picture of each EXIF orientation upright; 1 is upright, and other values mean nothing.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -95,7 +96,7 @@ _TURNS = {
 _SIDEWAYS = range(5, 9)
 
 _GREY_STEPS = {"L;2": 85, "L;4": 17}
-"""Of a PNG's greys of 2 and 4 bits, in levels of 8, by Pillow's names."""
+"""Step from one grey of a 2 or 4 bit PNG to the next, in 8-bit levels, by Pillow's name of the raw mode."""
 
 _HINTS = {
     "HEIC": "save it as JPEG first: on an iPhone, Settings > Camera > Formats > Most Compatible",
@@ -125,7 +126,7 @@ _ADVICE = {
     "application/x-www-form-urlencoded": "; with curl send it by `-F file=@FILE` or `--data-binary @FILE`: `-d` drops "
     "bytes",
 }
-"""For what is commonly sent by mistake, by media type."""
+"""Advice for what is commonly sent by mistake, by media type."""
 _STARTS: dict[str, tuple[bytes, ...]] = {
     "PDF": (b"%pdf-",),
     "gzip": (b"\x1f\x8b",),
@@ -136,12 +137,12 @@ _STARTS: dict[str, tuple[bytes, ...]] = {
     "IDX": (b"\0\0\x08\x03",),
     "base64": (b"ivborw0kggo", b"/9j/", b"r0lgod", b"uklgr"),
 }
-"""In small letters; base64 of the signatures of PNG, JPEG, GIF and WebP."""
+"""In lower case; those of base64 are the encoded signatures of PNG, JPEG, GIF and WebP."""
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIC_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"}
 _START_BYTES = 4096
 _TEXT = bytes([*b"\t\n\r", *range(ord(" "), ord("~") + 1)])
-# Possessive (`*+`), so that no text makes it try twice what stands before the first element.
+# Possessive (`*+`), so that no text makes it backtrack over what precedes the first element.
 _SVG = re.compile(rb"(?:\s|<\?.*?\?>|<!--.*?-->)*+<(?:svg|!doctype\s+svg)\b", re.DOTALL | re.IGNORECASE)
 
 
@@ -152,11 +153,11 @@ class Decoded:
     Attributes:
         pixels: Pillow image of mode `L` or `RGB`, upright, without transparency.
         format: Format of the file, one of `FORMATS` or `RAW`.
-        width: Of the file, in pixels, upright.
-        height: Likewise.
+        width: Width of the file in pixels, once upright.
+        height: Height of the file in pixels, once upright.
         reduction: How many pixels of the file, along each side, one of `pixels` stands for: 1, 2, 4 or 8.
         steps: What was done to the pixels, in order.
-        opacity: Pillow image of mode `L`, as large as `pixels`, 0 where the file is transparent; None if it is nowhere.
+        opacity: Pillow image of mode `L`, as large as `pixels`, 0 where the file is transparent; None if it is opaque.
     """
 
     pixels: Image.Image
@@ -169,19 +170,19 @@ class Decoded:
 
 
 class _FrugalFile(io.BytesIO):
-    """Bytes that may be read from only so often."""
+    """A file in memory that may be read from only so often."""
 
     def __init__(self, data: bytes, kind: str) -> None:
-        """Take the bytes and their format."""
+        """Wrap the bytes; their format sets how often they may be read."""
         super().__init__(data)
         self._kind = kind
         self._reads_left = MOST_READS[kind]
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Read as always.
+        """Read as from any file.
 
         Raises:
-            InvalidImageError: It was read from more often than its format may be.
+            InvalidImageError: The file was read from more often than its format may be.
         """
         self._reads_left -= 1
         if self._reads_left < 0:
@@ -190,17 +191,17 @@ class _FrugalFile(io.BytesIO):
 
 
 def decode(data: bytes, media_type: str, max_image_pixels: int) -> Decoded:
-    """Decode a picture, large JPEGs reduced, turn it upright and put it on white where it is transparent.
+    """Decode a picture, reducing a large JPEG, turn it upright, and composite it on white where it is transparent.
 
     Args:
         data: The encoded bytes; they decide the format, whatever the sender calls it.
-        media_type: What the sender calls it; matters for raw pixels, and for what a refusal advises.
-        max_image_pixels: Width times height above which the header is enough to refuse.
+        media_type: What the sender calls the format; matters only for raw pixels and for the advice in a refusal.
+        max_image_pixels: Largest width times height; a picture whose header announces more is refused.
 
     Raises:
-        InvalidImageError: Nothing was sent, the file is damaged, or it would take long: it has more than `MOST_READS`,
+        InvalidImageError: Nothing was sent, the file is damaged, or it would take too long: it exceeds `MOST_READS`,
             `MAX_JPEG_SCANS` or `MAX_PNG_PROFILES`.
-        UnsupportedMediaTypeError: The bytes are none of `FORMATS`.
+        UnsupportedMediaTypeError: The bytes are in none of `FORMATS`.
         ImageTooLargeError: The header announces more than `max_image_pixels`.
     """
     if not data:
@@ -215,25 +216,24 @@ def decode(data: bytes, media_type: str, max_image_pixels: int) -> Decoded:
         return _decode(data, kind, max_image_pixels)
     except ServiceError:
         raise
-    except Exception as error:  # foreign bytes: Pillow's decoders raise almost anything on damaged ones
+    except Exception as error:  # Pillow's decoders raise almost anything on damaged bytes
         msg = f"Expected a readable {kind} image, received {len(data)} bytes that Pillow cannot decode. "
         msg += "The file is damaged, truncated or of a rare kind: send it again, or as PNG."
         raise InvalidImageError(msg) from error
 
 
 def declared_pixels(data: bytes) -> int:
-    """Return how many pixels the header announces, as far as it stands where every such file has it; else 0.
+    """Return how many pixels the header announces, if it has a fixed place in the format; else 0.
 
-    It may announce more than `decode` would ever look at.
-
-    A JPEG's does not matter, since a large one is decoded reduced, and a TIFF's stands anywhere.
+    The header may announce more pixels than `decode` would ever look at. That of a JPEG does not matter, since a large
+    JPEG is decoded reduced, and that of a TIFF may stand anywhere.
     """
     if data.startswith(_SIGNATURES["PNG"]) and len(data) >= 24:  # noqa: PLR2004  where the size ends
         width, height = struct.unpack_from(">II", data, 16)
     elif data.startswith(_SIGNATURES["GIF"]) and len(data) >= 10:  # noqa: PLR2004
         width, height = struct.unpack_from("<HH", data, 6)
     elif data.startswith(_SIGNATURES["BMP"]) and len(data) >= 26:  # noqa: PLR2004
-        # A header of 12 bytes, of OS/2, has sizes of 16 bits; others may say by a minus that rows begin at the top.
+        # The 12-byte header of OS/2 has 16-bit sizes; in others, a negative height means that rows begin at the top.
         width, height = map(abs, struct.unpack_from("<HH" if data[14] == 12 else "<ii", data, 18))  # noqa: PLR2004
     elif data.startswith(_SIGNATURES["WEBP"]) and len(data) >= 30:  # noqa: PLR2004
         width, height = _webp_size(data)
@@ -243,7 +243,7 @@ def declared_pixels(data: bytes) -> int:
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
-    """Read the size of the first chunk, of whichever kind.
+    """Read width and height from the first chunk, whichever kind it is.
 
     Source:
         RFC 9649, sections 2.5 to 2.7.
@@ -259,11 +259,11 @@ def _webp_size(data: bytes) -> tuple[int, int]:
 
 
 def is_tiny(data: bytes) -> bool:
-    """Tell whether decoding takes less than handing it to a thread would: 28x28 grey pixels, as a PNG or raw."""
+    """Tell whether decoding is faster than handing it to a thread would be: 28x28 grey pixels, as a PNG or raw."""
     if len(data) > TINY_BYTES:
         return False
     if _TINY_PNG.match(data):
-        # Pillow believes the last header; and what is transparent has to be separated, which takes a network.
+        # Pillow believes the last header; and a transparent picture may have to be separated, which takes a network.
         return data.count(b"IHDR") == 1 and b"tRNS" not in data
     return len(data) == RAW_BYTES and accepted_format(data) is None
 
@@ -280,11 +280,11 @@ def _decode(data: bytes, kind: str, max_image_pixels: int) -> Decoded:
     orientation = _load(image, kind)
     if orientation in _TURNS:
         steps.append("exif_transpose")
-        if kind != "TIFF":  # which Pillow has turned
+        if kind != "TIFF":  # Pillow has turned a TIFF already
             image = image.transpose(_TURNS[orientation])
             if orientation in _SIDEWAYS:
                 width, height = height, width
-    if image.mode in {"I", "F"}:  # of no range of their own
+    if image.mode in {"I", "F"}:  # modes without a range of their own
         steps.append("stretched")
     opacity = None
     if image.has_transparency_data:
@@ -296,11 +296,11 @@ def _decode(data: bytes, kind: str, max_image_pixels: int) -> Decoded:
 
 
 def _require_modest(image: Image.Image, data: bytes, kind: str, max_image_pixels: int) -> None:
-    """Refuse a picture, before its pixels are decoded, that would take more time or memory than it should.
+    """Refuse a picture that would take too much time or memory, before its pixels are decoded.
 
     Raises:
-        ImageTooLargeError: It has too many pixels.
-        InvalidImageError: It has too many scans.
+        ImageTooLargeError: The picture, or one of its tiles, has too many pixels.
+        InvalidImageError: The picture has too many scans.
     """
     width, height = image.size
     if kind == "BMP" and image.info.get("compression") in _RUN_COMPRESSIONS:
@@ -322,35 +322,35 @@ def _too_many(kind: str, what: str) -> str:
 
 
 def _tile_pixels(image: Image.Image) -> int:
-    """Return the size of a TIFF's tiles, of which libtiff unpacks a whole one even for a picture of one pixel."""
+    """Return the pixels in one tile of a TIFF; libtiff unpacks a whole tile even for a picture of one pixel."""
     tags: dict[int, int] = getattr(image, "tag_v2", {})
     return int(tags.get(TiffImagePlugin.TILEWIDTH, 0)) * int(tags.get(TiffImagePlugin.TILELENGTH, 0))
 
 
 def _reduce(image: Image.Image) -> int:
-    """Have a large JPEG decoded smaller, which spares most of the work, and return by how much."""
+    """Have a large JPEG decoded at a smaller size, which saves most of the work, and return the reduction."""
     longer = max(image.size)
     if longer < 2 * REDUCED_PIXELS:
         return 1
     width, height = (max(1, side * REDUCED_PIXELS // longer) for side in image.size)
-    image.draft("RGB", (width, height))  # for other formats it does nothing; grey and CMYK stay what they are
+    image.draft("RGB", (width, height))  # other formats ignore it; grey and CMYK keep their mode
     return round(longer / max(image.size))
 
 
 def _load(image: Image.Image, kind: str) -> int:
     """Load the pixels and return the EXIF orientation of the file."""
-    if kind == "TIFF":  # Pillow turns it upright while it loads it, and forgets the tag
+    if kind == "TIFF":  # Pillow turns a TIFF upright as it loads it, and forgets the tag
         orientation = _orientation(image)
         image.load()
         return orientation
     if kind == "PNG":
         _scale_transparency(image)
-    image.load()  # first, since a PNG may have its tags behind the pixels
+    image.load()  # before the tags are read: a PNG may have them after the pixels
     return _orientation(image)
 
 
 def _orientation(image: Image.Image) -> int:
-    for name in ("xmp", "XML:com.adobe.xmp"):  # Pillow would take it from there as well, and no browser does
+    for name in ("xmp", "XML:com.adobe.xmp"):  # Pillow would read it from XMP as well, and no browser does
         image.info.pop(name, None)
     with suppress(Exception):  # tags that cannot be read are no reason to refuse pixels that can
         exif = Image.Exif()
@@ -363,7 +363,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _scale_transparency(image: Image.Image) -> None:
-    """Bring a PNG's one transparent value to 8 bits, as Pillow brings its pixels, but not this."""
+    """Scale a PNG's one transparent value to 8 bits: Pillow scales the pixels, but not this value."""
     transparent, tiles = image.info.get("transparency"), getattr(image, "tile", None)
     raw_mode = tiles[0].args if tiles else None
     if isinstance(transparent, int) and raw_mode in _GREY_STEPS:
@@ -373,16 +373,16 @@ def _scale_transparency(image: Image.Image) -> None:
 
 
 def _on_white(image: Image.Image, kind: str) -> tuple[Image.Image, Image.Image | None]:
-    """Return a picture without its transparency, and how opaque it was; None if it was so everywhere."""
+    """Return a picture composited on white, and its opacity; None for the latter if it was opaque everywhere."""
     if image.mode.startswith("I;16"):  # one of its greys is transparent; Pillow's `convert` would clip the others
         is_transparent = Image.fromarray(np.asarray(image) == image.info["transparency"])
         grey = _scaled_to_8_bit(image)
         grey.paste(255, mask=is_transparent)
         return grey, _unless_full(ImageChops.invert(is_transparent.convert("L")))
     straight = image.convert("LA") if image.mode == "La" else image  # a TIFF's associated alpha
-    rgba = straight if straight.mode == "RGBA" else straight.convert("RGBA")  # which would copy it
+    rgba = straight if straight.mode == "RGBA" else straight.convert("RGBA")  # `convert` would copy it
     opacity = _unless_full(rgba.getchannel("A"))
-    # Programs that know of no opacity leave the fourth sample 0 everywhere.
+    # Programs that do not support opacity leave the fourth sample 0 everywhere.
     if opacity is None or (kind in {"BMP", "TIFF"} and opacity.getextrema() == (0, 0)):
         return rgba.convert("RGB"), None
     canvas = Image.new("RGB", rgba.size, "white")
@@ -402,9 +402,9 @@ def _to_grey_or_rgb(image: Image.Image) -> Image.Image:
 
 
 def _scaled_to_8_bit(image: Image.Image) -> Image.Image:
-    """Scale up to 16 bits of grey by their own range, anything wider by the values it holds; `convert` would clip."""
+    """Scale greys of up to 16 bits by the range of their type, wider ones by the values found; `convert` would clip."""
     tags: dict[int, Any] = getattr(image, "tag_v2", {})
-    with np.errstate(invalid="ignore"):  # numpy would warn of what is no number, which is refused below
+    with np.errstate(invalid="ignore"):  # NumPy would warn of NaN, which is refused below
         values = np.array(image, np.float64)
     if image.mode == "I" and tags.get(TiffImagePlugin.SAMPLEFORMAT, (1,)) == (1,):
         values %= 2**32  # Pillow reads them as signed
@@ -416,18 +416,18 @@ def _scaled_to_8_bit(image: Image.Image) -> Image.Image:
     values -= low  # in place: at 50 megapixels each copy takes 400 MB
     values *= 255 / ((high - low) or 1)
     grey = np.rint(values, out=values).astype(np.uint8)
-    # Pillow negates such greys of 8 bits alone.
+    # Pillow inverts white-is-zero greys only at 8 bits.
     return Image.fromarray(~grey if tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0 else grey)
 
 
 def accepted_format(data: bytes) -> str | None:
-    """Return Pillow's name of the format that the first bytes are of; None where it is not one of `FORMATS`."""
+    """Return Pillow's name of the format that the first bytes belong to; None if it is not one of `FORMATS`."""
     kind = next((name for name, signatures in _SIGNATURES.items() if data.startswith(signatures)), None)
     return None if kind == "WEBP" and data[_RIFF_KIND] != b"WEBP" else kind
 
 
 def _is_text(data: bytes) -> bool:
-    """Tell whether bytes are lines of text, which a picture of exactly these levels is not."""
+    """Tell whether bytes are lines of text: no picture consists of just the levels that they would be."""
     return b"\n" in data and not data.translate(None, _TEXT)
 
 
@@ -442,7 +442,7 @@ def _explain(data: bytes, media_type: str) -> str:
 def _advice(length: int, media_type: str) -> str:
     if length == RAW_BYTES and media_type != RAW_MEDIA_TYPE:
         return f"; pixels without a format need the Content-Type {RAW_MEDIA_TYPE}"
-    is_near = abs(length - RAW_BYTES) <= RAW_WIDTH  # as where a row was lost, or a line break was added
+    is_near = abs(length - RAW_BYTES) <= RAW_WIDTH  # as if a row was lost, or a line break was added
     if media_type == RAW_MEDIA_TYPE and length != RAW_BYTES and (is_near or length % RAW_BYTES == 0):
         return f"; pixels without a format are {RAW_HEIGHT} x {RAW_WIDTH} = {RAW_BYTES} bytes, one for each"
     return _ADVICE.get(media_type, "; save it as PNG or JPEG, and send the file itself")
@@ -450,7 +450,7 @@ def _advice(length: int, media_type: str) -> str:
 
 def _foreign_format(data: bytes) -> str | None:
     start = data[:_START_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip()
-    if data[4:8] == b"ftyp":  # the first box: its length, its name, then the brands that a reader has to know one of
+    if data[4:8] == b"ftyp":  # the first box: its length, its name, then the brands, of which a reader must know one
         length = min(int.from_bytes(data[:4], "big"), _START_BYTES)
         brands = {data[place : place + 4] for place in range(8, length, 4)}
         return "AVIF" if brands & _AVIF_BRANDS else "HEIC" if brands & _HEIC_BRANDS else None

@@ -1,4 +1,4 @@
-"""Reads a picture that is already what the model takes, in half the time that Pillow needs for any file."""
+"""Reads a picture that already is what the model takes, in half the time that Pillow needs for any file."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def read_native(data: bytes) -> NDArray[np.uint8] | None:
         uint8 `[28, 28]`; None for any other file, damaged ones included, which `decode` reads or refuses.
 
     Source:
-        W3C PNG, sections 5.3 and 11.2. The decoder is the one that Pillow's own reader of PNG hands such pixels to.
+        W3C PNG, sections 5.3 and 11.2. The decoder is the one that Pillow's own PNG reader uses for such pixels.
     """
     packed = data[_PIXELS_START : -len(_END) - 4]
     if not (data.startswith(_START) and data.endswith(_chunk(b"IDAT", packed) + _END)):

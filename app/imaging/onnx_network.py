@@ -1,4 +1,4 @@
-"""Runs the networks that look at a photograph itself; they lie beside this file."""
+"""Runs the networks that look at a photograph itself; their files lie beside this one."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 class OnnxNetwork:
-    """A network in a file; threads may look at pictures at the same time, each of which does all the work itself.
+    """A network in a file, which several threads may run at the same time, each doing all its work itself.
 
     Attributes:
         path: An ONNX file that takes `pixels`, float32 `[1, 3, side, side]`, -1 to 1, and gives float32 `[1, ...]`.
-        side: Pixels along each side of what it looks at.
+        side: Pixels along each side of its input.
         purpose: What it does, for messages.
-        remedy: What to do where a card names another, likewise.
+        remedy: What to do if a model's card names another network, for messages.
     """
 
     side: ClassVar[int]
@@ -34,11 +34,11 @@ class OnnxNetwork:
     remedy: ClassVar[str]
 
     def __init__(self, path: Path) -> None:
-        """Take the file, which is read once, when it is first needed."""
+        """Remember the file, which is read once, when it is first needed."""
         self.path = path
 
     def __reduce__(self) -> tuple[type[Self], tuple[Path]]:
-        """Travel to another process as the path."""
+        """Pickle the path alone, to send the network to another process."""
         return type(self), (self.path,)
 
     @cached_property
@@ -49,7 +49,7 @@ class OnnxNetwork:
     def _session(self) -> onnxruntime.InferenceSession:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # the service converts as many pictures at a time as there are cores
-        options.log_severity_level = 4  # what is wrong is raised as well
+        options.log_severity_level = 4  # errors are raised as well
         return onnxruntime.InferenceSession(self._file, options, providers=["CPUExecutionProvider"])
 
     @property
@@ -58,17 +58,17 @@ class OnnxNetwork:
         return hashlib.sha256(self._file).hexdigest()
 
     def require(self, digest: str | None) -> None:
-        """Look at a picture: later ones find nothing missing, and no other file.
+        """Load the network and run it once, so that a missing, damaged or wrong file is found now.
 
         Args:
-            digest: That of the file which a model's card names; None where it names none.
+            digest: SHA-256 of the file that a model's card names; None if it names none.
 
         Raises:
-            StartError: The file is missing or damaged, or another.
+            StartError: The file is missing or damaged, or is not the one that the card names.
         """
         try:
             self.look_at(np.zeros((self.side, self.side, 3), np.uint8))
-        except Exception as error:  # what ONNX Runtime raises has no class of its own
+        except Exception as error:  # ONNX Runtime's errors have no class of their own
             msg = f"{self.path}: expected the network that {self.purpose}, found none that can be read"
             raise StartError(msg) from error
         if digest not in {None, self.digest}:
@@ -77,18 +77,18 @@ class OnnxNetwork:
             raise StartError(msg)
 
     def look_at(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Look at a picture.
+        """Run the network on a picture.
 
         Args:
-            pixels: uint8 `[height, width, 3]`; the aspect is lost.
+            pixels: uint8 `[height, width, 3]`; the aspect ratio is lost.
 
         Returns:
-            What the network gives, without its first axis.
+            The output of the network, float32, without its first axis.
         """
         (output,) = self._session.run(None, {"pixels": self.prepared(pixels)})
         return cast("NDArray[np.float32]", output[0])
 
     def prepared(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Make of a picture what the network in the file takes, float32 `[1, 3, side, side]`."""
+        """Turn a picture into the input of the network, float32 `[1, 3, side, side]`, -1 to 1."""
         small = cv2.resize(pixels, (self.side, self.side), interpolation=cv2.INTER_AREA)
         return small.astype(np.float32).transpose(2, 0, 1)[None] / np.float32(127.5) - 1

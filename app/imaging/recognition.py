@@ -19,7 +19,7 @@ class Recogniser(OnnxNetwork):
     """The network of `training.recogniser`.
 
     Attributes:
-        labels: What it speaks for, in the order of its output.
+        labels: The labels of its output, in order.
     """
 
     side = 160
@@ -29,22 +29,22 @@ class Recogniser(OnnxNetwork):
 
 
 LEAST = np.finfo(np.float32).tiny
-"""What divides where nothing is left to share."""
+"""Lower bound that keeps logarithms and divisors from 0."""
 
 RECOGNISER = Recogniser(Path(__file__).with_name("recogniser.onnx"))
 
 
 def evidence_in(colours: NDArray[np.uint8] | None, labels: Sequence[str]) -> NDArray[np.float32] | None:
-    """Say by how much a photograph speaks for each label.
+    """Return how strongly a photograph speaks for each label.
 
     Args:
         colours: uint8 `[height, width, 3]`, a photograph; None for any other picture.
-        labels: Those of the model.
+        labels: The labels of the model.
 
     Returns:
-        float32 `[10]`, in label order: the logarithm of how much more often a garment that looks so has the label than
-        garments have on average; 0 where that is not known, of Bag, since there were no photographs of any. None for
-        None, and where the model has other labels.
+        float32 `[10]`, in label order: the logarithm of how much more often a garment that looks like this has the
+        label than garments do on average; 0 for Bag, where that is unknown, since there were no photographs of bags.
+        None if there is no photograph, or if the model has other labels.
     """
     return None if colours is None or tuple(labels) != RECOGNISER.labels else RECOGNISER.look_at(colours)
 
@@ -52,18 +52,18 @@ def evidence_in(colours: NDArray[np.uint8] | None, labels: Sequence[str]) -> NDA
 def weigh(
     probabilities: NDArray[np.float32], evidence: NDArray[np.float32] | None, temperature: float
 ) -> NDArray[np.float32]:
-    """Combine what a model says of the 28x28 image with what the photograph itself speaks for, by Bayes' rule.
+    """Combine a model's probabilities for the 28x28 image with the evidence in the photograph itself, by Bayes' rule.
 
-    That takes both for independent of each other, given the label, which they are not quite: the temperature makes up
-    for it. Where nothing is known the probability stays.
+    That assumes that the two are independent given the label. They are not quite, and the temperature makes up for it.
+    A probability without evidence stays as it is.
 
     Args:
         probabilities: float32 `[10]`, or `[n, 10]`.
-        evidence: Likewise, as `evidence_in` returns it; None leaves the probabilities as they are.
-        temperature: What the logarithms of their product are divided by.
+        evidence: Of the same shape, as `evidence_in` returns it; None leaves the probabilities as they are.
+        temperature: Divides the logarithm of the product.
 
     Returns:
-        Likewise, each row summing to 1.
+        The combined probabilities, float32 of the same shape, each row summing to 1.
     """
     if evidence is None:
         return probabilities
@@ -73,5 +73,5 @@ def weigh(
     share = (probabilities * known).sum(axis=-1, keepdims=True)
     scale = share / np.maximum(weighed.sum(axis=-1, keepdims=True), LEAST)
     together = np.where(known, weighed * scale, probabilities)
-    # Rounding alone would leave some of 1.0000001; no part of a sum is more than the sum.
+    # Rounding would leave a few probabilities of 1.0000001; divided by the sum of its row, none is above 1.
     return np.asarray(together / together.sum(axis=-1, keepdims=True), np.float32)

@@ -36,8 +36,8 @@ export function drawBox(answer) {
   $("frame").querySelector(".box")?.remove();
   const { garment, steps } = answer?.conversion ?? {};
   if (!garment || !$("frame").querySelector("img")) return;
-  const { format, width, height } = answer.image; // not the browser's, which may take another size out of the tags
-  if (format === "WEBP" && steps.includes("exif_transpose")) return; // which some browsers do not turn
+  const { format, width, height } = answer.image; // not the browser's, which may take its size from the tags
+  if (format === "WEBP" && steps.includes("exif_transpose")) return; // some browsers do not turn it
   const box = element("div", { className: "box" });
   const share = (pixels, side) => `${(100 * pixels) / side}%`;
   Object.assign(box.style, {
@@ -49,7 +49,7 @@ export function drawBox(answer) {
   $("frame").append(box);
 }
 
-// What had the focus is gone with it: it goes to the button in its place, or stays for the next Tab.
+// The focused element is removed too: focus moves to the new button, or to the answer for the next Tab.
 function replaceAnswer(...parts) {
   const hadFocus = $("answer").contains(document.activeElement);
   $("answer").replaceChildren(...parts);
@@ -122,7 +122,7 @@ function verdict(answer, facts) {
   ];
 }
 
-// Without numbers: what they promise holds for pictures of what it knows.
+// Without numbers, which hold only for pictures of what the model knows.
 function unfamiliar(answer, facts) {
   const [doubt, ...advice] = words.unfamiliarity(answer, facts);
   return [

@@ -1,4 +1,4 @@
-// Writes the lines that ask the same of the service, to copy.
+// Writes lines to copy that send the service the same request.
 
 import { element } from "./answer.js";
 import { hasKey } from "./service.js";
@@ -17,7 +17,7 @@ export function draw(picture, mode) {
   const address = picture.address && new URL(picture.address, document.baseURI).href; // of a sample
   const fetched = address ? `curl -O ${address}\n` : "";
   const name = picture.name;
-  // Bytes decide what a file is, except for bare pixels, which browsers know no type of, or this one.
+  // The bytes decide the format, except for bare pixels: browsers know no type for them, or RAW.
   const isBare = [RAW, ""].includes(picture.file.type);
   const headers = { ...(isBare ? { "Content-Type": RAW } : {}), ...(hasKey() ? { "X-API-Key": "KEY" } : {}) };
   const options = Object.entries(headers).map(([header, value]) => ` -H '${header}: ${value}'`).join("");

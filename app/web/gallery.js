@@ -1,4 +1,4 @@
-// Shows several pictures at once, and gives their answers away as CSV or JSON.
+// Shows several pictures at once, and saves their answers as CSV or JSON.
 
 import { element } from "./answer.js";
 import { Problem } from "./service.js";
@@ -10,7 +10,7 @@ export function open(pictures, select) {
   $("gallery").hidden = pictures.length < 2;
   const cells = pictures.map((picture) => {
     const button = element("button", { type: "button" });
-    button.addEventListener("click", ({ detail }) => select(picture, detail === 0)); // 0 clicks of a mouse
+    button.addEventListener("click", ({ detail }) => select(picture, detail === 0)); // 0: by keyboard
     picture.cell = button;
     return element("li", {}, button);
   });
@@ -35,7 +35,7 @@ export function draw(pictures, mode, current) {
   pictures.forEach((picture, place) => drawCell(picture, outcomes[place], picture === current));
 }
 
-const drawn = new WeakMap(); // what stands in each cell: of thousands, one changes at a time
+const drawn = new WeakMap(); // what each cell shows: of thousands, one changes at a time
 
 function drawCell({ cell, name }, outcome, isCurrent) {
   const last = drawn.get(cell);
@@ -69,7 +69,7 @@ function json(pictures, mode) {
   return `${JSON.stringify(rows, null, 2)}\n`;
 }
 
-// The columns of `python -m app.client --csv`, and after them the conversion and all probabilities.
+// The columns of `python -m app.client --csv`, then the conversion and all probabilities.
 function csv(pictures, mode) {
   const answered = pictures.map((picture) => picture.answers.get(mode)).find((one) => one?.probabilities);
   const labels = answered?.probabilities.map((one) => one.label) ?? [];
@@ -84,11 +84,11 @@ function csv(pictures, mode) {
     const facts = [prediction.label, prediction.probability, prediction_set.join("|"), familiar, familiarity, "", mode];
     return [picture.name, ...facts, ...probabilities.map((one) => one.probability)];
   });
-  const mark = "\ufeff"; // else Excel takes the names for another encoding
+  const mark = "\ufeff"; // else Excel reads names in another encoding
   return mark + [head, ...rows].map((row) => `${row.map(cellOfCsv).join(",")}\r\n`).join("");
 }
 
-// A spreadsheet would run a name that begins like a formula.
+// A spreadsheet would run a name that starts like a formula.
 function cellOfCsv(value) {
   const text = typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value);
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;

@@ -1,4 +1,4 @@
-// Brings in pictures: chosen, dropped, pasted, of the camera, or one of the samples.
+// Takes in pictures: chosen, dropped, pasted, from the camera, or a sample.
 
 import * as camera from "./camera.js";
 
@@ -19,7 +19,7 @@ export function listen(show) {
       input.value = ""; // so that the same file can be chosen again
     };
     input.addEventListener("change", chosen);
-    chosen(); // before this script came
+    chosen(); // before this script loaded
   }
   listenForDrops(take);
   document.addEventListener("paste", (event) => {
@@ -34,11 +34,11 @@ export function listen(show) {
 function listenForDrops(take) {
   const show = (isOver) => document.body.classList.toggle("dropping", isOver);
   document.addEventListener("dragover", (event) => {
-    event.preventDefault(); // else a picture of another page, which comes as its address, opens in place of this one
+    event.preventDefault(); // else a picture dragged from another page, as its address, replaces this page
     show(true);
   });
-  document.addEventListener("dragleave", ({ relatedTarget }) => relatedTarget ?? show(false)); // the window
-  // A drag that ends elsewhere may send nothing at all, but no pointer moves as long as there is one.
+  document.addEventListener("dragleave", ({ relatedTarget }) => relatedTarget ?? show(false)); // left the window
+  // A drag that ends elsewhere may fire no event, but no pointer moves during a drag.
   for (const end of ["dragend", "pointermove"]) document.addEventListener(end, () => show(false));
   document.addEventListener("drop", (event) => {
     event.preventDefault();
@@ -52,7 +52,7 @@ function listenForDrops(take) {
 function sayNoFile() {
   $("camera").close();
   const problem = $("drop-problem");
-  problem.hidden = true; // so that it is read aloud once more
+  problem.hidden = true; // so that it is read aloud again
   requestAnimationFrame(() => {
     problem.hidden = false;
     problem.scrollIntoView({ block: "nearest" });
@@ -66,7 +66,7 @@ function listenForSamples(take) {
     turn += 1;
     const mine = turn;
     const address = `web/samples/${name}`;
-    $("sample-problem").hidden = true; // so that it is read aloud once more
+    $("sample-problem").hidden = true; // so that it is read aloud again
     const blob = await loaded(address).catch(() => null);
     if (mine !== turn) return;
     if (blob) take([new File([blob], name, { type: blob.type })], address);
@@ -75,7 +75,7 @@ function listenForSamples(take) {
 }
 
 async function loaded(address) {
-  const response = await fetch(address, { cache: "force-cache" }); // the page shows it, so it is here already
+  const response = await fetch(address, { cache: "force-cache" }); // the page shows it, so it is cached
   if (!response.ok) throw new Error(`The status is ${response.status}.`);
   return response.blob();
 }

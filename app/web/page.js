@@ -12,7 +12,7 @@ const $ = (id) => document.getElementById(id);
 
 const state = { pictures: [], current: null, mode: "auto", facts: {}, drawn: null, round: new AbortController() };
 let atATime = 4; // requests; a browser opens six connections to a host
-let learning = null; // what the model is
+let learning = null; // the promise of facts
 
 async function take(files, address) {
   startRound();
@@ -22,7 +22,7 @@ async function take(files, address) {
   gallery.open(state.pictures, (picture, byKeyboard) => {
     show(picture);
     reveal("result");
-    if (byKeyboard) $("answer").focus({ preventScroll: true }); // else it stays with what has left the screen
+    if (byKeyboard) $("answer").focus({ preventScroll: true }); // else focus stays on what left the screen
   });
   document.body.classList.add("has-picture");
   $("result").hidden = $("code").hidden = false;
@@ -31,7 +31,7 @@ async function take(files, address) {
   await askAll();
 }
 
-// What changes may lie off the screen: on a phone the answer, below the picture.
+// What changed may be off the screen: on a phone, the answer below the picture.
 function reveal(id) {
   const { top } = $(id === "result" ? "answer" : id).getBoundingClientRect();
   if (top < 0 || top > 0.7 * innerHeight) $(id).scrollIntoView();
@@ -48,12 +48,12 @@ async function show(picture) {
   answer.drawBox(picture.answers.get(state.mode));
 }
 
-// What a screen reader hears is what has come to stand there; in one text, for the next would take its place.
+// A screen reader reads what has changed; in one text, since a second would replace it.
 function speak(more = "") {
   const outcome = state.current.answers.get(state.mode);
   const name = state.pictures.length > 1 ? `${state.current.name}: ` : "";
   const text = `${name}${outcome ? answer.spoken(outcome, state.facts) : "Looking at it …"} ${more}`.trim();
-  if ($("status").textContent !== text) $("status").textContent = text; // the same again would be read again
+  if ($("status").textContent !== text) $("status").textContent = text; // the same text would be read again
 }
 
 function startRound() {
@@ -74,7 +74,7 @@ async function askAll() {
   if (!signal.aborted && state.pictures.length > 1) speak($("gallery-title").textContent);
 }
 
-// An answer is, and a refusal of what stays as it is.
+// Answers are settled, and refusals that will not change.
 const isSettled = (outcome) => outcome && !outcome.mayPass;
 
 async function ask(picture, mode, signal, waiting) {
@@ -86,7 +86,7 @@ async function ask(picture, mode, signal, waiting) {
     });
     if (signal.aborted) return;
     if (["too_slow", "body_too_slow"].includes(outcome.code) && together > 1 && state.pictures.length > 1) {
-      atATime = 1; // pictures share the line, and on a slow one none of them arrives in time
+      atATime = 1; // pictures share the uplink, and on a slow one none arrives in time
       waiting.push(picture);
       return;
     }
@@ -104,7 +104,7 @@ async function countDown(picture, signal) {
   while (picture.waitSeconds) {
     if (picture === state.current) answer.drawWait(picture.waitSeconds);
     await new Promise((resolve) => setTimeout(resolve, 1000));
-    if (signal.aborted) return; // in another round it may wait for longer
+    if (signal.aborted) return; // the next round may set a longer wait
     picture.waitSeconds -= 1;
   }
   if (picture === state.current) answer.drawWait(0);
@@ -124,7 +124,7 @@ function draw() {
   const { current, mode, pictures } = state;
   gallery.draw(pictures, mode, current);
   const outcome = current.answers.get(mode);
-  // Answers to other pictures come in meanwhile: what stands there may have the focus, or be read aloud.
+  // While answers to other pictures come in, what is shown may have the focus or be read aloud.
   const drawn = [current, mode, outcome, state.facts];
   if (drawn.every((one, place) => one === state.drawn?.[place])) return;
   state.drawn = drawn;
@@ -151,7 +151,7 @@ addEventListener("online", () => {
 intake.listen(take);
 gallery.listen(() => state.pictures, () => state.mode);
 
-// Without it the sentences do without their numbers; asked in vain, it is asked again with the next pictures.
+// Without facts, the sentences lack their numbers. If this fails, the next pictures try it again.
 function learn() {
   learning ??= information().then((facts) => {
     state.facts = facts;

@@ -1,8 +1,8 @@
 // A picture in hand: the file as it was given, what is shown of it, and the answers to it.
 
-const SHOWN_PIXELS = 1200; // a phone's picture unpacked takes 50 MB and more, so a smaller one is shown
+const SHOWN_PIXELS = 1200; // a decoded phone picture takes 50 MB or more, so a smaller one is shown
 const TINY_PIXELS = 100; // below this, it is enlarged pixel by pixel
-let queue = Promise.resolve(); // one is unpacked after the other
+let queue = Promise.resolve(); // pictures are decoded one by one
 
 export class Picture {
   constructor(file, address) {
@@ -11,7 +11,7 @@ export class Picture {
     this.answers = new Map(); // by mode: the answer, or the problem
     this.waitSeconds = 0; // until it is tried again
     this.isForgotten = false;
-    // An `<img>` to copy, or null where none can be shown; the next in the queue does not suffer from it.
+    // An `<img>` to copy, or null if it cannot be shown, which does not affect the next in the queue.
     this.shown = queue = queue.then(() => this.#show()).catch(() => null);
   }
 
@@ -53,7 +53,7 @@ async function reduced(image, scale) {
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.drawImage(image, 0, 0, canvas.width, canvas.height);
   const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.85));
-  canvas.width = canvas.height = 0; // frees its memory, of which some phones give little
+  canvas.width = canvas.height = 0; // frees its memory, which is scarce on some phones
   URL.revokeObjectURL(image.src);
   const smaller = new Image();
   smaller.src = URL.createObjectURL(blob);

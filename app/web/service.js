@@ -9,15 +9,15 @@ export class Problem extends Error {
   }
 }
 
-// Rounds, by their signal, in which no key was given: to be asked again for each picture would be a trap.
+// Signals of the rounds in which no key was given: asking again for each picture would be a trap.
 const declined = new WeakSet();
 
-// Keys are for services that ask for one; the tab remembers it until it is closed.
+// The key, for a service that asks for one; the tab keeps it until it is closed.
 let key = null;
 try {
   key = sessionStorage.getItem("key");
 } catch {
-  // Where the browser blocks storage, the page alone remembers it.
+  // If the browser blocks storage, only the page remembers it.
 }
 
 function remember(given) {
@@ -29,11 +29,11 @@ function remember(given) {
   }
 }
 
-// A line that was lost tells nobody. The service itself takes 30 seconds at most by default; a proxy before it may wait
-// for a slow upload first.
+// A lost connection goes unnoticed. The service takes at most 30 seconds by default; a proxy in front may wait for a
+// slow upload first.
 const LONGEST_MILLISECONDS = 120_000;
 
-let mostBytes = Infinity; // until the service has said
+let mostBytes = Infinity; // until the service says
 
 async function call(path, options = {}) {
   const sent = key;
@@ -45,7 +45,7 @@ async function call(path, options = {}) {
     throw (await isReadable(options.body)) ? unreachable() : unreadable();
   });
   if (response.status !== 401) return response;
-  // Of many pictures at once the first asks for the key, and the others take it from there.
+  // Of several calls at once, the first asks for the key, and the others reuse it.
   if (key !== sent) return call(path, options);
   if (declined.has(options.signal)) return response;
   const given = askForKey(sent);
@@ -54,7 +54,7 @@ async function call(path, options = {}) {
   return given ? call(path, options) : response;
 }
 
-// As `AbortSignal.any`, which browsers of 2023 lack.
+// Like `AbortSignal.any`, which browsers of 2023 lack.
 function firstOf(...signals) {
   const either = new AbortController();
   for (const signal of signals) {
@@ -69,7 +69,7 @@ function askForKey(refused) {
   let question = refused ? "This service does not know that key. Copy it again." : "This service asks for a key.";
   for (;;) {
     const given = window.prompt(question)?.trim();
-    if (!given || /^[\x20-\x7e]+$/.test(given)) return given; // what else a header cannot carry
+    if (!given || /^[\x20-\x7e]+$/.test(given)) return given; // else a header cannot carry it
     question = "That key has characters that no key has, such as curly quotes. Copy it again.";
   }
 }
@@ -77,7 +77,7 @@ function askForKey(refused) {
 export const hasKey = () => key !== null;
 
 export async function predict(file, mode, signal) {
-  if (file.size > mostBytes) throw tooLarge(file.size); // which would be refused once all of it was sent
+  if (file.size > mostBytes) throw tooLarge(file.size); // it would be refused only after the upload
   const type = file.type || "application/octet-stream";
   const url = `predict?preview=true&conversion=${mode}`;
   const response = await call(url, { method: "POST", body: file, headers: { "Content-Type": type }, signal });
@@ -102,7 +102,7 @@ function problemOf(response, body) {
   return new Problem({
     ...(body?.detail ? body : unknown),
     status,
-    // A key may be found, a line be faster, a limit be over, and an answer that broke off come whole.
+    // A key may be found, a line get faster, a limit end, and an answer that broke off come whole.
     mayPass: ok || status >= 500 || [401, 408, 429].includes(status) || body?.code === "body_too_slow",
     retryAfterSeconds: seconds > 0 ? seconds : 0,
   });

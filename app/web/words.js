@@ -42,7 +42,7 @@ export function listed(labels, word = "or") {
   return labels.length > 1 ? `${labels.slice(0, -1).join(", ")} ${word} ${labels.at(-1)}` : labels[0];
 }
 
-// Photographs have figures of their own, where the model learnt from any.
+// Photographs have their own figures if the model learnt from any.
 function promised(conversion, { card, coverage }) {
   const sets = card?.prediction_sets.find((one) => one.coverage === coverage);
   return conversion.mode === "photo" && sets?.photos_coverage
@@ -55,7 +55,7 @@ export function sureness(answer, facts) {
   const { coverage, pictures } = promised(conversion, facts);
   const times = coverage ? `${Number((100 * coverage).toFixed(coverage > 0.99 ? 1 : 0))} times in 100` : "Nearly always";
   if (labels.length > 1) return `${listed(labels)}: ${times.toLowerCase()} it is one of these, for ${pictures}.`;
-  // What is promised of all answers together would be too much for this one.
+  // What holds for all answers together would promise too much for this one.
   if (prediction.probability < (coverage ?? LEAST_COVERAGE)) return unsureness(answer);
   return `It names this label alone. For ${pictures}, what it names includes the right label ${times.toLowerCase()}.`;
 }

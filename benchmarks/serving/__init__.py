@@ -1,1 +1,1 @@
-"""How fast the service is beside others that serve the same artifact: one run, the same cores, the same pictures."""
+"""Compares the service's speed with others that serve the same artifact: one run, the same cores and pictures."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.serving`: how fast is the service beside others that serve the same artifact?"""
+"""`python -m benchmarks.serving`: how fast is the service compared with others that serve the same artifact?"""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CORES = 2
 PICTURES = 300
 PAGE = ROOT / "benchmarks" / "README.md"
 MEASURED = ROOT / "benchmarks" / "serving" / "measured"
-"""Folder of the last whole run: its figures, and everything it measured as JSON."""
+"""Folder of the last whole run: its figures, and all its measurements as JSON."""
 
 FIGURES = {
     "connections.png": "Rates and slow answers against connections",
@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def measure(servers: Sequence[Server], seconds: int, rounds: int, port: int) -> Results:
-    """Run all rounds, each beginning with another server; what fails once is left out of the rest."""
+    """Run all rounds, each beginning with another server; a server that fails once is left out of the rest."""
     images = native_images(PICTURES)
     results = Results(conditions=conditions(len(images), seconds, rounds))
     for server in servers:
@@ -118,7 +118,7 @@ def measure(servers: Sequence[Server], seconds: int, rounds: int, port: int) -> 
 
 
 def conditions(pictures: int, seconds: int, rounds: int) -> dict[str, str]:
-    """Say under which a run is measured."""
+    """Describe the conditions of a run."""
     return {
         "Date": datetime.now(UTC).date().isoformat(),
         "machine": machine(),
@@ -130,7 +130,7 @@ def conditions(pictures: int, seconds: int, rounds: int) -> dict[str, str]:
 
 
 def baseline() -> Path:
-    """Return the artifact of the `mlp`, trained if it is not there."""
+    """Return the artifact of the `mlp`, which is trained first if it does not exist."""
     artifact = ROOT / ARTIFACTS["mlp"]
     if not artifact.exists():
         print("training the mlp, once: a few minutes", file=sys.stderr)
@@ -139,7 +139,7 @@ def baseline() -> Path:
 
 
 def publish(results: Results, text: str) -> None:
-    """Keep a whole run beside its pictures, and show it in the page."""
+    """Save a whole run with its figures, and show it on the page."""
     MEASURED.mkdir(exist_ok=True)
     (MEASURED / "results.json").write_text(json.dumps(asdict(results), indent=1) + "\n")
     figures.draw_connections(results, MEASURED / "connections.png")

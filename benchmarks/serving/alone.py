@@ -1,4 +1,4 @@
-"""What the parts of the service reach without it: one process for each core, nothing in between."""
+"""Measures the parts of the service without the server: one process for each core, nothing in between."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ _barrier: Barrier
 
 
 class Alone:
-    """Processes that wait, one for each core, and that have loaded a model once they were asked for it."""
+    """Idle processes, one for each core, which load a model when they are first asked for it."""
 
     def __init__(self, processes: int) -> None:
-        """Take how many."""
+        """Set up a pool of that many processes."""
         self._processes = processes
         context = get_context("spawn")  # not forked: TensorFlow's threads do not survive a fork
         self._pool = ProcessPoolExecutor(processes, context, _meet_at, (context.Barrier(processes),))
 
     def __enter__(self) -> Self:
-        """Wait for work."""
+        """Return itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -47,15 +47,15 @@ class Alone:
         self._pool.shutdown()
 
     def probabilities(self, artifact: Path, pictures: Sequence[bytes]) -> NDArray[np.float32]:
-        """Return what the artifact says of each picture, float32 `[n, 10]`."""
+        """Return the artifact's probabilities for each picture, float32 `[n, 10]`."""
         return self._pool.submit(_probabilities, artifact, pictures).result()
 
     def classify(self, artifact: Path, pictures: Sequence[bytes], seconds: float) -> float:
-        """Return how many pictures a second all processes decode, convert and classify, in batches of 32."""
+        """Return how many pictures a second all processes together decode, convert and classify, in batches of 32."""
         return self._rate(_classify, artifact, pictures, seconds)
 
     def convert(self, pictures: Sequence[bytes], seconds: float) -> float:
-        """Return how many pictures a second all processes decode and convert."""
+        """Return how many pictures a second all processes together decode and convert."""
         return self._rate(_convert, pictures, seconds)
 
     def _rate(self, work: Callable[..., float], *arguments: object) -> float:
@@ -63,7 +63,7 @@ class Alone:
 
 
 def _meet_at(barrier: Barrier) -> None:
-    """Keep what the processes wait at, so that none measures while another still loads."""
+    """Keep the barrier at which the processes meet, so that none measures while another still loads."""
     global _barrier  # noqa: PLW0603  the pool's way to hand something to a process once
     _barrier = barrier
 
@@ -74,7 +74,7 @@ def _model(artifact: Path) -> SavedModelClassifier:
 
 
 def _read(picture: bytes) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
-    """Return what the service makes of a picture: the image, and what a photograph itself speaks for."""
+    """Return the model's input, as the service makes it, and the evidence in the colours if it is a photograph."""
     if (native := read_native(picture)) is not None:
         return native, None
     converted = convert_upload(picture)
@@ -99,8 +99,8 @@ def _convert(pictures: Sequence[bytes], seconds: float) -> float:
 
 
 def _repeat(work: Callable[[], object], seconds: float) -> float:
-    """Return how often a second something can be done, while the other processes do the same."""
-    work()  # the first may have to load
+    """Return how many times a second something can be done while the other processes do the same."""
+    work()  # the first call may have to load the model
     _barrier.wait()
     times, started = 0, time.perf_counter()
     while (passed := time.perf_counter() - started) < seconds:

@@ -1,4 +1,4 @@
-"""Draws what a request costs against connections and against the size of its picture."""
+"""Plots the cost of a request against the number of connections and the size of its picture."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def draw_connections(results: Results, path: Path) -> None:
-    """Draw rates and slow answers of all systems against connections."""
+    """Plot the rates and 99th percentiles of all systems against the number of connections."""
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     for axes, name, label in zip(
         figure.subplots(1, 2),
@@ -37,10 +37,10 @@ def draw_connections(results: Results, path: Path) -> None:
 
 
 def draw_sizes(results: Results, cores: int, path: Path) -> None:
-    """Draw how long a photograph occupies a core against its number of pixels."""
+    """Plot how long a photograph occupies a core against its number of pixels."""
     figure = Figure(figsize=(6.5, 4.5), layout="constrained")
     axes = figure.subplots()
-    # Where a load fails the size has no rate of the service.
+    # If a load failed, its size has no rate of the service.
     sizes = {pixels: one for pixels, one in results.sizes.items() if one.service and one.alone}
     megapixels = [pixels / 1e6 for pixels in sizes]
     for label, rates in (

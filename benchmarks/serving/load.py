@@ -15,23 +15,23 @@ if TYPE_CHECKING:
 SCRIPT = Path(__file__).with_name("load.lua")
 
 TIMEOUT_SECONDS = 10
-"""Longer than a load takes, so that slow answers count with their time and none is cut off."""
+"""Longer than a load, so that slow answers count with their full time and none is cut off."""
 
 
 class LoadError(Exception):
-    """wrk failed, as it does when the server is gone; the message says how."""
+    """wrk failed, for example because the server is gone; the message says how."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one load saw.
+    """What one load measured.
 
     Attributes:
         rate: Answers a second.
         p50_milliseconds: Half of the answers took no longer.
         p99_milliseconds: 99 of 100 answers took no longer.
-        errors: Statuses of 400 and more, failures of sockets, and timeouts together.
-        load_cores: Cores that the load itself took, of those that it shares with the server.
+        errors: Statuses of 400 and more, socket failures, and timeouts together.
+        load_cores: Cores that the load itself used, of those that it shares with the server.
     """
 
     rate: float
@@ -56,7 +56,7 @@ class Bodies:
 
 
 def start(url: str, bodies: Bodies, connections: int, seconds: float) -> subprocess.Popen[str]:
-    """Start to load a server from one thread, over connections that are kept alive."""
+    """Start to load a server from one thread, over keep-alive connections."""
     options = ["--threads", "1", "--connections", str(connections), "--duration", f"{seconds:g}s"]
     options += ["--timeout", f"{TIMEOUT_SECONDS}s", "--script", str(SCRIPT)]
     command = ["wrk", *options, url, "--", str(bodies.list), bodies.content_type]
@@ -64,31 +64,31 @@ def start(url: str, bodies: Bodies, connections: int, seconds: float) -> subproc
 
 
 def finish(wrk: subprocess.Popen[str]) -> Outcome:
-    """Wait for a load that was started and return what it saw."""
+    """Wait for a load that was started, and return its outcome."""
     before = _processor_seconds_of_children()
     output, _ = wrk.communicate()
     return parse(output, _processor_seconds_of_children() - before)
 
 
 def run(url: str, bodies: Bodies, connections: int, seconds: float) -> Outcome:
-    """Load a server and return what was seen."""
+    """Load a server, and return the outcome."""
     return finish(start(url, bodies, connections, seconds))
 
 
 def parse(output: str, processor_seconds: float) -> Outcome:
-    """Read the line that load.lua writes when it is done.
+    """Parse the line that load.lua writes at the end.
 
     Args:
         output: All that wrk printed.
-        processor_seconds: What it took itself.
+        processor_seconds: Processor time that wrk itself used.
 
     Raises:
-        LoadError: There is none.
+        LoadError: There is no such line.
     """
     *_, last = output.strip().splitlines() or [""]
     try:
         seen = json.loads(last)
-        if not seen["requests"]:  # an answer takes longer than the load did: at least so long
+        if not seen["requests"]:  # no answer came during the load: each takes at least that long
             seen["p50"] = seen["p99"] = seen["microseconds"]
         return Outcome(
             rate=1e6 * seen["requests"] / seen["microseconds"],
@@ -103,6 +103,6 @@ def parse(output: str, processor_seconds: float) -> Outcome:
 
 
 def _processor_seconds_of_children() -> float:
-    """Return what processes took that were started here and have ended."""
+    """Return the processor time of child processes that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime

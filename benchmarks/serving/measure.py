@@ -1,4 +1,4 @@
-"""Starts each server in turn, checks what it answers, and loads it."""
+"""Starts each server in turn, checks its answers, and loads it."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ if TYPE_CHECKING:
     from benchmarks.serving.systems import Server, System
 
 SAMPLE = 20
-"""Pictures that each system has to answer right before it is loaded."""
+"""Number of pictures that each system has to answer right before it is loaded."""
 
 TOLERANCE = 1e-3
-"""Largest difference of a probability from the artifact's own; ours has four digits."""
+"""Largest allowed difference of a probability from the artifact's own; ours is rounded to four digits."""
 
 WARM_UP_CONNECTIONS = 16
 TURNS = 3
-"""How often a round compares the service with its parts: their ratio is to be known better than each rate."""
+"""How often a round compares the service with its parts: their ratio has to be more precise than each rate."""
 
 PHOTO_CONNECTIONS = 8
 PHOTO_SIZE = (400, 533)
 LARGE_SIZE = (3024, 4032)
 SIDES = (28, 100, 200, 400, 800, 1600, 3200)
-"""Of the square photographs whose cost is drawn."""
+"""Sides in pixels of the square photographs whose cost is plotted."""
 
 
 class Bench:
-    """Everything that a run needs, and what it has measured so far."""
+    """The setup of a run, and its results so far."""
 
     def __init__(  # noqa: PLR0913  the parts of a run
         self,
@@ -61,17 +61,17 @@ class Bench:
         port: int,
         scratch: Path,
     ) -> None:
-        """Make the pictures.
+        """Prepare the pictures.
 
         Args:
             images: uint8 `[n, 28, 28]`.
-            baseline: The artifact that all serve.
+            baseline: The artifact that all servers serve.
             shipped: The artifact that only ours serves.
-            alone: What the parts reach.
-            results: Takes what is measured.
+            alone: Measures the parts without the server.
+            results: Where measurements are recorded.
             seconds: How long each load takes.
-            port: The first of three that servers listen on.
-            scratch: A folder for files.
+            port: The first of three ports that servers listen on.
+            scratch: A folder for temporary files.
         """
         self._baseline = baseline
         self._shipped = shipped
@@ -88,7 +88,7 @@ class Bench:
         self._raw = OURS.systems[0]
 
     def compare(self, server: Server) -> None:
-        """Load each of a server's systems over every number of connections; leave it out when it fails."""
+        """Load each of a server's systems with every number of connections; leave the server out if it fails."""
         with self._left_out_if_it_fails(server), self._serving(server, self._baseline) as leader:
             for system in server.systems:
                 for connections in CONNECTIONS:
@@ -98,7 +98,7 @@ class Bench:
             self._results.memory_bytes.setdefault(server.name, []).append(memory_bytes(leader))
 
     def compare_shipped(self) -> None:
-        """Load ours with the shipped network, beside its SavedModel alone with the same decoding, in turns."""
+        """Load ours with the shipped network, and measure its SavedModel alone with the same decoding, in turns."""
         with self._left_out_if_it_fails(OURS), self._serving(OURS, self._shipped):
             for _ in range(TURNS):
                 self._results.shipped.alone.append(self._alone.classify(self._shipped, self._native, self._seconds))
@@ -106,7 +106,7 @@ class Bench:
                 self._beside(self._results.shipped, outcome, "shipped network")
 
     def compare_photographs(self) -> None:
-        """Load ours with photographs, beside decoding and conversion alone, in turns; then mix in small requests."""
+        """Load ours with photographs, and measure decoding and conversion alone, in turns; then add small requests."""
         with self._left_out_if_it_fails(OURS), self._serving(OURS, self._baseline):
             for _ in range(TURNS):
                 self._results.photographs.alone.append(self._alone.convert(self._photographs, self._seconds))
@@ -117,7 +117,7 @@ class Bench:
             self._mix("12-megapixel photographs on 1 connection", self._large, 1)
 
     def compare_sizes(self) -> None:
-        """Load ours with photographs of each size, beside decoding and conversion alone."""
+        """Load ours with photographs of each size, and measure decoding and conversion alone."""
         with self._left_out_if_it_fails(OURS), self._serving(OURS, self._baseline):
             for side in SIDES:
                 photographs = self._taken((side, side), 10)
@@ -128,7 +128,7 @@ class Bench:
 
     @contextmanager
     def _left_out_if_it_fails(self, server: Server) -> Iterator[None]:
-        """Keep the reason, and forget what was measured: half of it compares with nothing."""
+        """Record why a server failed, and discard its measurements: half of them cannot be compared with anything."""
         try:
             yield
         except (ServerError, LoadError) as error:
@@ -139,10 +139,10 @@ class Bench:
 
     @contextmanager
     def _serving(self, server: Server, artifact: Path) -> Iterator[int]:
-        """Run a server that has answered a sample of the pictures right, warm; yield its first process.
+        """Run a server, check its answers to a sample of the pictures, warm it up, and yield its first process's ID.
 
         Raises:
-            ServerError: It does not start, or answers anything else than the artifact does.
+            ServerError: It does not start, or its answers differ from the artifact's.
         """
         expected = self._alone.probabilities(artifact, self._native[:SAMPLE])
         log = self._scratch / f"{server.name}.log"
@@ -154,13 +154,13 @@ class Bench:
                     require_answers(system, self._port, self._native[:SAMPLE], expected)
 
             wait_until_ready(process, check, log)
-            check()  # once more, by all its workers
+            check()  # once more, now with all its workers
             for system in server.systems:
                 load.run(self._url(system), self._as_sent(system, self._native, "native"), WARM_UP_CONNECTIONS, 1)
             yield process.pid
 
     def _mix(self, what: str, beside: Sequence[bytes], connections: int) -> None:
-        """Load ours with small requests, while something else is sent over some connections of its own."""
+        """Load ours with small requests while something else is sent over separate connections."""
         started = beside and load.start(
             self._url(self._raw), self._as_sent(self._raw, beside, what), connections, self._seconds
         )
@@ -177,7 +177,7 @@ class Bench:
         return load.run(self._url(system), self._as_sent(system, pictures, name), connections, self._seconds)
 
     def _as_sent(self, system: System, pictures: Sequence[bytes], name: str) -> Bodies:
-        """Return the bodies that a system takes the pictures in, written once."""
+        """Return the pictures as request bodies for a system; the files are written once."""
         folder = f"{system.name} {name}"
         if folder not in self._bodies:
             bodies = [system.body(picture) for picture in pictures]
@@ -199,20 +199,20 @@ class Bench:
 
 
 def require_answers(system: System, port: int, pictures: Sequence[bytes], expected: NDArray[np.float32]) -> None:
-    """Ask for each picture, and compare.
+    """Send each picture, and compare the answer with the artifact's.
 
     Args:
-        system: How to ask.
-        port: Where.
+        system: How to send it.
+        port: The port of the server.
         pictures: PNGs.
-        expected: What the artifact says of them, float32 `[n, 10]`.
+        expected: The artifact's probabilities for them, float32 `[n, 10]`.
 
     Raises:
-        ServerError: An answer is none, or its probabilities are others.
+        ServerError: There is no valid answer, or its probabilities differ.
     """
     received = np.array([_ask(system, port, picture) for picture in pictures])
     difference = float(np.abs(received - expected).max())
-    if not difference <= TOLERANCE:  # so written, not a number is refused too
+    if not difference <= TOLERANCE:  # written this way, NaN is refused too
         msg = f"{system.name}: expected the artifact's probabilities within {TOLERANCE}, found them off by {difference}"
         raise ServerError(msg)
 

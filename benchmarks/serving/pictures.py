@@ -1,4 +1,4 @@
-"""The pictures that are sent: native ones and photographs, all different, so that no cache may help."""
+"""The pictures that are sent: native ones and photographs, all different, so that no cache can help."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SAMPLE = Path(__file__).parents[2] / "tests" / "fixtures" / "fashion_mnist_sample.npz"
 GARMENT_SHARE = 0.8
-"""How much of a photograph's shorter side the garment takes."""
+"""Share of a photograph's shorter side that the garment takes up."""
 
 JPEG_QUALITY = 90
 
@@ -27,12 +27,12 @@ JPEG_QUALITY = 90
 def native_images(count: int, known: Sequence[Path] | None = None) -> NDArray[np.uint8]:
     """Return images of Fashion-MNIST, uint8 `[count, 28, 28]`.
 
-    They come from the test split where the data set is installed, else from the sample that the tests use; nothing is
+    They come from the test split if the data set is installed, else from the sample that the tests use; nothing is
     downloaded.
 
     Args:
-        count: How many.
-        known: Folders to look into; by default Debian's package and Keras' cache.
+        count: How many images.
+        known: Folders to search; by default those of Debian's package and Keras' cache.
     """
     known = (DEBIAN_FOLDER, keras_cache()) if known is None else known
     try:
@@ -50,12 +50,12 @@ def png(image: NDArray[np.uint8]) -> bytes:
 
 
 def photograph(image: NDArray[np.uint8], size: tuple[int, int], rng: np.random.Generator) -> bytes:
-    """Lay a garment on a rough ground, coloured and enlarged.
+    """Lay a garment, coloured and enlarged, on a rough ground.
 
     Args:
         image: uint8 `[28, 28]`, garment bright on black.
         size: Width and height of the photograph in pixels.
-        rng: Decides colours and ground.
+        rng: Decides the colours and the ground.
 
     Returns:
         A JPEG.
@@ -67,7 +67,7 @@ def photograph(image: NDArray[np.uint8], size: tuple[int, int], rng: np.random.G
     share = _enlarged(np.repeat(image[..., None], 3, axis=2).astype(np.float64), (side, side)) / 255
     top, left = (height - side) // 2, (width - side) // 2
     ground = canvas[top : top + side, left : left + side]
-    covered = np.clip(4 * share, 0, 1)  # the garment hides the ground where it is darker as well
+    covered = np.clip(4 * share, 0, 1)  # darker parts of the garment hide the ground too
     ground += covered * (share * rng.uniform(60, 255, 3) - ground)
     buffer = io.BytesIO()
     Image.fromarray(np.clip(canvas, 0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=JPEG_QUALITY)

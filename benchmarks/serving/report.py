@@ -21,7 +21,7 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
 def write(page: Path, text: str) -> None:
-    """Put a text between the markers of a page.
+    """Replace the text between the markers of a page.
 
     Raises:
         ValueError: The page has no markers.
@@ -35,7 +35,7 @@ def write(page: Path, text: str) -> None:
 
 
 def markdown(results: Results, servers: Sequence[Server], targets: Sequence[Target]) -> str:
-    """Return a run as tables."""
+    """Return a run as Markdown tables."""
     return "\n\n".join(_sections(results, servers, targets))
 
 
@@ -109,7 +109,7 @@ def _targets(targets: Sequence[Target]) -> str:
 
 
 def _spread(values: Sequence[float], shape: str) -> str:
-    """Return the median with the lowest and the highest round, or nothing where there is no round."""
+    """Return the median with the lowest and the highest round, or an empty string if there is no round."""
     if not values:
         return ""
     middle, low, high = (shape.format(one) for one in (median(values), min(values), max(values)))

@@ -1,4 +1,4 @@
-"""What a run measured: every round, from which medians and spreads are taken."""
+"""The measurements of a run: every round, from which medians and spreads are computed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONNECTIONS = (1, 16, 64, 256)
 
 @dataclass(slots=True)
 class Comparison:
-    """The service beside its parts without it, in pictures a second of each round."""
+    """The service compared with its parts alone, in pictures a second for each turn."""
 
     service: list[float] = field(default_factory=list)
     alone: list[float] = field(default_factory=list)
@@ -22,25 +22,25 @@ class Comparison:
 
     @property
     def ratio(self) -> float | None:
-        """The median over turns of the service's rate to that of its parts just before, None where none was measured.
+        """The median over turns of the service's rate to that of its parts just before; None if none was measured.
 
-        What else the machine does slows both of a turn alike, and the next turn otherwise.
+        Other work on the machine slows both rates of a turn alike, but differs from turn to turn.
         """
-        # Where the service failed its parts have one rate more.
+        # If the service failed, its parts have one more rate.
         ratios = [service / alone for service, alone in zip(self.service, self.alone, strict=False)]
         return median(ratios) if ratios else None
 
 
 @dataclass(slots=True)
 class Results:
-    """All that a run measured.
+    """All measurements of a run.
 
     Attributes:
-        conditions: What it was measured under, by name.
-        versions: Of each server's package.
+        conditions: The conditions of the run, by name.
+        versions: The version of each server's package.
         refused: Why a server was left out.
-        loads: The rounds of each system, by connections.
-        memory_bytes: Of each server after its loads, for each round.
+        loads: The rounds of each system, by number of connections.
+        memory_bytes: The memory of each server after its loads, for each round.
         shipped: The shipped network at 64 connections.
         photographs: 400x533 photographs.
         mixed: Small requests, by what was sent at the same time.
@@ -58,9 +58,9 @@ class Results:
     sizes: dict[int, Comparison] = field(default_factory=dict)
 
     def add(self, system: str, connections: int, outcome: Outcome) -> None:
-        """Keep what one load saw."""
+        """Record the outcome of one load."""
         self.loads.setdefault(system, {}).setdefault(connections, []).append(outcome)
 
     def of(self, system: str, connections: int) -> list[Outcome]:
-        """Return the rounds of a system, none where it was not measured."""
+        """Return the rounds of a system, none if it was not measured."""
         return self.loads.get(system, {}).get(connections, [])

@@ -1,4 +1,4 @@
-"""Starts a server, waits for it, weighs it, stops all of it."""
+"""Starts a server, waits for it, measures its memory, and stops all its processes."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ AT_REST = 0.3
 
 
 class ServerError(Exception):
-    """A server did not start, or does not answer as it should; the message says which and why."""
+    """A server did not start, or does not answer as expected; the message says which and why."""
 
 
 @contextmanager
 def running(
     command: Sequence[str], environment: Mapping[str, str], folder: Path, port: int, log: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a server; when the block ends, no process of it is left.
+    """Run a server; when the block ends, none of its processes is left.
 
     Args:
         command: The program with its arguments.
-        environment: Variables on top of our own.
-        folder: Where it runs.
-        port: What it listens on; checked to be free, else another server would be measured in its place.
-        log: File for what it prints.
+        environment: Variables in addition to our own.
+        folder: Its working directory.
+        port: The port it listens on; must be free, or another server would be measured in its place.
+        log: File for its output.
 
     Raises:
-        ServerError: Something listens on the port already.
+        ServerError: Something already listens on the port.
     """
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", port)) == 0:
@@ -63,15 +63,15 @@ def running(
 
 
 def wait_until_ready(process: subprocess.Popen[bytes], ask: Callable[[], object], log: Path) -> None:
-    """Return once a server answers and then rests, as it does when its last worker has loaded.
+    """Return once a server answers and is then idle, as it is when its last worker has loaded.
 
     Args:
-        process: As `running` gave it.
-        ask: Asks it something; raises `ServerError` or `OSError` where the answer is not right.
-        log: What it prints, quoted when it fails.
+        process: The process that `running` yielded.
+        ask: Sends it a request; raises `ServerError` or `OSError` if the answer is not right.
+        log: The file with its output, whose last line is quoted when it fails.
 
     Raises:
-        ServerError: It ended, or gave no right answer in `START_SECONDS`.
+        ServerError: It ended, or gave no right answer within `START_SECONDS`.
     """
     deadline = time.monotonic() + START_SECONDS
     while True:
@@ -93,7 +93,7 @@ def wait_until_ready(process: subprocess.Popen[bytes], ask: Callable[[], object]
 
 
 def memory_bytes(leader: int, count: str = "Pss") -> int:
-    """Return what a server's processes occupy together: each shared page counts once, with `Rss` in each process."""
+    """Return the memory of a server's processes in bytes: `Pss` counts a shared page once, `Rss` once a process."""
     texts = (_read(f"/proc/{process}/smaps_rollup") for process in family(leader))
     return 1024 * sum(
         int(text.partition(f"\n{count}:")[2].split(maxsplit=1)[0]) for text in texts if f"\n{count}:" in text
@@ -101,13 +101,13 @@ def memory_bytes(leader: int, count: str = "Pss") -> int:
 
 
 def processor_seconds(leader: int) -> float:
-    """Return the processor time that a server's living processes have used."""
+    """Return the processor time in seconds that a server's living processes have used."""
     fields = filter(None, map(_stat, family(leader)))
     return sum(int(one[11]) + int(one[12]) for one in fields) / os.sysconf("SC_CLK_TCK")
 
 
 def family(leader: int) -> set[int]:
-    """Return the living processes that a server consists of: those of its session, and who descends from them.
+    """Return the IDs of a server's living processes: those of its session, and their descendants.
 
     Neither alone is enough: orphans have lost their parents, and BentoML's workers open sessions of their own.
     """
@@ -136,7 +136,7 @@ def _read(path: str) -> str:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Ask the server to stop, then end those of its processes that are left."""
+    """Ask the server to stop, then kill those of its processes that are left."""
     members = family(process.pid)
     process.terminate()
     try:

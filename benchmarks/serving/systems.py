@@ -1,4 +1,4 @@
-"""What is compared: how each server is started, and what a request and an answer look like."""
+"""What is compared: how each server is started, and what its requests and answers look like."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def form(name: str) -> Callable[[bytes], bytes]:
 
 
 def open_inference(picture: bytes) -> bytes:
-    """Send the picture as the Open Inference Protocol has bytes: base64 in JSON."""
+    """Send the picture as the Open Inference Protocol encodes bytes: base64 in JSON."""
     text = base64.b64encode(picture).decode()
     tensor = {"name": "pictures", "shape": [1, 1], "datatype": "BYTES", "parameters": {"content_type": "base64"}}
     return json.dumps({"inputs": [{**tensor, "data": [text]}]}).encode()
 
 
 def named(answer: Any) -> list[float]:  # noqa: ANN401  JSON
-    """Read ten probabilities that stand under their name."""
+    """Read the ten probabilities from the field `probabilities`."""
     return [float(one) for one in answer["probabilities"]]
 
 
@@ -55,7 +55,7 @@ def ranked(answer: Any) -> list[float]:  # noqa: ANN401  JSON
 
 
 def tensor(answer: Any) -> list[float]:  # noqa: ANN401  JSON
-    """Read the one tensor of an answer in the Open Inference Protocol."""
+    """Read the only tensor of an answer in the Open Inference Protocol."""
     return [float(one) for one in answer["outputs"][0]["data"]]
 
 
@@ -64,11 +64,11 @@ class System:
     """One way to ask a server.
 
     Attributes:
-        name: As the tables have it.
-        path: Where the request goes.
-        content_type: What it is called.
+        name: Its name in the tables.
+        path: The path of the request.
+        content_type: The content type of the body.
         body: Makes the body from a PNG.
-        read: Finds the ten probabilities in the parsed answer.
+        read: Extracts the ten probabilities from the parsed answer.
     """
 
     name: str
@@ -84,12 +84,12 @@ class Server:
 
     Attributes:
         name: What `--only` calls it.
-        package: Whose version counts.
-        arguments: A program of its environment and what it is told, for a port.
+        package: The package whose version is reported.
+        arguments: Returns, for a port, a program of its environment and that program's arguments.
         systems: The ways to ask it.
-        environment: Variables for an artifact and a port.
-        workers: Processes that run the model.
-        own_environment: Whether its packages lie in `ENVIRONMENTS`, not beside ours.
+        environment: Returns environment variables for an artifact and a port.
+        workers: Number of processes that run the model.
+        own_environment: Whether its packages are installed in `ENVIRONMENTS`, not with ours.
     """
 
     name: str
@@ -102,7 +102,7 @@ class Server:
 
     @property
     def programs(self) -> Path:
-        """Folder of the programs that have its packages."""
+        """Folder of the programs in its environment."""
         return ENVIRONMENTS / self.name / "bin" if self.own_environment else Path(sys.executable).parent
 
     @property
@@ -111,23 +111,23 @@ class Server:
         return (self.programs / "python").exists()
 
     def command(self, port: int) -> list[str]:
-        """Return what starts it."""
+        """Return the command that starts it on a port."""
         program, *arguments = self.arguments(port)
         return [str(self.programs / program), *arguments]
 
     def version(self) -> str:
-        """Return the version of the package that counts, as it is installed."""
+        """Return the installed version of its package."""
         question = f"import importlib.metadata as m; print(m.version({self.package!r}))"
         return subprocess.check_output([self.programs / "python", "-c", question], text=True).strip()  # noqa: S603  ours
 
 
 def for_rivals(artifact: Path) -> dict[str, str]:
-    """Say where the artifact lies, and let a rival's program find the modules beside it wherever it runs."""
+    """Return variables that name the artifact, and let a rival's program import the modules beside it anywhere."""
     return {"ARTIFACT": str(artifact), "PYTHONPATH": str(RIVALS)}
 
 
 def uvicorn(module: str, workers: int) -> Callable[[int], list[str]]:
-    """Run a FastAPI app without a log line for each request."""
+    """Return arguments that run a FastAPI app on a port, without a log line for each request."""
     options = ["--workers", str(workers), "--no-access-log", "--log-level", "warning"]
     return lambda port: ["uvicorn", f"{module}:app", "--port", str(port), *options]
 
@@ -142,7 +142,7 @@ OURS = Server(
         "FASHION_PORT": str(port),
         "FASHION_WORKERS": str(WORKERS),
         "FASHION_LOG_LEVEL": "warning",  # like the rivals: no line for each request
-        "FASHION_MAX_PENDING_IMAGES": "512",  # likewise: none of them refuses
+        "FASHION_MAX_PENDING_IMAGES": "512",  # like the rivals: none of them refuses
         "FASHION_DRAIN_SECONDS": "0",
     },
     systems=(
@@ -153,7 +153,7 @@ OURS = Server(
 )
 
 DEFAULT_LIMIT = {f"{PREFIX}MAX_PENDING_IMAGES": str(Settings().max_pending_images)}
-"""What ours admits by default, for measurements without servers that admit everything."""
+"""Our default limit, for measurements without the rivals, which admit everything."""
 
 RIVAL_SERVERS = (
     Server(

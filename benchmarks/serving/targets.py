@@ -1,4 +1,4 @@
-"""What the service promises beside others, as ratios within one run on two cores."""
+"""What the service promises in comparison with others, as ratios within one run on two cores."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Target:
 
     Attributes:
         promise: What is compared.
-        measured: The ratio, or None where the run left one side out.
-        bound: What it has to reach, or may not pass.
+        measured: The ratio or number, or None if the run left out one side.
+        bound: The value it has to reach, or must not exceed.
         at_least: Whether more is better.
     """
 
@@ -34,14 +34,14 @@ class Target:
 
     @property
     def missed(self) -> bool:
-        """Whether it was measured and not kept."""
+        """Whether the promise was measured and not kept."""
         if self.measured is None:
             return False
         return self.measured < self.bound if self.at_least else self.measured > self.bound
 
 
 def targets(results: Results) -> list[Target]:
-    """Hold a run against every promise."""
+    """Check a run against every promise."""
 
     def of(system: str, connections: int, measure: str = "rate") -> float | None:
         outcomes = results.of(system, connections)
@@ -71,7 +71,7 @@ def targets(results: Results) -> list[Target]:
 
 
 def _errors(results: Results) -> float | None:
-    """Count the errors in whatever the service was asked, or return None where it was not."""
+    """Count the errors in all loads of the service, or return None if it was not measured."""
     loads = [results.of(system, connections) for system in (RAW, MULTIPART) for connections in CONNECTIONS]
     if not any(loads):
         return None

@@ -1,1 +1,1 @@
-"""Does the service stay right, steady and as large as it is, hour after hour?"""
+"""Does the service stay correct, steady and constant in memory, hour after hour?"""

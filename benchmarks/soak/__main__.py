@@ -1,4 +1,4 @@
-"""`python -m benchmarks.soak`: does the service stay right, steady and as large as it is under load and bad input?"""
+"""`python -m benchmarks.soak`: is the service correct, steady and constant in memory under load and bad input?"""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from benchmarks.soak.drive import Tally
 
 CONNECTIONS = 16
-"""Enough to find the full load."""
+"""Enough connections to find the full load."""
 
 FULL_LOAD_SECONDS = 8
 SHARE = 0.7
@@ -66,13 +66,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def soak(minutes: int, seed: int, port: int) -> Record:
-    """Start the service, load it, stop it."""
+    """Start the service, load it, and stop it."""
     artifact = ROOT / Settings().model_dir
     pictures = Pictures(seed)
     with Alone(1) as alone:
         kinds = good(pictures, alone.probabilities(artifact, pictures.all)) | {"bad": bad(pictures)}
     mix = Mix(kinds, np.random.default_rng(seed))
-    # One arena for each thread would make memory a matter of luck; the container sets this too.
+    # With one malloc arena for each thread, memory would vary by chance; the container sets this too.
     environment = {**OURS.environment(artifact, port), **DEFAULT_LIMIT, "MALLOC_ARENA_MAX": "2"}
     with tempfile.TemporaryDirectory() as scratch:
         log = Path(scratch) / "log"
@@ -88,14 +88,14 @@ async def _ask_once(port: int) -> None:
 
 
 async def _load(leader: int, port: int, mix: Mix, minutes: int, seed: int) -> Record:
-    """Find the full load, ask for a share of it, and look every minute.
+    """Find the full load, send a share of it, and record every minute.
 
     Args:
-        leader: The service's first process.
-        port: Where it listens.
-        mix: What it is asked.
-        minutes: How long.
-        seed: For the record.
+        leader: ID of the service's first process.
+        port: The port that it listens on.
+        mix: The requests to send.
+        minutes: Length of the soak.
+        seed: Kept in the record.
     """
     await closed_load(port, mix, CONNECTIONS, FULL_LOAD_SECONDS / 4)
     full = (await closed_load(port, mix, CONNECTIONS, FULL_LOAD_SECONDS)).answered / FULL_LOAD_SECONDS
@@ -120,7 +120,7 @@ async def _load(leader: int, port: int, mix: Mix, minutes: int, seed: int) -> Re
 
 
 async def _weigh(leader: int, seconds: float) -> tuple[int, int]:
-    """Return the medians of resident and proportional memory over some time, in bytes."""
+    """Return the medians of resident and proportional memory in bytes, sampled for some seconds."""
     samples: list[tuple[int, int]] = []
     clock = asyncio.get_running_loop()
     end = clock.time() + seconds

@@ -1,4 +1,4 @@
-"""Speaks HTTP/1.1 at a tenth of what a client library costs: the load shares the cores with what it loads."""
+"""Speaks HTTP/1.1 at a tenth of a client library's cost, since the load shares its cores with the service."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ HEAD_BYTES = 2**20
 
 
 class Answer(NamedTuple):
-    """What came back; the names of headers in lower case."""
+    """A response; the names of its headers are in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -18,19 +18,19 @@ class Answer(NamedTuple):
 
 
 class Connection:
-    """One connection to a server, opened when it is needed and kept as long as the server keeps it."""
+    """A connection to a server, opened when needed and kept as long as the server keeps it."""
 
     def __init__(self, port: int) -> None:
-        """Take the port, on this machine."""
+        """Set the port on this machine."""
         self._port = port
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def ask(self, request: bytes) -> Answer:
-        """Send a whole request, and return what comes back.
+        """Send a whole request, and return the response.
 
         Raises:
-            OSError: The connection was lost, or is not to be had.
-            TimeoutError: Nothing came in a minute, which is an `OSError` too.
+            OSError: The connection was lost or could not be opened.
+            TimeoutError: No whole answer came within a minute; this is an `OSError` too.
         """
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
@@ -46,14 +46,14 @@ class Connection:
             raise ConnectionResetError(msg) from error
 
     async def hang_up(self, part: bytes) -> None:
-        """Send a part of a request, and leave."""
+        """Send part of a request, and close the connection."""
         _, writer = await self._open()
         writer.write(part)
         await writer.drain()
         self.close()
 
     def close(self) -> None:
-        """Close it if it is open."""
+        """Close the connection if it is open."""
         if self._streams:
             self._streams[1].close()
             self._streams = None
@@ -75,7 +75,7 @@ class Connection:
 
 
 def request(path: str, body: bytes = b"", content_type: str = "", method: str = "POST", announced: int = -1) -> bytes:
-    """Return a request as it is sent; `announced` bytes of a body instead of those that come."""
+    """Return a request as it is sent; `announced`, unless negative, replaces the body's length in its header."""
     head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
     head += f"Content-Type: {content_type}\r\n" if content_type else ""
     head += f"Content-Length: {len(body) if announced < 0 else announced}\r\n\r\n"

@@ -1,4 +1,4 @@
-"""Sends requests: as many as are answered, or so many a second whatever is answered."""
+"""Sends requests, either as fast as they are answered or at a fixed rate."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from benchmarks.soak.mix import Request
 
 MOST_CONNECTIONS = 256
-"""Of an open load; what cannot be sent over one of them waits, and its time counts."""
+"""Connections of an open load. A request that finds none free waits, and its time counts from when it was due."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """What a span of time brought.
+    """What was observed over a span of time.
 
     Attributes:
-        milliseconds: How long each answer took, from when it was due to be asked for.
+        milliseconds: How long each answer took, from when its request was due.
         right: Answers that were as expected.
         overloaded: Honest refusals: 503 with a `Retry-After`.
-        hung_up: Requests that were left in the middle.
-        faults: What else came, and how often: wrong answers, other 5xx, lost connections.
+        hung_up: Requests that were abandoned halfway.
+        faults: Everything else, and how often: wrong answers, other 5xx, lost connections.
     """
 
     milliseconds: list[float] = field(default_factory=list)
@@ -47,11 +47,11 @@ class Tally:
         return len(self.milliseconds)
 
     def percentile(self, share: float) -> float:
-        """Return the milliseconds that this per cent of the answers took at most; 0 where there was none."""
+        """Return the milliseconds that this percentage of answers did not exceed; 0 if there are none."""
         return float(np.percentile(self.milliseconds, share)) if self.milliseconds else 0.0
 
     def judge(self, sent: Request, answer: Answer, milliseconds: float) -> None:
-        """Count an answer."""
+        """Check an answer, and count it."""
         self.milliseconds.append(milliseconds)
         if answer.status == HTTPStatus.SERVICE_UNAVAILABLE and answer.headers.get("retry-after", "").isdecimal():
             self.overloaded += 1
@@ -62,7 +62,7 @@ class Tally:
 
 
 async def ask(connection: Connection, sent: Request, due: float, tally: Tally) -> None:
-    """Send one request and count what comes of it."""
+    """Send one request, and count its outcome."""
     try:
         if sent.is_right is None:
             await connection.hang_up(sent.sent)
@@ -77,7 +77,7 @@ async def ask(connection: Connection, sent: Request, due: float, tally: Tally) -
 
 
 async def closed_load(port: int, requests: Iterable[Request], connections: int, seconds: float) -> Tally:
-    """Keep connections busy: each asks as soon as it was answered."""
+    """Keep connections busy: each sends its next request as soon as the last is answered."""
     tally, end = Tally(), time.perf_counter() + seconds
     turn = iter(requests)
 
@@ -92,14 +92,14 @@ async def closed_load(port: int, requests: Iterable[Request], connections: int, 
 
 
 class OpenLoad:
-    """Asks at a steady rate, however long answers take: as the world does, and so that a stall shows in every answer.
+    """Sends at a steady rate however long answers take, as real clients do, so that a stall shows in every answer.
 
     Attributes:
-        tally: What came since it was last taken.
+        tally: What was observed since it was last taken.
     """
 
     def __init__(self, port: int, requests: Iterable[Request], rate: float) -> None:
-        """Take the port, what to send, and how much a second."""
+        """Set the port, the requests to send, and how many a second."""
         self.tally = Tally()
         self._port = port
         self._requests = iter(requests)
@@ -109,12 +109,12 @@ class OpenLoad:
         self._open: set[asyncio.Task[None]] = set()
 
     def take(self) -> Tally:
-        """Return the tally, and begin another."""
+        """Return the tally, and start a new one."""
         taken, self.tally = self.tally, Tally()
         return taken
 
     async def run(self, seconds: float) -> None:
-        """Ask for so long, then wait for the answers."""
+        """Send requests for that many seconds, then wait for the answers."""
         started = time.perf_counter()
         for number in range(round(seconds * self._rate)):
             due = started + number / self._rate
@@ -129,7 +129,7 @@ class OpenLoad:
             connection.close()
 
     async def _ask(self, sent: Request, due: float) -> None:
-        connection = self._idle.pop()  # the one used last, so that few are open
+        connection = self._idle.pop()  # the most recently used one, so that few are open
         try:
             await ask(connection, sent, due, self.tally)
         finally:
@@ -140,5 +140,5 @@ class OpenLoad:
 def _is_right(sent: Request, answer: Answer) -> bool:
     try:
         return bool(sent.is_right and sent.is_right(answer))
-    except (ValueError, KeyError, TypeError):  # not even of the shape that is judged
+    except (ValueError, KeyError, TypeError):  # not even of the expected shape
         return False

@@ -1,4 +1,4 @@
-"""The requests of a soak: good ones with the answers that the artifact gives, and bad ones with what refuses them."""
+"""The requests of a soak: good ones with the artifact's answers, and bad ones with the refusals to expect."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 NATIVES, PHOTOGRAPHS, BATCHES, BATCH_FILES = 200, 40, 10, 8
 SHARES = {"raw": 0.42, "form": 0.2, "photograph": 0.12, "photograph in a form": 0.05, "batch": 0.03, "bad": 0.18}
-"""How often each kind is sent."""
+"""Share of each kind among the requests."""
 
 BEGINNING_BYTES = 1000
 DRAWN = 1000
@@ -34,13 +34,13 @@ DRAWN = 1000
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Something to send.
+    """A request to send.
 
     Attributes:
-        kind: What it is, as the tables have it.
+        kind: Its name in the tables.
         sent: Its bytes.
-        is_right: Judges the answer; None where the client hangs up before there is one.
-        leaves: Whether the client closes the connection afterwards, as its body was not sent to the end.
+        is_right: Checks the answer; None if the client hangs up before there is one.
+        leaves: Whether the client closes the connection afterwards, because it did not send the whole body.
     """
 
     kind: str
@@ -50,10 +50,10 @@ class Request:
 
 
 class Pictures:
-    """What good requests are made of, the same for each seed."""
+    """The pictures in good requests, always the same for one seed."""
 
     def __init__(self, seed: int) -> None:
-        """Draw the photographs."""
+        """Make the pictures."""
         rng = np.random.default_rng(seed)
         images = native_images(NATIVES)
         self.native = [png(image) for image in images]
@@ -61,7 +61,7 @@ class Pictures:
 
     @property
     def all(self) -> list[bytes]:
-        """All of them, native ones first."""
+        """All pictures, native ones first."""
         return self.native + self.photographs
 
 
@@ -69,8 +69,8 @@ def good(pictures: Pictures, probabilities: NDArray[np.float32]) -> dict[str, li
     """Return good requests by kind.
 
     Args:
-        pictures: What to send.
-        probabilities: What the artifact says of each, float32 `[n, 10]`.
+        pictures: The pictures to send.
+        probabilities: The artifact's probabilities for each, float32 `[n, 10]`.
     """
     native, photographs = probabilities[: len(pictures.native)], probabilities[len(pictures.native) :]
     in_form = form("file")
@@ -92,10 +92,10 @@ def good(pictures: Pictures, probabilities: NDArray[np.float32]) -> dict[str, li
 
 
 def bad(pictures: Pictures) -> list[Request]:
-    """Return bad requests of each sort."""
+    """Return one bad request of each kind."""
     settings = Settings()
     native, photo = pictures.native[0], pictures.photographs[0]
-    header = native[12:16] + (2**15).to_bytes(4, "big") * 2 + native[24:29]  # of a PNG, its checksum right
+    header = native[12:16] + (2**15).to_bytes(4, "big") * 2 + native[24:29]  # a PNG header with the right checksum
     huge = native[:12] + header + zlib.crc32(header).to_bytes(4, "big") + native[33:]
     without_end = form("file")(native).replace(f"\r\n--{BOUNDARY}--\r\n".encode(), b"")
     announced = request("/predict", b"\xff" * BEGINNING_BYTES, "image/jpeg", announced=settings.max_body_bytes + 1)
@@ -122,24 +122,24 @@ def bad(pictures: Pictures) -> list[Request]:
 
 
 def batch(pictures: Sequence[bytes]) -> bytes:
-    """Write pictures as fields of one form."""
+    """Encode pictures as fields of one form."""
     end = f"--{BOUNDARY}--\r\n".encode()
     return b"".join(form("files")(picture).removesuffix(end) for picture in pictures) + end
 
 
 def answers(row: NDArray[np.float32], answer: Answer) -> bool:
-    """Tell whether an answer has the artifact's probabilities, float32 `[10]`."""
+    """Return whether an answer has the artifact's probabilities, float32 `[10]`."""
     return answer.status == HTTPStatus.OK and _is_close(ranked(json.loads(answer.body)), row)
 
 
 def answers_batch(rows: NDArray[np.float32], answer: Answer) -> bool:
-    """Tell whether a batch has the artifact's probabilities, float32 `[n, 10]`, and a problem at its end."""
+    """Return whether a batch's answer has the artifact's probabilities, float32 `[n, 10]`, and a problem at its end."""
     if answer.status != HTTPStatus.OK:
         return False
     *results, last = json.loads(answer.body)["results"]
     if last["problem"]["code"] != "unsupported_media_type" or len(results) != len(rows):
         return False
-    # A picture of a batch may be refused for itself where too much waits.
+    # Under overload, single pictures of a batch may be refused.
     return all(
         one["problem"]["code"] == "overloaded" if "problem" in one else _is_close(ranked(one["result"]), row)
         for one, row in zip(results, rows, strict=True)
@@ -147,12 +147,12 @@ def answers_batch(rows: NDArray[np.float32], answer: Answer) -> bool:
 
 
 def refused(status: int, code: str) -> Callable[[Answer], bool]:
-    """Expect a problem."""
+    """Return a check that an answer is a problem with this status and code."""
     return lambda answer: answer.status == status and json.loads(answer.body)["code"] == code
 
 
 def has_status(status: int) -> Callable[[Answer], bool]:
-    """Expect a status alone."""
+    """Return a check of an answer's status alone."""
     return lambda answer: answer.status == status
 
 
@@ -161,15 +161,15 @@ def _is_close(received: list[float], row: NDArray[np.float32]) -> bool:
 
 
 class Mix:
-    """Draws one request after the other, without end."""
+    """Draws random requests without end."""
 
     def __init__(self, kinds: dict[str, list[Request]], rng: np.random.Generator) -> None:
-        """Take the requests by kind, `SHARES` of which are drawn, and what decides."""
+        """Set the requests by kind, which are drawn according to `SHARES`, and the random generator."""
         self._kinds = [kinds[kind] for kind in SHARES]
         self._rng = rng
 
     def __iter__(self) -> Iterator[Request]:
-        """Draw the next; the generator is asked for many at once, since each call costs as much as a request."""
+        """Draw requests; random numbers come in blocks, since each call of the generator costs as much as a request."""
         while True:
             kinds = self._rng.choice(len(self._kinds), DRAWN, p=list(SHARES.values()))
             for kind, place in zip(kinds.tolist(), self._rng.random(DRAWN).tolist(), strict=True):

@@ -1,4 +1,4 @@
-"""What a soak saw, minute by minute, and whether that is good enough."""
+"""The record of a soak, minute by minute, and whether it is good enough."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 MOST_REFUSED = 0.01
-"""Share of the answers: at 70% of what the service can do, it has no reason to refuse much."""
+"""Largest share of refusals among the answers: at 70% of its full load, the service has no reason to refuse much."""
 
 SETTLED_MINUTES = 5
 MOST_GROWTH = 0.02
-"""Of memory, from the fifth minute to the last."""
+"""Memory has to grow by less than this share from the fifth minute to the last."""
 
 MOST_SLOWER = 1.5
-"""How much slower the later half of the minutes after the fifth may be, by their median p99, and count as steady."""
+"""Largest ratio that counts as steady: median p99 of the later half to that of the earlier, after the fifth minute."""
 
 MIB = 2**20
 
@@ -29,17 +29,17 @@ COLUMNS = ("minute", "answers", "as expected", "503", "hung up", "faults", "p50 
 
 @dataclass(frozen=True, slots=True)
 class Minute:
-    """One row.
+    """One minute, a row of the table.
 
     Attributes:
         answers: Number of answers.
-        right: Of these, as expected.
-        overloaded: Of these, honest refusals.
-        hung_up: Requests left in the middle.
+        right: Number of these that were as expected.
+        overloaded: Number of these that were honest refusals.
+        hung_up: Number of requests abandoned halfway.
         faults: Everything else, and how often.
         p50_milliseconds: Half of the answers took no longer.
         p99_milliseconds: 99 of 100 took no longer.
-        resident_bytes: Of all processes together, the median of the samples; shared pages count in each.
+        resident_bytes: Memory of all processes, the median of the samples; shared pages count in each process.
         proportional_bytes: The same with each shared page counted once.
     """
 
@@ -56,7 +56,7 @@ class Minute:
 
 @dataclass(slots=True)
 class Record:
-    """A whole soak: the conditions, what the service can do and was asked to, and the minutes."""
+    """A whole soak: its conditions, the rates of the full and the requested load, and its minutes."""
 
     conditions: dict[str, str]
     full_rate: float
@@ -65,7 +65,7 @@ class Record:
 
     @property
     def faults(self) -> Counter[str]:
-        """Everything that should not have come, and how often."""
+        """All faults, and how often each occurred."""
         return sum((Counter(minute.faults) for minute in self.minutes), Counter())
 
     @property
@@ -77,7 +77,7 @@ class Record:
 
     @property
     def growth(self) -> float | None:
-        """Growth of memory from the fifth minute to the last, the larger by either count; None in a trial."""
+        """Relative growth of memory from the fifth minute to the last, the larger of both counts; None in a trial."""
         if len(self.minutes) <= SETTLED_MINUTES:
             return None
         settled, last = self.minutes[SETTLED_MINUTES - 1], self.minutes[-1]
@@ -87,13 +87,13 @@ class Record:
 
     @property
     def slowdown(self) -> float | None:
-        """The later half's median p99 over the earlier half's, of the minutes after the fifth; None in a trial."""
+        """Median p99 of the later half over the earlier half's, after minute five; None for fewer than two minutes."""
         settled = [minute.p99_milliseconds for minute in self.minutes[SETTLED_MINUTES:]]
         half = len(settled) // 2
         return median(settled[-half:]) / median(settled[:half]) if half else None
 
     def complaints(self) -> Iterator[str]:
-        """Say what is not good enough."""
+        """Yield what is not good enough."""
         if not sum(minute.right for minute in self.minutes):
             yield "expected right answers, found none"
         if (refused := self.refused) > MOST_REFUSED:
@@ -107,7 +107,7 @@ class Record:
 
 
 def markdown(record: Record) -> str:
-    """Write the record as a section of a page."""
+    """Format the record as a section of a page."""
     facts = record.conditions | {
         "full load": f"{record.full_rate:,.0f} answers a second",
         "asked for": f"{record.rate:,.0f} requests a second, {record.rate / record.full_rate:.0%} of that",

@@ -1,4 +1,4 @@
-"""A Chromium and a running service for the tests of the pages."""
+"""Chromium and a running service for the tests of the pages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 SCREENSHOTS = Path(__file__).parent / "screenshots"
-"""Test output, to be looked at; `docs/page.png` is one of them."""
+"""Test output for people to look at; `docs/page.png` is one of these."""
 QUIET = [
     "--no-sandbox",
     "--disable-gpu",
@@ -34,7 +34,7 @@ CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"
 
 @pytest.fixture(scope="session")
 def url() -> Iterator[str]:
-    """Return where the service with the shipped model answers; two pictures at a time are its limit."""
+    """Yield the URL of a service with the shipped model whose limit is two pending pictures."""
     with service(MAX_PENDING_IMAGES=2, LOG_LEVEL="warning") as (_, url):
         yield url
 
@@ -52,7 +52,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, url: str) -> Iterator[Page]:
-    """Return a page of a browser that has nothing to complain of: no exception, nothing against the policy."""
+    """Yield a page, then require that the browser reported no error: no exception, no violation of the policy."""
     with browser.new_context(base_url=url, viewport={"width": 1280, "height": 1080}) as context:
         page = context.new_page()
         page.set_default_timeout(20_000)
@@ -60,10 +60,10 @@ def page(browser: Browser, url: str) -> Iterator[Page]:
         page.on("pageerror", lambda error: told.append(("error", str(error))))
         page.on("console", lambda message: told.append((message.type, message.text)))
         yield page
-        # Refusals and broken connections are what some tests are about.
+        # Some tests provoke refusals and broken connections.
         assert [text for kind, text in told if kind == "error" and not text.startswith("Failed to load")] == []
 
 
 def keep(page: Page, name: str, *, whole: bool = True) -> None:
-    """Take a screenshot that a person looks at."""
+    """Save a screenshot for a person to look at."""
     page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=whole, animations="disabled")

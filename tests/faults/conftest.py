@@ -1,4 +1,4 @@
-"""The real service with the shipped model, as processes that may be broken."""
+"""The real service with the shipped model, as processes that tests may break."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ ARTIFACT = ROOT / "models" / "fashion-mnist" / "1"
 START_SECONDS = 180  # the machine may be busy
 
 ESTABLISHED, LISTEN = "01", "0A"
-"""States of a connection in /proc/net/tcp."""
+"""Connection states in /proc/net/tcp."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """A service that runs.
+    """A running service.
 
     Attributes:
-        process: The first of its processes.
-        port: Where it listens on this machine.
-        log: The file that it writes its log to.
-        start_seconds: How long it took until it was ready.
+        process: Its first process.
+        port: The local port that it listens on.
+        log: Its log file.
+        start_seconds: How long it took to become ready.
     """
 
     process: subprocess.Popen[bytes]
@@ -51,17 +51,17 @@ class Service:
 
     @property
     def workers(self) -> set[int]:
-        """The processes that new connections go to."""
+        """IDs of the processes that accept new connections."""
         listening = {f"socket:[{inode}]" for inode in sockets(self.port, LISTEN)}
         return {process for process, file in open_files() if file in listening}
 
     def worker_of(self, client_port: int) -> int:
-        """Return the process that holds the service's end of a connection."""
+        """Return the ID of the process that holds the service's end of a client's connection."""
         (inode,) = sockets(self.port, ESTABLISHED, client_port)
         return next(process for process, file in open_files() if file == f"socket:[{inode}]")
 
     def predict(self, picture: bytes) -> dict[str, object]:
-        """Ask on a connection of its own, so that any worker may answer."""
+        """Send a picture over a new connection, so that any worker may answer."""
         answer: dict[str, object] = (
             httpx2.post(f"{self.url}/predict", content=picture, timeout=60).raise_for_status().json()
         )
@@ -77,12 +77,12 @@ def free_port() -> int:
 
 @contextmanager
 def service(folder: Path, world: Sequence[str] = (), **settings: object) -> Iterator[Service]:
-    """Run `python -m app` until it is ready.
+    """Run `python -m app`, and yield it once it is ready.
 
     Args:
-        folder: Takes its log.
-        world: A command that runs another one where something is broken.
-        **settings: By the names they have after `FASHION_`.
+        folder: Where it writes its log.
+        world: A command that runs another command in an environment where something is broken.
+        **settings: The service's settings, named without the prefix `FASHION_`.
     """
     port = free_port()
     given = {f"FASHION_{name}": str(value) for name, value in settings.items()}
@@ -105,7 +105,7 @@ def is_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> bool:
 
 
 def wait_until(holds: Callable[[], bool], what: str) -> float:
-    """Return the seconds until something held."""
+    """Wait until a condition holds, and return how many seconds that took."""
     started = time.monotonic()
     while not holds():
         assert time.monotonic() < started + START_SECONDS, f"waited in vain until {what}"
@@ -114,14 +114,14 @@ def wait_until(holds: Callable[[], bool], what: str) -> float:
 
 
 def sockets(port: int, state: str, client_port: int = 0) -> list[str]:
-    """Return the inodes of a port's sockets, of those of one client if its port is given."""
+    """Return the inodes of a port's sockets in a state; the default client port matches sockets without a peer."""
     ends = f":{port:04X}", f":{client_port:04X}"
     lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return [line[9] for line in lines if (line[1][8:], line[2][8:], line[3]) == (*ends, state)]
 
 
 def open_files() -> Iterator[tuple[int, str]]:
-    """Yield what the processes of this machine have open."""
+    """Yield the open files of this machine's processes, each as process ID and target."""
     for link in Path("/proc").glob("[0-9]*/fd/*"):
         try:
             yield int(link.parts[2]), str(link.readlink())
@@ -136,6 +136,6 @@ def picture(data: Data) -> bytes:
 
 @pytest.fixture(scope="session")
 def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run a service with two workers, which each test leaves whole."""
+    """Run a service with two workers, which each test must leave intact."""
     with service(tmp_path_factory.mktemp("service")) as started:
         yield started

@@ -1,8 +1,8 @@
-"""Looks for bytes that break the decoder, guided by which lines they reach; needs atheris, of `make test-fuzz`.
+"""Looks for bytes that break the decoder, guided by coverage; needs atheris, which `make test-fuzz` installs.
 
-`python -m tests.fuzz.decoder --seconds 120` starts from intact files and goes on from what it learnt before. It ends
-with the traceback of the first error that is no refusal, or when the time is over. The lines are those of `app.imaging`
-and of Pillow's Python; the libraries in C behind them are reached, yet not measured.
+`python -m tests.fuzz.decoder --seconds 120` starts from intact files and the corpus of earlier runs. It ends with the
+traceback of the first error that is not a refusal, or when the time is over. Coverage is that of `app.imaging` and of
+Pillow's Python code; the C libraries behind them are exercised, but not measured.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ with atheris.instrument_imports(include=["app.imaging", "PIL"]):
     from app.imaging.conversion import Mode, convert
     from app.imaging.decode import FORMATS, RAW_MEDIA_TYPE, decode
 
-    Image.init()  # imports the decoders, which would otherwise come with the first file
+    Image.init()  # imports the decoders, which would otherwise happen with the first file
 
 from app.errors import ServiceError
 from tests.fuzz.files import intact_files
@@ -33,7 +33,7 @@ MODES = tuple(Mode)
 
 
 def decode_and_convert(data: bytes) -> None:
-    """Do to some bytes what the service does; only a refusal may come of it, or an image for the model."""
+    """Process bytes as the service does; the result must be a refusal or an image for the model."""
     try:
         decoded = decode(data, RAW_MEDIA_TYPE, MAX_IMAGE_PIXELS)
     except ServiceError:
@@ -45,13 +45,13 @@ def decode_and_convert(data: bytes) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Fuzz for as long as was asked for; libFuzzer ends the process."""
+    """Fuzz for the requested time; libFuzzer ends the process."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.decoder", description=__doc__)
     parser.add_argument("--seconds", type=int, default=120, help="how long (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of libFuzzer, not 0 (default: %(default)s)")
     parser.add_argument("--folder", type=Path, default=Path("runs/fuzz"), help="for finds (default: %(default)s)")
     options = parser.parse_args(arguments)
-    warnings.simplefilter("ignore")  # Pillow's, of damaged tags
+    warnings.simplefilter("ignore")  # Pillow warns of damaged tags
     corpus = options.folder / "corpus"
     corpus.mkdir(parents=True, exist_ok=True)
     for kind in FORMATS:

@@ -34,7 +34,7 @@ def written(mode: str, kind: str, size: tuple[int, int], orientation: int = UPRI
 
 @cache
 def intact_files(kind: str) -> tuple[bytes, ...]:
-    """Return small files that between them use what a format can do."""
+    """Return small files that together cover a format's features."""
     size = (40, 30)
     frames = {"save_all": True, "append_images": [picture("RGB", size, seed=1)]}
     variants: dict[str, list[tuple[str, dict[str, Any]]]] = {
@@ -83,7 +83,7 @@ def with_a_duplicate(data: bytes, rng: np.random.Generator) -> bytes:
 
 
 def with_another_length(data: bytes, rng: np.random.Generator) -> bytes:
-    """Overwrite two or four bytes near the start, where the lengths and sizes stand, with a number that matters."""
+    """Overwrite two or four bytes near the start, where lengths and sizes are stored, with a critical number."""
     number = int(rng.choice([0, 1, 2, 0xFF, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF]))
     width = 2 if number <= 0xFFFF and rng.random() < 0.5 else 4
     place = rng.integers(4, min(len(data), 200))
@@ -91,7 +91,7 @@ def with_another_length(data: bytes, rng: np.random.Generator) -> bytes:
 
 
 def spliced(data: bytes, rng: np.random.Generator) -> bytes:
-    """End a file as another one ends, of whatever format."""
+    """Replace the end of a file with that of another file, of any format."""
     other = _any_intact_file(rng)
     return data[: rng.integers(1, len(data))] + other[rng.integers(len(other)) :]
 
@@ -114,7 +114,7 @@ DAMAGES: tuple[Callable[[bytes, np.random.Generator], bytes], ...] = (
 
 
 def damaged_files(kind: str, count: int, seed: int = 0) -> Iterator[bytes]:
-    """Make damaged files of a format: each damage in turn, a quarter of the files damaged twice."""
+    """Make damaged files of a format: each kind of damage in turn, and about a quarter of the files damaged twice."""
     intact = intact_files(kind)
     rng = np.random.default_rng([seed, FORMATS.index(kind)])
     for number in range(count):
@@ -125,7 +125,7 @@ def damaged_files(kind: str, count: int, seed: int = 0) -> Iterator[bytes]:
 
 
 def with_right_checksums(data: bytes) -> bytes:
-    """Mend the checksums of a PNG, which would otherwise hide most damages from the code behind them."""
+    """Correct the checksums of a PNG, which would otherwise keep most damage from the code behind them."""
     mended, place = data[:8], 8
     while len(chunk := data[place:]) >= 12:
         end = 8 + int.from_bytes(chunk[:4], "big")

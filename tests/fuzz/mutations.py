@@ -1,7 +1,7 @@
-"""Sends damaged pictures to the service and looks for a failure, a hang, or memory that grows.
+"""Sends damaged pictures to the service and looks for failures, hangs and memory growth.
 
-`python -m tests.fuzz.mutations --files 10000 --seed 0` ends with 1 if it finds one. The service runs in this process,
-with its default limits; the classifier alone is a stand-in, since damage never gets as far.
+`python -m tests.fuzz.mutations --files 10000 --seed 0` exits with 1 if it finds any. The service runs in this process
+with its default limits; only the classifier is a stand-in, since damage never gets that far.
 """
 
 from __future__ import annotations
@@ -34,33 +34,33 @@ if TYPE_CHECKING:
     from httpx2 import Response
 
 MAX_SECONDS = 10
-"""Longest answer; most take milliseconds, but a damaged header may announce 50 megapixels that have to be filled."""
+"""Longest allowed answer; most take milliseconds, but a damaged header may announce 50 megapixels to be filled."""
 
 HANG_SECONDS = 120
-"""After this the process ends with the traceback of each thread, since nothing else would end it."""
+"""After this the process ends with a traceback of each thread, since nothing else would end it."""
 
 STDERR = 2
-"""By number, since tests put something else in the place of `sys.stderr`."""
+"""File descriptor, used since tests replace `sys.stderr`."""
 
 WARM_SHARE = 0.2
-"""Share of the files after which memory is first looked at: by then each decoder and each thread has been used."""
+"""Share of the files after which memory is first measured: by then each decoder and each thread has been used."""
 
 MAX_GROWTH_BYTES = 32 * 2**20
-"""What the process may hold more at the end than when warm. The allocator alone moves by half of that; were what is
-decoded kept, a few hundred files would pass it."""
+"""Most that memory may grow after the warm-up. The allocator alone varies by half of that; if decoded images were
+kept, a few hundred files would exceed it."""
 
 CODES = {413: {"image_too_large"}, 415: {"unsupported_media_type"}, 422: {"invalid_image"}}
 
 
 @dataclass
 class Report:
-    """What became of the files.
+    """The results of a run.
 
     Attributes:
-        outcomes: How many files of each format were answered, or refused with which code.
-        failures: A line for each answer that is none the service documents, or came late.
-        slowest_seconds: The longest answer.
-        grown_bytes: Resident memory at the end over that when warm.
+        outcomes: The number of files, by format and outcome: `answered`, the code of the refusal, or `wrong`.
+        failures: A line for each answer that is undocumented or late, and one if memory grew too much.
+        slowest_seconds: How long the slowest answer took.
+        grown_bytes: Growth of resident memory after the warm-up.
     """
 
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -69,7 +69,7 @@ class Report:
     grown_bytes: int = 0
 
     def __str__(self) -> str:
-        """Return a table of formats and outcomes, and what else was measured."""
+        """Return a table of formats and outcomes, followed by the other measurements."""
         codes = sorted({code for _, code in self.outcomes})
         rows = [f"{'':6}" + "".join(f"{code:>24}" for code in codes)]
         rows += [f"{kind:6}" + "".join(f"{self.outcomes[kind, code]:>24}" for code in codes) for kind in FORMATS]
@@ -81,9 +81,9 @@ class Report:
 
 
 def send(files: int, seed: int) -> Report:
-    """Send that many damaged files, as many of each format, by turns as a body and as a form, in every mode."""
+    """Send that many damaged files, the formats in turn, alternately as a body and as a form, in every mode."""
     report = Report()
-    classifier = FirstPixelClassifier(before=lambda _: classifier.seen.clear())  # it would keep all it was given
+    classifier = FirstPixelClassifier(before=lambda _: classifier.seen.clear())  # it would keep every batch
     modes = tuple(Mode)
     warm_bytes = 0
     with TestClient(create_app(Settings(), classifier)) as client:
@@ -113,7 +113,7 @@ def send(files: int, seed: int) -> Report:
 
 
 def main(arguments: list[str]) -> int:
-    """Print what became of the files; return 1 if any was a failure."""
+    """Print the report; return 1 if there is any failure."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.mutations", description=__doc__)
     parser.add_argument("--files", type=int, default=10_000, help="how many (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="which ones (default: %(default)s)")
@@ -132,7 +132,7 @@ def _by_turns(files: int, seed: int) -> Iterator[tuple[str, bytes]]:
 
 
 def outcome(answer: Response) -> str | None:
-    """Return `answered` or the code of a refusal, None for what the service never documents for a picture."""
+    """Return `answered` or the code of a refusal; None for anything the service does not document for a picture."""
     if answer.status_code == 200:
         return "answered"
     if answer.headers["content-type"] != MEDIA_TYPE or not answer.json()["detail"].startswith("Expected "):

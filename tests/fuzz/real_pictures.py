@@ -1,4 +1,4 @@
-"""Has Schemathesis send pictures where the API document says so much as bytes."""
+"""Makes Schemathesis send real pictures wherever the API document only says bytes."""
 
 from __future__ import annotations
 

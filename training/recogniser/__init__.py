@@ -1,1 +1,1 @@
-"""Makes the network that recognises garments in colour: ImageNet's features, and a last layer from photographs."""
+"""Trains the network that recognises garments in colour: ImageNet features, and a last layer fitted to photographs."""

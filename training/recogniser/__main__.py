@@ -1,4 +1,4 @@
-"""`python -m training.recogniser`: learns from photographs what garments look like in colour."""
+"""`python -m training.recogniser`: trains the network that recognises garments in colour."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the command line's parser."""
+    """Return the argument parser."""
     made = argparse.ArgumentParser(
         prog="python -m training.recogniser",
         description="Train the network that recognises garments on photographs in colour, in six minutes. A model "

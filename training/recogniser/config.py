@@ -12,11 +12,11 @@ class RecogniserConfig:
     """Everything that decides what a run learns.
 
     Attributes:
-        ways: In how many ways each photograph is distorted, besides as it is.
-        decay: What the sum of the squared weights costs, beside the mean log-likelihood.
+        ways: Number of distorted versions of each photograph, besides the original.
+        decay: Factor of the sum of the squared weights, which is added to the mean negative log-likelihood.
         held_out_share: Share of the photographs that nothing is learnt from.
         seed: Seeds the distortions.
-        split_seed: Seeds what is held out; the classifier's, so that both are measured on photographs new to both.
+        split_seed: Seeds what is held out. It is the classifier's: both are measured on photographs new to both.
     """
 
     ways: int = 16

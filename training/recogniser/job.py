@@ -1,4 +1,4 @@
-"""The whole job: features of photographs, a last layer fitted to them, and the file that the service reads."""
+"""The whole job: compute features of photographs, fit a last layer, write the file that the service reads."""
 
 from __future__ import annotations
 
@@ -40,24 +40,24 @@ if TYPE_CHECKING:
     from training.recogniser.config import RecogniserConfig
 
 ROUNDS = 500
-"""Most steps of the fit; it takes some two hundred."""
+"""Limit on the steps of the fit, which takes about two hundred."""
 
 CALIBRATED_BY = 200
-"""Photographs that decide between which numbers the steps of 8 bits lie."""
+"""Number of photographs that decide the ranges of the 8-bit values."""
 
 logger = logging.getLogger(__name__)
 
 
 def train_and_write(config: RecogniserConfig, photos: Sequence[Photo], output: Path) -> float:
-    """Make a recogniser from photographs.
+    """Train a recogniser on photographs and write it.
 
     Args:
-        config: How.
-        photos: Of any folder; those that have no class are left alone, and of the others a share is held out.
+        config: How to train.
+        photos: Photographs of any folder. Those without a class are ignored, and a share of the others is held out.
         output: The ONNX file to write.
 
     Returns:
-        The share of the photographs held out of which the label that they speak for most is right.
+        The share of the held-out photographs whose label with the most evidence is one of their folder's.
 
     Raises:
         DataError: No photograph is learnt from, none is held out, all are of one kind, or one cannot be read.
@@ -94,14 +94,14 @@ def fit(features: NDArray[np.float32], targets: NDArray[np.float32], decay: floa
 
     Args:
         features: float32 `[n, ways, k]`.
-        targets: float32 `[n, 10]`, what each photograph may be called, each row summing to 1.
-        decay: What the sum of the squared weights costs, of features of unit variance.
+        targets: float32 `[n, 10]`, the right labels of each photograph, each row summing to 1.
+        decay: Factor of the sum of the squared weights in the loss, for features of unit variance.
     """
     flat = features.reshape(-1, features.shape[-1])
     scale = StandardScaler().fit(flat)
     which, labels = np.nonzero(np.repeat(targets, features.shape[1], axis=0))
     shares = np.repeat(targets, features.shape[1], axis=0)[which, labels]
-    # scikit-learn weighs the sum of all losses against half the sum of squares.
+    # scikit-learn weighs the sum of all losses against half the sum of the squared weights.
     fitted = LogisticRegression(C=1 / (2 * decay * len(flat)), max_iter=ROUNDS)
     fitted.fit(scale.transform(flat)[which], labels, shares)
     two = len(fitted.classes_) == 2  # noqa: PLR2004  then scikit-learn has one row for both
@@ -109,12 +109,12 @@ def fit(features: NDArray[np.float32], targets: NDArray[np.float32], decay: floa
     kernel, bias = np.zeros((flat.shape[1], targets.shape[1])), np.full(targets.shape[1], -np.inf)
     kernel[:, fitted.classes_] = rows.T / scale.scale_[:, None]
     bias[fitted.classes_] = offsets - scale.mean_ @ kernel[:, fitted.classes_]
-    bias[np.isinf(bias)] = bias.min(where=np.isfinite(bias), initial=0) - 100  # never, of what was never seen
+    bias[np.isinf(bias)] = bias.min(where=np.isfinite(bias), initial=0) - 100  # a label never seen is never named
     return Head(kernel.astype(np.float32), bias.astype(np.float32), targets.mean(axis=0))
 
 
 def _calibration(photos: Sequence[Photo], config: RecogniserConfig) -> Iterator[NDArray[np.uint8]]:
-    """Show some of the photographs, each in one of its ways."""
+    """Yield one distorted version of each of some photographs."""
     rng = np.random.default_rng(config.seed)
     for which in rng.permutation(len(photos))[:CALIBRATED_BY]:
         yield lessons_of(photos[which], photos, 1, config.seed)[1]
@@ -123,11 +123,11 @@ def _calibration(photos: Sequence[Photo], config: RecogniserConfig) -> Iterator[
 def _features(
     photo: Photo, backbone: Backbone, others: Sequence[Photo], config: RecogniserConfig
 ) -> NDArray[np.float32]:
-    """Return the features of a photograph in all its ways, float32 `[1 + ways, k]`."""
+    """Return the features of all versions of a photograph, float32 `[1 + ways, k]`."""
     return np.stack([backbone.look_at(lesson) for lesson in lessons_of(photo, others, config.ways, config.seed)])
 
 
 def _right(recogniser: Recogniser, photos: Sequence[Photo]) -> NDArray[np.bool_]:
-    """Say of each photograph whether the label that it speaks for most is one of its folder's, `[n]`."""
+    """Return whether each photograph's label with the most evidence is one of its folder's, `[n]`."""
     named = [recogniser.look_at(np.asarray(decode_photo(photo).convert("RGB"))).argmax() for photo in photos]
     return np.asarray(allowed_of(photos)[np.arange(len(named)), named] > 0)

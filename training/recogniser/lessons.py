@@ -1,4 +1,4 @@
-"""What the recogniser learns from: photographs in many ways, half of them with the garment on another ground."""
+"""What the recogniser learns from: many versions of photographs, half with the garment on another background."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ if TYPE_CHECKING:
     from training.photos import Photo
 
 LESSON_PIXELS = 192
-"""Pixels along each side of a lesson, a fifth more than of a picture that is looked at."""
+"""Pixels along each side of a lesson, a fifth more than the recogniser's input."""
 
 STRENGTHS = replace(Distortion(), blur_pixels=1.5)
-"""How much the ways differ; a blur of the smaller picture is smaller too."""
+"""How much the versions differ; the picture is smaller, so the blur is smaller too."""
 
 NEAR = 9
-"""Pixels around a garment, of a lesson's, that its ground is taken to begin beyond."""
+"""Side of the square, in a lesson's pixels, that widens a garment before the rest is used as background."""
 
 FAINT = 0.15
-"""What is garment to this share is no ground."""
+"""A pixel with a larger share of garment than this is not background."""
 
 
 def lessons_of(photo: Photo, others: Sequence[Photo], ways: int, seed: int) -> NDArray[np.uint8]:
-    """Show a photograph as it is, and distorted: every other time with its garment on the ground of another photograph.
+    """Return a photograph and distorted versions, every other one with its garment on another photograph's background.
 
-    What lies around a garment is no reason to take it for one kind or another, though in one collection it may be.
+    The background says nothing about the kind of a garment, though within one collection it may seem to.
 
     Args:
         photo: The photograph.
-        others: Where grounds are from.
-        ways: How often it is distorted.
-        seed: Decides how.
+        others: Photographs to take backgrounds from.
+        ways: Number of distorted versions.
+        seed: Decides the distortions and the backgrounds.
 
     Returns:
         uint8 `[1 + ways, 192, 192, 3]`.
@@ -67,13 +67,13 @@ def _small(photo: Photo) -> NDArray[np.uint8]:
 
 
 def _share(picture: NDArray[np.uint8]) -> NDArray[np.float32] | None:
-    """Say which share of each pixel is garment, float32 `[192, 192]`; None where there is none."""
+    """Return the share of each pixel that is garment, float32 `[192, 192]`; None if no garment is found."""
     garment = separate(picture)
     return None if garment is None else np.asarray(cv2.resize(garment, (LESSON_PIXELS, LESSON_PIXELS)), np.float32)
 
 
 def _ground(photo: Photo) -> NDArray[np.uint8]:
-    """Take the garment away, and paint over where it was."""
+    """Return a photograph with its garment painted over, uint8 `[192, 192, 3]`."""
     picture = _small(photo)
     garment = _share(picture)
     if garment is None:

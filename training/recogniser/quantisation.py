@@ -1,4 +1,4 @@
-"""Makes a network compute with 8 bits, in half the time."""
+"""Quantises a network to 8 bits, which halves its time."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 def quantise(network: OnnxNetwork, pictures: Iterable[NDArray[np.uint8]], path: Path) -> None:
-    """Write a network with weights of 7 bits and activations of 8.
+    """Write a network with 7-bit weights and 8-bit activations.
 
-    Processors without VNNI add products two by two in signed 16 bits, which hold twice 255 times 64 and not twice 255
-    times 127.
+    Processors without VNNI add pairs of products in signed 16 bits, which can hold twice 255 times 64, but not twice
+    255 times 127.
 
     Args:
-        network: With numbers of 32 bits.
-        pictures: uint8 `[height, width, 3]` each, as the network will be given; what occurs in it while it looks at
-            these decides between which numbers the 256 steps lie.
+        network: The network with 32-bit numbers.
+        pictures: uint8 `[height, width, 3]` each, like those the network will be given. The activations that they
+            cause decide the range that the 256 steps cover.
         path: File to write.
     """
     prepared = path.with_suffix(".prepared")
@@ -46,7 +46,7 @@ def quantise(network: OnnxNetwork, pictures: Iterable[NDArray[np.uint8]], path: 
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime has no types
-    """Hands out pictures one by one, as ONNX Runtime asks for them."""
+    """Yields pictures one by one, as ONNX Runtime requests them."""
 
     def __init__(self, network: OnnxNetwork, pictures: Iterable[NDArray[np.uint8]]) -> None:
         self._inputs = ({"pixels": network.prepared(picture)} for picture in pictures)

@@ -1,1 +1,1 @@
-"""Trains the network that tells the garment of a photograph from its ground: `app/imaging/segmenter.onnx`."""
+"""Trains the network that separates a photograph's garment from its background: `app/imaging/segmenter.onnx`."""

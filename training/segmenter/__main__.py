@@ -1,4 +1,4 @@
-"""`python -m training.segmenter`: learns, from photographs, to tell a garment from its ground."""
+"""`python -m training.segmenter`: trains the network that separates a garment from its background."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RUNS = Path("runs")
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the command line's parser."""
+    """Return the argument parser."""
     made = argparse.ArgumentParser(
         prog="python -m training.segmenter",
         description="Train the network that tells a garment from its ground. A run that was stopped goes on after its "

@@ -14,15 +14,15 @@ class SegmenterConfig:
     """Everything that decides what a run learns.
 
     Attributes:
-        steps: Batches of each of the two rounds.
-        batch_size: Scenes a batch.
+        steps: Batches in each of the two rounds.
+        batch_size: Scenes per batch.
         learning_rate: Peak of the one-cycle schedule of AdamW.
         weight_decay: Decoupled decay per step, multiplied by the current rate.
-        averaging: Decay per step of the average of the weights, the ones that are kept.
-        ambiguity: Most by which the attempts at a photograph may differ, as a share of its garment.
+        averaging: Decay per step of the moving average of the weights, which is what is kept.
+        ambiguity: Limit on how much the attempts at a photograph may differ, as a share of its garment's area.
         held_out_share: Share of the photographs that nothing is learnt from.
         seed: Seeds the weights and the scenes.
-        split_seed: Seeds what is held out; the classifier's, so that it is measured on photographs new to both.
+        split_seed: Seeds what is held out. It is the classifier's, which is thus measured on photographs new to both.
     """
 
     steps: int = 2500
@@ -37,5 +37,5 @@ class SegmenterConfig:
 
     @property
     def run_name(self) -> str:
-        """Names the run's folder; differs when any field does."""
+        """The name of the run's folder, which differs when any field does."""
         return f"segmenter-{hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:8]}"

@@ -1,4 +1,4 @@
-"""The whole job: two rounds of learning, a measurement, and the file that the service reads."""
+"""The whole job: two rounds of training, a measurement, and the file that the service reads."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ CODE = (
     f"keras {keras.__version__}",
     f"tensorflow {tf.__version__}",
 )
-"""What decides, beside config, images and photographs, what a run finds and learns."""
+"""What a run depends on besides config, images and photographs."""
 
 logger = logging.getLogger(__name__)
 
@@ -51,22 +51,22 @@ logger = logging.getLogger(__name__)
 def train_and_write(
     config: SegmenterConfig, images: NDArray[np.uint8], photos: Sequence[Photo], runs: Path, output: Path
 ) -> float:
-    """Make a segmenter from photographs and images of the data set.
+    """Train a segmenter on photographs and images of the data set, and write it.
 
     Args:
-        config: How.
+        config: How to train.
         images: uint8 `[n, 28, 28]`, the training split.
-        photos: Of any folder; a share of them is held out.
-        runs: Folder for what is between.
+        photos: Photographs of any folder; a share of them is held out.
+        runs: Folder for intermediate results.
         output: The ONNX file to write.
 
     Returns:
-        The mean overlap, intersection over union, with the cuts by colours of the photographs held out, where several
-        of these agree.
+        The mean overlap (intersection over union) with the cuts by colours of the held-out photographs on which several
+        cuts agree.
 
     Raises:
-        DataError: No photograph is learnt from, or none held out.
-        TrainingError: No photograph is clear enough, of those learnt from or of those held out.
+        DataError: No photograph is learnt from, or none is held out.
+        TrainingError: No photograph is clear enough among those to learn from or among those held out.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     learnt, held_out = split_photos(photos, config.held_out_share, config.split_seed)
@@ -95,15 +95,15 @@ def train_and_write(
 
 
 def run_folder(runs: Path, config: SegmenterConfig, images: NDArray[np.uint8], photos: Sequence[Photo]) -> Path:
-    """Return where a run keeps what is between; whatever its network depends on makes it another run."""
+    """Return the folder for a run's intermediate results, which differs when anything that shapes its network does."""
     return runs / f"{config.run_name}-{fingerprint(images, digest_of(photos), *CODE)}"
 
 
 def _round(number: int, config: SegmenterConfig, images: NDArray[np.uint8], photos: Sequence[Photo], run: Path) -> None:
-    """Learn and write a network, unless an earlier start has.
+    """Train and write a round's network, unless an earlier start has done so.
 
-    The first round learns from cuts by colours; the second goes on from there with what the first finds itself, where a
-    cut by colours never gets the garment.
+    The first round learns from cuts by colours. The second continues with the garments that the first round's network
+    finds, including some that cuts by colours never get.
     """
     path, before = (run / f"round-{which}.onnx" for which in (number, number - 1))
     if path.exists():
@@ -127,7 +127,7 @@ def _round(number: int, config: SegmenterConfig, images: NDArray[np.uint8], phot
 
 
 def _lessons(photos: Sequence[Photo], cut: Cut, seed: int, cache: Path) -> Lessons:
-    """Make a lesson of each photograph, or read what an earlier start has made."""
+    """Make a lesson of each photograph, or read those that an earlier start has made."""
 
     def make() -> dict[str, np.ndarray]:
         colours, garments = zip(*on_all_cores(partial(teach, cut=cut, seed=seed), photos, "photographs"), strict=True)
@@ -137,7 +137,7 @@ def _lessons(photos: Sequence[Photo], cut: Cut, seed: int, cache: Path) -> Lesso
 
 
 def _overlaps(segmenter: Segmenter, lessons: Lessons) -> NDArray[np.float64]:
-    """Compare what the network sees in each lesson with it: intersection over union, float64 `[n]`."""
+    """Compare the garment that the network finds with each lesson's: intersection over union, float64 `[n]`."""
     overlaps = []
     for colours, garment in zip(lessons.colours, lessons.garments, strict=True):
         found = separate(colours, segmenter)

@@ -1,4 +1,4 @@
-"""What the segmenter learns from: photographs, each with where several attempts agree that the garment is."""
+"""What the segmenter learns from: photographs, each with the place of its garment on which several attempts agree."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     Cut = Callable[[NDArray[np.uint8]], NDArray[np.bool_] | NDArray[np.float32] | None]
 
 LESSON_PIXELS = 192
-"""Pixels along each side of a lesson, twice those of a picture that is looked at."""
+"""Pixels along each side of a lesson, twice as many as in the segmenter's input."""
 
 ATTEMPTS = 16
-"""Distorted copies of a photograph, the first as it is, that are each separated."""
+"""Number of copies of a photograph that are separated; all but the first are distorted."""
 
 UNDO = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 
@@ -40,16 +40,16 @@ class Lessons:
     """Photographs with their garments.
 
     Attributes:
-        colours: uint8 `[n, 192, 192, 3]`, whatever the photograph's aspect.
-        garments: uint8 `[n, 192, 192]`, the share of the attempts that found garment there, of 255; those that
-            found none at all are left out.
+        colours: uint8 `[n, 192, 192, 3]`, whatever the photographs' aspect ratios.
+        garments: uint8 `[n, 192, 192]`, the share of attempts that found garment there, scaled to 255; attempts that
+            found none at all do not count.
     """
 
     colours: NDArray[np.uint8]
     garments: NDArray[np.uint8]
 
     def unambiguous(self, most: float) -> Lessons:
-        """Return those with a garment about which the attempts differed by less, as a share of its area."""
+        """Return the lessons with a garment whose attempts differ by less than `most`, as a share of its area."""
         shares = self.garments.astype(np.float32) / 255
         area = (shares > 0.5).mean(axis=(1, 2))  # noqa: PLR2004  most attempts
         differing = 2 * np.minimum(shares, 1 - shares).mean(axis=(1, 2))
@@ -58,18 +58,18 @@ class Lessons:
 
 
 def teach(photo: Photo, cut: Cut, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Make one lesson: separate distorted copies, undo the distortion, and average.
+    """Make one lesson: separate distorted copies, undo the distortions, and average.
 
-    A cut by colours fails now here, now there; what most attempts agree on is better than any one of them. Those that
-    find nothing have no say: they hardly ever mean that there is no garment.
+    A cut by colours fails in different places each time; what most attempts agree on is better than any one of them.
+    Attempts that find nothing do not count: they hardly ever mean that there is no garment.
 
     Args:
         photo: The photograph.
-        cut: Separates a picture, uint8 `[height, width, 3]`: where the garment is, of any size, or None.
+        cut: Takes a picture, uint8 `[height, width, 3]`, and returns a mask of the garment, of any size, or None.
         seed: Decides the distortions.
 
     Returns:
-        uint8 `[192, 192, 3]` and uint8 `[192, 192]`.
+        The colours, uint8 `[192, 192, 3]`, and the garment, uint8 `[192, 192]`, as in `Lessons`.
     """
     rng = np.random.default_rng([seed, *photo.path.name.encode()])
     whole = np.asarray(decode_photo(photo).convert("RGB"))

@@ -1,4 +1,4 @@
-"""The network that tells garment from ground, and its ONNX file."""
+"""The network that separates garment from background, and its ONNX file."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WIDTHS = (16, 32, 64, 96)
-"""Channels at a half, a quarter, an eighth and a sixteenth of the side."""
+"""Numbers of channels at a half, a quarter, an eighth and a sixteenth of the side."""
 
 OPSET, IR_VERSION = 13, 8
-"""Of ONNX: old enough for any reader of today."""
+"""Versions of ONNX that are old enough for any current reader."""
 
 
 def build() -> keras.Model:
     """Build the network with fresh weights, under Keras' current precision policy.
 
     Returns:
-        A model from uint8 `[batch, 96, 96, 3]` to float32 logits `[batch, 48, 48, 4]`, see `quarters`.
+        A model from uint8 `[batch, 96, 96, 3]` to float32 logits `[batch, 48, 48, 4]`; see `quarters`.
 
     Source:
-        Ronneberger et al., "U-Net" (arXiv 1505.04597), with sums in place of concatenations, and the last doubling of
-        the side as channels (Shi et al., arXiv 1609.05158).
+        Ronneberger et al., "U-Net" (arXiv 1505.04597), with sums in place of concatenations, and with channels for the
+        last doubling of the side (Shi et al., arXiv 1609.05158).
     """
     pixels = keras.Input((SIDE, SIDE, 3), dtype="uint8", name="pixels")
     features = layers.Rescaling(1 / 127.5, offset=-1)(pixels)
@@ -58,21 +58,21 @@ def _convolved(features: keras.KerasTensor, width: int, strides: int = 1) -> ker
 
 
 def quarters(garment: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Fold each two by two pixels into four channels: `[n, 96, 96]` becomes `[n, 48, 48, 4]`."""
+    """Fold each block of two by two pixels into four channels: `[n, 96, 96]` becomes `[n, 48, 48, 4]`."""
     count, height, width = garment.shape
     folded = garment.reshape(count, height // 2, 2, width // 2, 2).transpose(0, 1, 3, 2, 4)
     return folded.reshape(count, height // 2, width // 2, 4)
 
 
 def export(network: keras.Model, path: Path, facts: Mapping[str, str]) -> None:
-    """Write the network as ONNX, each normalisation folded into the convolution before it.
+    """Write the network as ONNX, with each normalisation folded into the preceding convolution.
 
-    tf2onnx writes upsampling in thirty nodes that OpenCV cannot read; these few kinds of layer need no more.
+    tf2onnx expands upsampling into thirty nodes that OpenCV cannot read, and these few kinds of layer are soon written.
 
     Args:
-        network: As `build` returns it.
-        path: File to write. It takes float32 `[1, 3, 96, 96]`, -1 to 1, and gives float32 `[1, 4, 48, 48]`.
-        facts: What to write into the file about itself.
+        network: As returned by `build`.
+        path: File to write. The network takes float32 `[1, 3, 96, 96]`, -1 to 1, and returns float32 `[1, 4, 48, 48]`.
+        facts: Metadata to write into the file.
     """
     nodes, constants = [], []
     name_of: dict[int, str] = {}
@@ -129,7 +129,7 @@ def export(network: keras.Model, path: Path, facts: Mapping[str, str]) -> None:
 
 
 def _folded(convolution: layers.Conv2D) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return a convolution's kernel, `[out, in, height, width]`, and bias, with the normalisation that follows."""
+    """Return a convolution's kernel, `[out, in, height, width]`, and bias, after folding in the next normalisation."""
     kernel = convolution.kernel.numpy().transpose(3, 2, 0, 1)
     if convolution.use_bias:
         return kernel, convolution.bias.numpy()
@@ -139,6 +139,6 @@ def _folded(convolution: layers.Conv2D) -> tuple[NDArray[np.float32], NDArray[np
 
 
 def _next(layer: layers.Layer) -> layers.Layer:
-    """Return the one layer that takes the output of another."""
+    """Return the only layer that takes the given layer's output."""
     (node,) = layer._outbound_nodes  # noqa: SLF001  Keras has no public name for it
     return node.operation

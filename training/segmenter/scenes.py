@@ -1,4 +1,4 @@
-"""Endless pictures of garments on grounds, each with its garment's true place."""
+"""Endless pictures of garments on backgrounds, each with a mask of its garment."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 COMPOSED_SHARE, DRAWN_SHARE, EMPTY_SHARE = 0.4, 0.2, 0.04
-"""Shares of the scenes that are a garment of one photograph on the ground of another, a garment of Fashion-MNIST in
-colour on any ground, and a ground without a garment; the others are photographs, distorted."""
+"""Shares of the scenes that are a garment of one photograph on the background of another, a garment of Fashion-MNIST in
+colour on any background, and a background without a garment; the others are distorted photographs."""
 
 STRENGTHS = Distortion(
     rotation_degrees=12,
@@ -31,16 +31,16 @@ STRENGTHS = Distortion(
     uneven_light=0.12,
     blur_pixels=1,
 )
-"""How much a scene may differ from the lesson that it is made of."""
+"""How much a scene may differ from the lesson that it is made from."""
 
 TO_SIDE = np.array([[SIDE / LESSON_PIXELS, 0, -0.25], [0, SIDE / LESSON_PIXELS, -0.25], [0, 0, 1]])
-"""From the pixels of a lesson to those of a scene, whose centres lie half a pixel in."""
+"""Projection from a lesson's pixels to a scene's; the offset is due to centres that lie half a pixel in."""
 
 LEAST_STRIP = 14
-"""Pixels of a lesson beside its garment that show what the ground is like."""
+"""Least width, in a lesson's pixels, of a strip beside the garment that shows what the background is like."""
 
 RIM = 0.05
-"""Share of white under which an image's pixel is ground."""
+"""Share of white up to which a pixel of a Fashion-MNIST image is background."""
 
 Scene = tuple["NDArray[np.uint8]", "NDArray[np.float32]"]
 """uint8 `[96, 96, 3]` and float32 `[96, 96]`, the share of each pixel that is garment."""
@@ -59,7 +59,7 @@ class Studio:
     images: NDArray[np.uint8]
 
     def scene(self, rng: np.random.Generator) -> Scene:
-        """Draw one."""
+        """Draw a scene of a random kind."""
         kind = rng.random()
         if kind < COMPOSED_SHARE:
             light, garment = self._composed(rng)
@@ -75,20 +75,20 @@ class Studio:
         return (colours[:, ::-1], garment[:, ::-1]) if rng.random() < 0.5 else (colours, garment)  # noqa: PLR2004  a coin
 
     def _photographed(self, rng: np.random.Generator, beyond: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Distort a photograph; beyond its edge its garment goes on as OpenCV's border says."""
+        """Distort a photograph; `beyond` is OpenCV's border mode for its garment beyond the edge."""
         chosen = rng.integers(len(self.lessons.colours))
         projection = TO_SIDE @ viewpoint(LESSON_PIXELS, LESSON_PIXELS, STRENGTHS, rng)
         garment = cv2.warpPerspective(self.lessons.garments[chosen], projection, (SIDE, SIDE), borderMode=beyond)
         return _seen(self.lessons.colours[chosen], projection, rng), garment / np.float32(255)
 
     def _composed(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Lay the garment of a photograph on the ground of another."""
+        """Lay the garment of one photograph on the background of another."""
         cloth, garment = self._photographed(rng, cv2.BORDER_CONSTANT)
         garment = np.clip((garment - 0.5) * rng.uniform(1.5, 4) + 0.5, 0, 1)
         return _laid(_recoloured(cloth, rng), garment, self._ground(rng), rng), garment
 
     def _drawn(self, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Colour an image of Fashion-MNIST and lay it on a ground."""
+        """Colour an image of Fashion-MNIST and lay it on a background."""
         image = self.images[rng.integers(len(self.images))] / np.float32(255)
         solid = tidy(image > RIM).astype(np.float32)
         size = rng.uniform(0.6, 1) * SIDE * np.exp(rng.uniform(-0.15, 0.15, 2)) / len(image)
@@ -107,7 +107,7 @@ class Studio:
         return self._ground(rng) if rng.random() < 0.5 else _plain_ground(rng)  # noqa: PLR2004  a coin
 
     def _ground(self, rng: np.random.Generator) -> NDArray[np.float32]:
-        """Take the widest strip beside a garment, and mirror it until it fills the scene."""
+        """Mirror the widest strip beside a garment until it fills the scene; without one, draw a plain background."""
         chosen = rng.integers(len(self.lessons.colours))
         colours = self.lessons.colours[chosen]
         near = cv2.dilate((self.lessons.garments[chosen] > 40).astype(np.uint8), np.ones((7, 7), np.uint8))  # noqa: PLR2004  faint
@@ -127,20 +127,20 @@ class Studio:
 
 
 def _seen(colours: NDArray[np.uint8], projection: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Look at a lesson from a viewpoint, in another light, float32 `[96, 96, 3]`."""
+    """Project a lesson and change its light, float32 `[96, 96, 3]`."""
     moved = cv2.warpPerspective(colours, projection, (SIDE, SIDE), borderMode=cv2.BORDER_REFLECT_101)
     return relight(moved / np.float32(255), STRENGTHS, rng)
 
 
 def _recoloured(light: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Exchange red, green and blue now and then."""
+    """Permute red, green and blue now and then."""
     return light[..., rng.permutation(3)] if rng.random() < 0.3 else light  # noqa: PLR2004
 
 
 def _laid(
     cloth: NDArray[np.float32], garment: NDArray[np.float32], ground: NDArray[np.float32], rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Lay a garment on a ground, mostly with a shadow."""
+    """Lay a garment on a background, usually with a shadow."""
     if rng.random() < 0.6:  # noqa: PLR2004  lamps differ
         shadow = cv2.GaussianBlur(np.roll(garment, rng.integers(-4, 5, 2), (0, 1)), (0, 0), rng.uniform(0.7, 3))
         ground = ground * (1 - rng.uniform(0.1, 0.6) * shadow[..., None])
@@ -148,13 +148,13 @@ def _laid(
 
 
 def _plain_ground(rng: np.random.Generator) -> NDArray[np.float32]:
-    """Draw a ground of one colour, half of them with a grain, float32 `[96, 96, 3]`."""
+    """Draw a background of one colour, half of the time with a grain, float32 `[96, 96, 3]`."""
     grain = max(0.0, rng.uniform(-0.15, 0.15)) * _grain(rng)[..., None] * rng.uniform(0.5, 1, 3)
     return np.asarray(np.clip(rng.uniform(-0.3, 1.3, 3), 0, 1) + grain, np.float32)  # white and black are frequent
 
 
 def _grain(rng: np.random.Generator) -> NDArray[np.float32]:
-    """Draw noise of all scales, float32 `[96, 96]` about 0."""
+    """Draw noise at several scales, float32 `[96, 96]`, around 0."""
     grain = np.zeros((SIDE, SIDE), np.float32)
     for side in (4, 12, 32, 96):
         grain += rng.uniform(0, 1) * cv2.resize(rng.standard_normal((side, side), dtype=np.float32), (SIDE, SIDE))

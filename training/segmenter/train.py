@@ -24,12 +24,12 @@ WARMUP = 0.1
 
 
 def train(config: SegmenterConfig, studio: Studio, start: Path | None) -> keras.Model:
-    """Train in the precision that this machine is quick in.
+    """Train the network in the precision that is fastest on this machine.
 
     Args:
-        config: How.
+        config: How to train.
         studio: Draws the scenes.
-        start: Weights to start from; None for fresh ones.
+        start: File of the weights to start from; None starts from fresh ones.
 
     Returns:
         The network in float32, with the averaged weights.
@@ -54,15 +54,15 @@ def train(config: SegmenterConfig, studio: Studio, start: Path | None) -> keras.
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no types
-    """Batches of scenes, drawn in another thread; the same number is always the same batch."""
+    """Batches of scenes, drawn in another thread; the same number always gives the same batch."""
 
     def __init__(self, config: SegmenterConfig, studio: Studio) -> None:
-        """Take how many, how large, and who draws."""
+        """Take the number and size of the batches from the config, and the scenes from the studio."""
         super().__init__(workers=1, max_queue_size=8)
         self.config, self.studio = config, studio
 
     def __len__(self) -> int:
-        """Return how many batches there are."""
+        """Return the number of batches."""
         return self.config.steps
 
     def __getitem__(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:

@@ -1,4 +1,4 @@
-"""BentoML with adaptive batching and two workers; a batchable endpoint takes and gives lists, here of one.
+"""BentoML with adaptive batching and two workers; a batchable endpoint takes and returns lists, here of one item.
 
 Source:
     https://docs.bentoml.com/en/latest/get-started/adaptive-batching.html
@@ -12,7 +12,7 @@ from PIL.Image import Image
 
 @bentoml.service(workers=WORKERS, logging={"access": {"enabled": False}}, metrics={"enabled": False})
 class Classifier:
-    """Pictures as fields of a form."""
+    """Takes pictures as fields of a form."""
 
     def __init__(self) -> None:
         """Load the model, in each worker."""
@@ -20,6 +20,6 @@ class Classifier:
 
     @bentoml.api(batchable=True, max_batch_size=MOST_IMAGES)
     def classify(self, pictures: list[Image]) -> list[dict[str, list[float]]]:
-        """Classify a batch; BentoML has opened the pictures with Pillow."""
+        """Classify a batch of pictures, which BentoML has opened with Pillow."""
         images = [np.asarray(picture.convert("L")) for picture in pictures]
         return [{"probabilities": one} for one in self.model.classify(images)]

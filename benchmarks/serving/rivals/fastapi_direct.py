@@ -1,4 +1,4 @@
-"""FastAPI as its documentation has it: plain `def` work in the thread pool, one call of the model a request."""
+"""FastAPI as its documentation shows it: plain `def` functions in the thread pool, one model call for each request."""
 
 from fastapi import FastAPI, Request, UploadFile
 from fastapi.concurrency import run_in_threadpool
@@ -10,13 +10,13 @@ model = Model()
 
 @app.post("/multipart")
 def multipart(file: UploadFile) -> dict[str, list[float]]:
-    """Answer for the field of a form; FastAPI runs this in its thread pool."""
+    """Classify a picture in a field of a form; FastAPI runs this in its thread pool."""
     return classify(file.file.read())
 
 
 @app.post("/raw")
 async def raw(request: Request) -> dict[str, list[float]]:
-    """Answer for the body itself, which only an async route can read."""
+    """Classify a picture sent as the body, which only an async route can read."""
     return await run_in_threadpool(classify, await request.body())
 
 

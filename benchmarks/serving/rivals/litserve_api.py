@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 
 class Api(litserve.LitAPI):
-    """One picture as the field `file` of a form."""
+    """Takes one picture as the field `file` of a form."""
 
     def setup(self, device: str) -> None:  # noqa: ARG002  LitServe passes it
         """Load the model, in each worker."""
@@ -24,7 +24,7 @@ class Api(litserve.LitAPI):
         return decode(request["file"].file.read())
 
     def batch(self, inputs: list[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
-        """Leave the images in a list, which the model stacks."""
+        """Leave the images in a list; the model stacks them."""
         return inputs
 
     def predict(self, x: list[NDArray[np.uint8]]) -> list[list[float]]:
@@ -36,7 +36,7 @@ class Api(litserve.LitAPI):
         return output
 
     def encode_response(self, output: list[float]) -> dict[str, list[float]]:
-        """Answer for one picture."""
+        """Return the answer for one picture."""
         return {"probabilities": output}
 
 

@@ -1,6 +1,6 @@
-"""MLServer with adaptive batching and two parallel workers, asked in the Open Inference Protocol.
+"""MLServer with adaptive batching and two parallel workers, over the Open Inference Protocol.
 
-Its settings come as environment variables, from systems.py.
+Its settings are environment variables, which systems.py sets.
 
 Source:
     https://docs.seldon.ai/mlserver/user-guide/adaptive-batching and /user-guide/parallel-inference.
@@ -15,7 +15,7 @@ from model import Model, decode
 
 
 class Classifier(MLModel):
-    """Pictures as bytes."""
+    """Takes pictures as bytes."""
 
     async def load(self) -> bool:
         """Load the model, in each worker."""
@@ -24,5 +24,5 @@ class Classifier(MLModel):
 
     @decode_args
     async def predict(self, pictures: List[bytes]) -> np.ndarray:  # noqa: UP006  as above
-        """Classify a batch, which MLServer has put together."""
+        """Classify a batch, which MLServer has collected."""
         return np.array(self.model.classify([decode(picture) for picture in pictures]), np.float32)

@@ -1,4 +1,4 @@
-"""What every rival does with a picture: the same decoding, the same concrete function, the same ten numbers."""
+"""What every rival does with a picture: the same decoding, the same concrete function, the same ten probabilities."""
 
 import io
 import os
@@ -13,17 +13,17 @@ from PIL import Image
 ARTIFACT = os.environ["ARTIFACT"]
 WORKERS = 2
 MOST_IMAGES = 32
-"""Largest batch, as ours has it by default."""
+"""Largest batch, the same as our default."""
 
 
 class Model:
-    """The artifact; with two workers each may use half of the cores, as ours does."""
+    """The artifact; with two workers, each may use half of the cores, as in ours."""
 
     def __init__(self) -> None:
-        """Load and warm up."""
+        """Load the artifact and warm it up."""
         tf.config.threading.set_intra_op_parallelism_threads(max(1, len(os.sched_getaffinity(0)) // WORKERS))
         tf.config.threading.set_inter_op_parallelism_threads(1)
-        self._loaded = tf.saved_model.load(ARTIFACT)  # kept, or its variables go
+        self._loaded = tf.saved_model.load(ARTIFACT)  # kept, or its variables would be freed
         self._signature = self._loaded.signatures["serving_default"]
         self.classify([np.zeros((28, 28), np.uint8)])
 

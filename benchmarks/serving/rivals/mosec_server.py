@@ -1,4 +1,4 @@
-"""mosec, whose front is written in Rust, with dynamic batching and two workers.
+"""mosec, whose front end is written in Rust, with dynamic batching and two workers.
 
 Source:
     https://mosecorg.github.io/mosec/reference/interface.html
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 
 class Classifier(Worker):
-    """One picture as the body."""
+    """Takes one picture as the body."""
 
     def __init__(self) -> None:
         """Load the model, in each worker."""
@@ -30,5 +30,5 @@ class Classifier(Worker):
 
 if __name__ == "__main__":
     server = Server()
-    server.append_worker(Classifier, num=WORKERS, max_batch_size=MOST_IMAGES, max_wait_time=1)  # 10 ms unless told
+    server.append_worker(Classifier, num=WORKERS, max_batch_size=MOST_IMAGES, max_wait_time=1)  # ms; 10 by default
     server.run()

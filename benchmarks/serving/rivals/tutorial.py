@@ -1,6 +1,6 @@
-"""The tutorial way: `model.predict` for each request, in an async route, one worker.
+"""The tutorial way: `model.predict` for each request, in an async route, with one worker.
 
-The artifact is a SavedModel without a Keras model, which Keras 3 puts into one as a TFSMLayer.
+The artifact is a SavedModel, not a Keras model; Keras 3 wraps it in one as a TFSMLayer.
 """
 
 import keras
@@ -17,6 +17,6 @@ app = FastAPI()
 
 @app.post("/predict")
 async def predict(file: UploadFile) -> dict[str, list[float]]:
-    """Answer for one picture."""
+    """Classify one picture."""
     image = decode(await file.read())
     return {"probabilities": model.predict(np.expand_dims(image, 0), verbose=0)[0].tolist()}

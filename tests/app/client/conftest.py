@@ -1,4 +1,4 @@
-"""Both clients behind one way to ask, since they promise the same."""
+"""Both clients behind one interface, since they promise the same."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AnyClient = Any
 
 
 class Ask(Protocol):
-    """Makes a client, calls it, closes it; what it iterates over comes as a list."""
+    """Creates a client, calls it and closes it; an iterator's items are returned as a list."""
 
     def __call__(self, url: str, call: Callable[[AnyClient], Any], **options: Any) -> Any:  # noqa: ANN401
         ...

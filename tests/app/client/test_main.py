@@ -104,7 +104,7 @@ def test_it_ends_with_1_where_the_service_itself_fails(folder: Path, capsys: pyt
     del app.state.settings  # so that `GET /model` fails
     with listening(app) as url:
         assert main([str(folder), "--url", url]) == 1
-    assert capsys.readouterr().err.splitlines()[-1].startswith("python -m app.client: The service failed at this")
+    assert capsys.readouterr().err.splitlines()[-1].startswith("python -m app.client: The service failed on this")
 
 
 @pytest.mark.parametrize(

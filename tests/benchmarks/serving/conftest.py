@@ -1,4 +1,4 @@
-"""What several tests of the benchmark need."""
+"""Fixtures and helpers that several tests of the benchmark share."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def port() -> int:
 
 @pytest.fixture
 def tiny_server(port: int, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the tiny server until it listens and rests."""
+    """Run the tiny server, and yield its process once it listens and is idle."""
     log = tmp_path / "log"
 
     def ask() -> None:

@@ -1,6 +1,6 @@
-"""`python tiny_server.py PORT PROBABILITY`: answers every POST with ten times that probability, 500 to the body `bad`.
+"""`python tiny_server.py PORT PROBABILITY`: answers a POST with ten copies of PROBABILITY, the body `bad` with 500.
 
-A real server, small. It has a child in a session of its own, as BentoML has, and leaves it behind when it stops.
+A small but real server. It has a child in a session of its own, as BentoML does, and leaves it behind when it stops.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 if __name__ == "__main__":
