@@ -1,4 +1,4 @@
-"""Requires an API key before any other work is done for a request."""
+"""Requires an API key before a request reaches the application."""
 
 from __future__ import annotations
 
