@@ -53,7 +53,11 @@ def png_head(width: int = 28, height: int = 28) -> bytes:
 PIXELS = chunk(b"IDAT", zlib.compress(bytes(29 * 28)))
 END = chunk(b"IEND")
 DEFLATED = zlib.compress(bytes(MEBIBYTE - 1), 9)
-"""A mebibyte compressed to a kilobyte: the most that Pillow decompresses of one text or profile."""
+"""A mebibyte compressed to a kilobyte."""
+
+
+def international(text: bytes) -> bytes:
+    return chunk(b"iTXt", b"a\0\1\0\0\0" + zlib.compress(text, 9))
 
 
 def png_of(unit: bytes, *, behind: bool = False) -> bytes:
@@ -167,6 +171,13 @@ BOMBS = {
     "PNG of pixels in crumbs": Bomb(lambda: png_of(chunk(b"IDAT", b"\0")), "invalid_image"),
     "PNG of texts": Bomb(lambda: png_of(chunk(b"zTXt", b"a\0\0" + DEFLATED)), "invalid_image"),
     "PNG of international texts": Bomb(lambda: png_of(chunk(b"iTXt", b"a\0\1\0\0\0" + DEFLATED)), "invalid_image"),
+    "PNG of texts in no encoding": Bomb(lambda: png_of(international(b"\xff" * MEBIBYTE)), "invalid_image"),
+    "PNG of as many of these as are allowed": Bomb(
+        lambda: png_head() + 64 * international(b"\xff" * (4 * MEBIBYTE)) + PIXELS + END, "answered"
+    ),
+    "PNG of texts of wide characters": Bomb(
+        lambda: png_head() + 2 * international(b"a" * (4 * MEBIBYTE - 4) + "👕".encode()) + PIXELS + END, "answered"
+    ),
     "PNG of profiles": Bomb(lambda: png_of(chunk(b"iCCP", b"a\0\0" + DEFLATED)), "invalid_image"),
     "PNG of profiles behind": Bomb(lambda: png_of(chunk(b"iCCP", b"a\0\0" + DEFLATED), behind=True), "invalid_image"),
     "PNG of more pixels than announced": Bomb(

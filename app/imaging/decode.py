@@ -13,12 +13,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageChops, TiffImagePlugin, _imaging
+from PIL import ExifTags, Image, ImageChops, PngImagePlugin, TiffImagePlugin, _imaging
 
 from app.errors import ImageTooLargeError, InvalidImageError, ServiceError, UnsupportedMediaTypeError
 from app.model_card import IMAGE_SHAPE
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit warns, then raises; `decode` checks the header itself instead
+# A colour profile or an editor's history may unpack to more than the 1 MiB that Pillow accepts. All texts together may
+# have fewer characters than it accepts, because each can take four bytes.
+PngImagePlugin.MAX_TEXT_CHUNK = 4 * 2**20
+PngImagePlugin.MAX_TEXT_MEMORY = 8 * 2**20
 # Without libtiff, each strip of an uncompressed file becomes a few Python objects: 2.4 million in 10 MB.
 TiffImagePlugin.READ_LIBTIFF = True
 # libtiff returns these greys in the byte order of this machine, but Pillow would unpack them in that of the file.
@@ -59,8 +63,10 @@ MOST_READS = {"BMP": 1_000_000, "GIF": 20_000, "JPEG": 5_000, "PNG": 20_000, "TI
 10 MB can hold millions. A PNG written by libpng needs 5,000 reads, a camera's JPEG 200. Only a BMP has parts, its runs,
 that are ordinarily as short as that."""
 
-MAX_PNG_PROFILES = 8
-"""A colour profile may be a thousand times as large as its chunk, and Pillow unpacks each; an ordinary file has one."""
+MAX_PNG_PACKED = 64
+"""Most colour profiles and texts of a PNG. Each may be a thousand times as large as its chunk, and Pillow unpacks each,
+even one that it then skips because it is not text; an ordinary file has a few."""
+_PACKED_CHUNKS = (b"iCCP", b"iTXt", b"zTXt")
 
 MAX_RUN_PIXELS = 4_000_000
 """Most pixels of a run-length encoded BMP, which Pillow unpacks in Python at a tenth of a microsecond a pixel."""
@@ -200,7 +206,7 @@ def decode(data: bytes, media_type: str, max_image_pixels: int) -> Decoded:
 
     Raises:
         InvalidImageError: Nothing was sent, the file is damaged, or it would take too long: it exceeds `MOST_READS`,
-            `MAX_JPEG_SCANS` or `MAX_PNG_PROFILES`.
+            `MAX_JPEG_SCANS` or `MAX_PNG_PACKED`.
         UnsupportedMediaTypeError: The bytes are in none of `FORMATS`.
         ImageTooLargeError: The header announces more than `max_image_pixels`.
     """
@@ -269,8 +275,8 @@ def is_tiny(data: bytes) -> bool:
 
 
 def _decode(data: bytes, kind: str, max_image_pixels: int) -> Decoded:
-    if kind == "PNG" and data.count(b"iCCP") > MAX_PNG_PROFILES:
-        raise InvalidImageError(_too_many(kind, "colour profiles than it can have"))
+    if kind == "PNG" and sum(map(data.count, _PACKED_CHUNKS)) > MAX_PNG_PACKED:
+        raise InvalidImageError(_too_many(kind, "texts and colour profiles than a picture needs"))
     file = io.BytesIO(data) if len(data) <= TINY_BYTES else _FrugalFile(data, kind)
     image: Image.Image = Image.open(file, formats=[kind])
     width, height = image.size

@@ -796,9 +796,17 @@ def test_the_bits_by_which_a_webp_asks_to_be_scaled_are_none_of_its_width() -> N
     assert declared_pixels(bytes(data)) == 60_000
 
 
-@pytest.mark.parametrize(("count", "is_taken"), [(8, True), (9, False)])
-def test_a_png_may_have_a_few_colour_profiles_and_no_more(count: int, *, is_taken: bool) -> None:
-    profile = bombs.chunk(b"iCCP", b"a\0\0" + zlib.compress(b"x"))
-    data = (bombs.png_head() + profile * count + bombs.PIXELS + bombs.END).ljust(3000, b"\0")
-    with nullcontext() if is_taken else pytest.raises(InvalidImageError, match="colour profiles"):
+@pytest.mark.parametrize(("count", "is_taken"), [(32, True), (33, False)])
+@pytest.mark.parametrize("text", [b"iTXt" + b"a\0\1\0\0\0", b"zTXt" + b"a\0\0"], ids=["iTXt", "zTXt"])
+def test_a_png_may_have_a_few_profiles_and_texts_and_no_more(text: bytes, count: int, *, is_taken: bool) -> None:
+    packed = zlib.compress(b"x")
+    both = bombs.chunk(b"iCCP", b"a\0\0" + packed) + bombs.chunk(text[:4], text[4:] + packed)
+    data = (bombs.png_head() + both * count + bombs.PIXELS + bombs.END).ljust(3000, b"\0")
+    with nullcontext() if is_taken else pytest.raises(InvalidImageError, match="texts and colour profiles"):
         assert decoded(data).format == "PNG"
+
+
+@pytest.mark.parametrize("name", [b"iCCP", b"zTXt"])
+def test_a_png_may_have_a_profile_or_a_text_of_three_megabytes(name: bytes) -> None:
+    large = bombs.chunk(name, b"a\0\0" + zlib.compress(bytes(3 * 2**20)))
+    assert decoded(bombs.png_head() + large + bombs.PIXELS + bombs.END).format == "PNG"
