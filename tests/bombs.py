@@ -146,7 +146,8 @@ def tiff_data(tags: int) -> int:
 
 def many_strips(count: int) -> bytes:
     start = tiff_data(3)
-    return tiff(1, count, {273: (count, start), 278: 1, 279: (count, start)}, struct.pack("<L", start) * count)
+    arrays = struct.pack("<L", start) * count + struct.pack("<L", 1) * count
+    return tiff(1, count, {273: (count, start), 278: 1, 279: (count, start + 4 * count)}, arrays)
 
 
 def huge_tile(side: int, compression: int) -> bytes:
@@ -161,6 +162,11 @@ def huge_strip(rows: int) -> bytes:
 
 def many_tags(count: int) -> bytes:
     return tiff(28, 28, {300 + number: (1000, 0) for number in range(count)})
+
+
+def shared_data(count: int) -> bytes:
+    largest = LIMIT_BYTES // 4 - 1000
+    return tiff(28, 28, {300 + number: (largest, 0) for number in range(count)}).ljust(LIMIT_BYTES, b"\0")
 
 
 BOMBS = {
@@ -200,10 +206,11 @@ BOMBS = {
     "GIF of a comment in crumbs": Bomb(lambda: filled(b"\1a", gif_head() + b"!\xfe", b"\0;"), "invalid_image"),
     "GIF of many extensions": Bomb(lambda: filled(b"!\xf9\4\0\0\0\0\0", gif_head(), b";"), "invalid_image"),
     "TIFF of a huge header": Bomb(lambda: tiff(2**31, 2**31, {273: 8, 279: 1}), "image_too_large"),
-    "TIFF of many strips": Bomb(lambda: many_strips(LIMIT_BYTES // 4 - 100), "answered"),
+    "TIFF of many strips": Bomb(lambda: many_strips(LIMIT_BYTES // 8 - 100), "answered"),
     "TIFF of a huge tile": Bomb(lambda: huge_tile(32_768, DEFLATE), "image_too_large"),
     "TIFF of a huge strip": Bomb(lambda: huge_strip(2**32 - 1), "answered"),
     "TIFF of many tags": Bomb(lambda: many_tags(65_000), "invalid_image"),
+    "TIFF of tags that share their data": Bomb(lambda: shared_data(100), "invalid_image"),
     "TIFF that refers to itself": Bomb(
         lambda: tiff(28, 28, {273: tiff_data(3), 278: 28, 279: 784}, bytes(784), following=8), "answered"
     ),

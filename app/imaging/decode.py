@@ -87,6 +87,9 @@ _TINY_PNG = re.compile(
 )
 _JPEG_SCAN = b"\xff\xda\x00"  # the marker and the high byte of the length, which is 14 at most
 
+_TIFF_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+"""Bytes of a value of each type."""
+
 _REDUCTION_STEPS = {2: "decoded_at_half", 4: "decoded_at_quarter", 8: "decoded_at_eighth"}
 
 # How to turn a picture of each EXIF orientation upright; 1 is upright, and other values mean nothing.
@@ -306,7 +309,7 @@ def _require_modest(image: Image.Image, data: bytes, kind: str, max_image_pixels
 
     Raises:
         ImageTooLargeError: The picture, or one of its tiles, has too many pixels.
-        InvalidImageError: The picture has too many scans.
+        InvalidImageError: The picture has too many scans, or tags that do not fit into the file.
     """
     width, height = image.size
     if kind == "BMP" and image.info.get("compression") in _RUN_COMPRESSIONS:
@@ -315,6 +318,8 @@ def _require_modest(image: Image.Image, data: bytes, kind: str, max_image_pixels
         msg = f"Expected at most {max_image_pixels} pixels, received {width} x {height} = {width * height}. "
         msg += "Scale the picture down; the model looks at 28 x 28."
         raise ImageTooLargeError(msg)
+    if kind == "TIFF" and _tag_bytes(data) > len(data):
+        raise InvalidImageError(_too_many(kind, "tags than fit into it"))
     if kind == "TIFF" and (tile := _tile_pixels(image)) > max_image_pixels:
         msg = f"Expected tiles of at most {max_image_pixels} pixels, received some of {tile}. Save it again as PNG."
         raise ImageTooLargeError(msg)
@@ -325,6 +330,25 @@ def _require_modest(image: Image.Image, data: bytes, kind: str, max_image_pixels
 
 def _too_many(kind: str, what: str) -> str:
     return f"Expected an ordinary {kind}, received one with more {what}. Save it again with another program."
+
+
+def _tag_bytes(data: bytes) -> int:
+    """Return the size of all values that the first directory of a TIFF announces, each of which libtiff copies.
+
+    Values may overlap: a hundred tags that all point at the same 10 MB would take a gigabyte.
+
+    Source:
+        TIFF 6.0, section 2; the BigTIFF design of libtiff.
+    """
+    order = "<" if data.startswith(b"II") else ">"
+    is_big = data[2:4] in {b"+\0", b"\0+"}
+    offset, count, entry = ("Q", "Q", "HHQ8x") if is_big else ("L", "H", "HHL4x")
+    (start,) = struct.unpack_from(order + offset, data, 8 if is_big else 4)
+    (entries,) = struct.unpack_from(order + count, data, start)
+    first, size = start + struct.calcsize(order + count), struct.calcsize(order + entry)
+    whole = min(entries, (len(data) - first) // size)
+    values = struct.iter_unpack(order + entry, data[first : first + whole * size])
+    return sum(number * _TIFF_BYTES.get(kind, 0) for _, kind, number in values)
 
 
 def _tile_pixels(image: Image.Image) -> int:

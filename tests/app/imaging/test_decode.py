@@ -810,3 +810,30 @@ def test_a_png_may_have_a_few_profiles_and_texts_and_no_more(text: bytes, count:
 def test_a_png_may_have_a_profile_or_a_text_of_three_megabytes(name: bytes) -> None:
     large = bombs.chunk(name, b"a\0\0" + zlib.compress(bytes(3 * 2**20)))
     assert decoded(bombs.png_head() + large + bombs.PIXELS + bombs.END).format == "PNG"
+
+
+@pytest.mark.filterwarnings("ignore:Tag data larger than file")  # which the service ignores, as all of Pillow's
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize(("numbers", "is_taken"), [(200, True), (230, False)])
+def test_what_the_tags_of_a_tiff_hold_has_to_fit_into_the_file(order: str, numbers: int, *, is_taken: bool) -> None:
+    tags = {273: bombs.tiff_data(4), 278: 28, 279: 784, 300: (numbers, 0)}
+    data = bombs.tiff(28, 28, tags, bytes(784), order=order)
+    with nullcontext() if is_taken else pytest.raises(InvalidImageError, match="tags than fit into it"):
+        assert decoded(data).format == "TIFF"
+
+
+@pytest.mark.filterwarnings("ignore:Tag data larger than file")  # which the service ignores, as all of Pillow's
+@pytest.mark.parametrize(("tags", "is_taken"), [(1, True), (9, False)])
+def test_the_same_is_so_of_a_big_tiff(tags: int, *, is_taken: bool) -> None:
+    file = io.BytesIO()
+    Image.new("L", (28, 28)).save(file, "TIFF", big_tiff=True)
+    whole = file.getvalue()
+    (start,) = struct.unpack_from("<Q", whole, 8)
+    (count,) = struct.unpack_from("<Q", whole, start)
+    entries = whole[start + 8 : start + 8 + 20 * count]
+    shared = b"".join(struct.pack("<HHQQ", 40_000 + number, 7, 500, 0) for number in range(tags))
+    # The directory moves to the end, and grows there.
+    data = whole[:8] + struct.pack("<Q", len(whole)) + whole[16:]
+    data += struct.pack("<Q", count + tags) + entries + shared + bytes(8)
+    with nullcontext() if is_taken else pytest.raises(InvalidImageError, match="tags than fit into it"):
+        assert decoded(data).format == "TIFF"
