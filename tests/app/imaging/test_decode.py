@@ -816,7 +816,7 @@ def test_a_png_may_have_a_profile_or_a_text_of_three_megabytes(name: bytes) -> N
 @pytest.mark.parametrize("order", "<>")
 @pytest.mark.parametrize(("numbers", "is_taken"), [(200, True), (230, False)])
 def test_what_the_tags_of_a_tiff_hold_has_to_fit_into_the_file(order: str, numbers: int, *, is_taken: bool) -> None:
-    tags = {273: bombs.tiff_data(4), 278: 28, 279: 784, 300: (numbers, 0)}
+    tags: dict[int, int | tuple[int, int]] = {273: bombs.tiff_data(4), 278: 28, 279: 784, 300: (numbers, 0)}
     data = bombs.tiff(28, 28, tags, bytes(784), order=order)
     with nullcontext() if is_taken else pytest.raises(InvalidImageError, match="tags than fit into it"):
         assert decoded(data).format == "TIFF"
