@@ -52,6 +52,7 @@ def png_head(width: int = 28, height: int = 28) -> bytes:
 
 PIXELS = chunk(b"IDAT", zlib.compress(bytes(29 * 28)))
 END = chunk(b"IEND")
+EXIF_NAME = b"Raw profile type exif\0\0"
 DEFLATED = zlib.compress(bytes(MEBIBYTE - 1), 9)
 """A mebibyte compressed to a kilobyte."""
 
@@ -179,10 +180,19 @@ BOMBS = {
     "PNG of international texts": Bomb(lambda: png_of(chunk(b"iTXt", b"a\0\1\0\0\0" + DEFLATED)), "invalid_image"),
     "PNG of texts in no encoding": Bomb(lambda: png_of(international(b"\xff" * MEBIBYTE)), "invalid_image"),
     "PNG of as many of these as are allowed": Bomb(
-        lambda: png_head() + 64 * international(b"\xff" * (4 * MEBIBYTE)) + PIXELS + END, "answered"
+        lambda: png_head() + 64 * international(b"\xff" * (3 * MEBIBYTE)) + PIXELS + END, "answered"
     ),
     "PNG of texts of wide characters": Bomb(
-        lambda: png_head() + 2 * international(b"a" * (4 * MEBIBYTE - 4) + "👕".encode()) + PIXELS + END, "answered"
+        lambda: png_head() + 2 * international(b"a" * (3 * MEBIBYTE - 4) + "👕".encode()) + PIXELS + END, "answered"
+    ),
+    "PNG of EXIF in short lines": Bomb(
+        lambda: (
+            png_head()
+            + chunk(b"zTXt", EXIF_NAME + zlib.compress(b"\nexif\n8" + b"\n00" * (MEBIBYTE - 9), 9))
+            + PIXELS
+            + END
+        ),
+        "answered",
     ),
     "PNG of profiles": Bomb(lambda: png_of(chunk(b"iCCP", b"a\0\0" + DEFLATED)), "invalid_image"),
     "PNG of profiles behind": Bomb(lambda: png_of(chunk(b"iCCP", b"a\0\0" + DEFLATED), behind=True), "invalid_image"),

@@ -21,7 +21,7 @@ from app.model_card import IMAGE_SHAPE
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit warns, then raises; `decode` checks the header itself instead
 # A colour profile or an editor's history may unpack to more than the 1 MiB that Pillow accepts. All texts together may
 # have fewer characters than it accepts, because each can take four bytes.
-PngImagePlugin.MAX_TEXT_CHUNK = 4 * 2**20
+PngImagePlugin.MAX_TEXT_CHUNK = 3 * 2**20
 PngImagePlugin.MAX_TEXT_MEMORY = 8 * 2**20
 # Without libtiff, each strip of an uncompressed file becomes a few Python objects: 2.4 million in 10 MB.
 TiffImagePlugin.READ_LIBTIFF = True

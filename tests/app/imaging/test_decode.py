@@ -807,8 +807,8 @@ def test_a_png_may_have_a_few_profiles_and_texts_and_no_more(text: bytes, count:
 
 
 @pytest.mark.parametrize("name", [b"iCCP", b"zTXt"])
-def test_a_png_may_have_a_profile_or_a_text_of_three_megabytes(name: bytes) -> None:
-    large = bombs.chunk(name, b"a\0\0" + zlib.compress(bytes(3 * 2**20)))
+def test_a_png_may_have_a_profile_or_a_text_of_more_than_two_megabytes(name: bytes) -> None:
+    large = bombs.chunk(name, b"a\0\0" + zlib.compress(bytes(5 * 2**19)))
     assert decoded(bombs.png_head() + large + bombs.PIXELS + bombs.END).format == "PNG"
 
 
