@@ -272,8 +272,9 @@ def is_tiny(data: bytes) -> bool:
     if len(data) > TINY_BYTES:
         return False
     if _TINY_PNG.match(data):
-        # Pillow believes the last header; and a transparent picture may have to be separated, which takes a network.
-        return data.count(b"IHDR") == 1 and b"tRNS" not in data
+        # Pillow believes the last header. A transparent picture may have to be separated, which takes a network, and a
+        # kilobyte of text may unpack to a megabyte.
+        return data.count(b"IHDR") == 1 and b"tRNS" not in data and not any(name in data for name in _PACKED_CHUNKS)
     return len(data) == RAW_BYTES and accepted_format(data) is None
 
 

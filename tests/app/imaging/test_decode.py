@@ -837,3 +837,10 @@ def test_the_same_is_so_of_a_big_tiff(tags: int, *, is_taken: bool) -> None:
     data += struct.pack("<Q", count + tags) + entries + shared + bytes(8)
     with nullcontext() if is_taken else pytest.raises(InvalidImageError, match="tags than fit into it"):
         assert decoded(data).format == "TIFF"
+
+
+@pytest.mark.parametrize("name", [b"iCCP", b"iTXt", b"zTXt"])
+def test_what_unpacks_to_more_than_pixels_is_not_tiny(name: bytes) -> None:
+    packed = bombs.chunk(name, b"a\0\0" + zlib.compress(b"x"))
+    assert is_tiny(bombs.png_head() + bombs.PIXELS + bombs.END)
+    assert not is_tiny(bombs.png_head() + packed + bombs.PIXELS + bombs.END)
