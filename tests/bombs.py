@@ -1,4 +1,4 @@
-"""Small files that would take much memory or time without limits; `python -m tests.bombs` decodes and measures them."""
+"""Small files that take much memory or time to decode without limits; `python -m tests.bombs` measures each."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ PIXELS = chunk(b"IDAT", zlib.compress(bytes(29 * 28)))
 END = chunk(b"IEND")
 EXIF_NAME = b"Raw profile type exif\0\0"
 DEFLATED = zlib.compress(bytes(MEBIBYTE - 1), 9)
-"""A mebibyte compressed to a kilobyte."""
+"""A mebibyte of zeros, compressed to a kilobyte."""
 
 
 def international(text: bytes) -> bytes:
@@ -74,7 +74,7 @@ def animated_png(side: int) -> bytes:
 
 
 def progressive(side: int, scans: int) -> bytes:
-    """Return a JPEG whose last scan is repeated until it has that many scans."""
+    """Return a JPEG whose last scan is repeated until it has the given number of scans."""
     buffer = io.BytesIO()
     Image.new("RGB", (side, side), (200, 30, 90)).save(buffer, "JPEG", progressive=True, subsampling=0)
     data = buffer.getvalue()
@@ -141,7 +141,7 @@ def tiff(
 
 
 def tiff_data(tags: int) -> int:
-    """Return the offset of the data in a TIFF with that many tags beyond those that every TIFF has."""
+    """Return the offset of the data in a TIFF with the given number of tags beyond the six that `tiff` always sets."""
     return 8 + 2 + 12 * (6 + tags) + 4
 
 
@@ -243,7 +243,7 @@ def peak_bytes() -> int:
 def explode(bomb: Bomb) -> tuple[str, int, float]:
     """Decode a bomb; return the outcome, its peak memory in bytes, and its processor time in seconds."""
     data = bomb.make()
-    CDLL(None).malloc_trim(0)  # else memory that earlier bombs freed is reused, and hides what this one takes
+    CDLL(None).malloc_trim(0)  # else reusing memory that earlier bombs freed would hide the peak of this one
     Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     before, started = peak_bytes(), time.thread_time()
     try:

@@ -121,7 +121,7 @@ def listening(app: ASGIApp) -> Iterator[str]:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [free]})
         thread.start()
         try:
-            yield f"http://127.0.0.1:{free.getsockname()[1]}"  # the socket listens already: an early client waits
+            yield f"http://127.0.0.1:{free.getsockname()[1]}"  # the socket already listens, so an early client waits
         finally:
             server.should_exit = True
             thread.join()
@@ -143,14 +143,14 @@ def quiet(restored_logging: None) -> None:  # noqa: ARG001  undoes what this doe
 
 
 def interruptible(module: str, *arguments: str) -> list[str]:
-    """Return a command that runs a module and obeys SIGINT, even where it would inherit that the signal is ignored."""
+    """Return a command that runs a module and obeys SIGINT even if the parent process ignores the signal."""
     code = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     code += f"runpy.run_module({module!r}, run_name='__main__')"
     return [sys.executable, "-c", code, *arguments]
 
 
 def encoded(image: NDArray[np.uint8] | Image.Image, kind: str = "PNG", **options: object) -> bytes:
-    """Encode an image in a format; it is uint8 `[height, width]` or `[height, width, 3]`, or a Pillow image."""
+    """Encode an image: uint8 `[height, width]` or `[height, width, 3]`, or a Pillow image."""
     buffer = io.BytesIO()
     (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(buffer, kind, **options)
     return buffer.getvalue()

@@ -78,7 +78,7 @@ class FirstPixelClassifier:
     Attributes:
         seen: Every batch that was classified, uint8 `[n, 28, 28]`.
         before: Called with each batch before it is answered; may wait or raise.
-        seconds: The time in seconds that it claims to take for a batch, by its size.
+        seconds: Returns the time in seconds that it claims to take for a batch of the given size.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class ScriptedService:
     """ASGI app that answers each call with the next response of a script, and repeats the last.
 
     Attributes:
-        times: When each call came, in seconds.
+        times: When each call came, in seconds of the monotonic clock.
         most_at_once: The largest number of calls that were open at once.
     """
 
@@ -128,7 +128,7 @@ class ScriptedService:
 
 
 def tagged_image(class_id: int, familiarity_percent: int = 50) -> NDArray[np.uint8]:
-    """Return an image that `FirstPixelClassifier` puts into a class, uint8 `[28, 28]`."""
+    """Return an image that `FirstPixelClassifier` assigns to a class, uint8 `[28, 28]`."""
     image = np.zeros(IMAGE_SHAPE, np.uint8)
     image[0, :2] = class_id, familiarity_percent
     return image

@@ -1,4 +1,4 @@
-"""The README and what it points at against the code: what they promise is what the code does."""
+"""The README and the pages that it links to, checked against the code and the measured figures."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ USAGE, OPERATING, RESULTS, HOW_IT_WORKS = (
 )
 
 
-def test_the_first_request_gives_the_answer_that_stands_beside_it() -> None:
+def test_the_first_request_gives_the_answer_shown_beside_it() -> None:
     shown = json.loads(re.findall(r"```json\n(.+?)```", README, re.DOTALL)[0])
     picture = ROOT / re.findall(r"curl -s?F file=@(\S+) ", README)[0]
     with TestClient(create_app(Settings(), SavedModelClassifier(ROOT / Settings().model_dir))) as client:
@@ -57,7 +57,7 @@ def test_the_first_request_gives_the_answer_that_stands_beside_it() -> None:
     assert answer == shown
 
 
-def test_the_short_answer_is_out_of_the_whole_one() -> None:
+def test_the_short_answer_is_part_of_the_whole_one() -> None:
     whole = json.loads(re.findall(r"```json\n(.+?)```", README, re.DOTALL)[0])
     ((fields, short),) = re.findall(r"jq -c '(.+)'\n((?:    .+\n)+)", README)
     assert [json.loads(line) for line in short.splitlines()] == [
@@ -67,7 +67,7 @@ def test_the_short_answer_is_out_of_the_whole_one() -> None:
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[str]:
-    """Return where the shipped model is served."""
+    """Yield the URL of a service with the shipped model."""
     with listening(create_app(Settings(), SavedModelClassifier(ROOT / Settings().model_dir))) as url:
         yield url
 
@@ -77,13 +77,13 @@ def python_examples() -> list[str]:
 
 
 def printed(example: str) -> list[str]:
-    """Return what an example says that it prints: the comments after its calls of `print`."""
+    """Return what an example claims to print: the comments after its calls of `print`."""
     return re.findall(r"^ *print\(.+\)  # (.+)$", example, re.MULTILINE)
 
 
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("example", python_examples(), ids=["first", "client", "async client", "httpx"])
-def test_the_python_examples_print_what_stands_beside_them(
+def test_the_python_examples_print_what_their_comments_say(
     example: str, service: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
@@ -93,7 +93,7 @@ def test_the_python_examples_print_what_stands_beside_them(
 
 
 @pytest.mark.usefixtures("quiet")
-def test_the_command_line_lists_what_stands_below_it(
+def test_the_command_prints_the_listing_shown_below_it(
     service: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
@@ -136,7 +136,7 @@ def test_the_answer_on_why_not_everything_is_a_bag_is_measured(service: str, dat
             assert conversion == "auto" or not any(one.familiar for one in answers)
 
 
-def test_the_answer_on_own_classes_is_true() -> None:
+def test_the_answer_on_classes_of_your_own_is_true() -> None:
     class CatOrDog(FirstPixelClassifier):
         def __init__(self) -> None:
             super().__init__()
@@ -151,7 +151,7 @@ def test_the_answer_on_own_classes_is_true() -> None:
     assert answer["prediction"]["label"] == "dog"
 
 
-def test_the_table_of_settings_is_the_settings() -> None:
+def test_the_table_of_settings_lists_every_setting() -> None:
     rows = re.findall(rf"^\| `({PREFIX}\w+)` \| (?:`(.*?)`)? *\| (.+?) \|$", OPERATING, re.MULTILINE)
     assert rows == [
         (PREFIX + name.upper(), "" if field.default is None else str(field.default), field.description)
@@ -159,7 +159,7 @@ def test_the_table_of_settings_is_the_settings() -> None:
     ]
 
 
-def test_what_the_image_sets_is_what_is_said() -> None:
+def test_the_settings_of_the_image_are_those_documented() -> None:
     (line,) = re.findall(rf"^ENV ({PREFIX}.+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     (sentence,) = re.findall(rf"^The image sets((?:,?(?: and)? `{PREFIX}\w+=[^`]+`)+)", OPERATING, re.MULTILINE)
     assert re.findall(r"`(.+?)`", sentence) == line.split()
@@ -278,7 +278,7 @@ PAGES = [
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_every_file_that_a_page_points_at_is_there(path: str) -> None:
+def test_every_file_that_a_page_refers_to_exists(path: str) -> None:
     text = (ROOT / path).read_text()
     folder = (ROOT / path).parent
     links = {folder / link for link in re.findall(r"\]\(([^)#]+?)\)", text) if "://" not in link}
@@ -291,14 +291,14 @@ def test_every_file_that_a_page_points_at_is_there(path: str) -> None:
 
 
 def slugs(page: Path) -> set[str]:
-    """Return what a page's headings are linked by, as GitHub makes it of their words."""
+    """Return the anchors of a page's headings, as GitHub derives them from the text."""
     text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_every_heading_that_a_page_points_at_is_there(path: str) -> None:
+def test_every_heading_that_a_page_links_to_exists(path: str) -> None:
     page = ROOT / path
     links = re.findall(r"\]\((?!\w+://)([^)#]*)#([^)]+)\)", page.read_text())
     assert [(file, slug) for file, slug in links if slug not in slugs(page.parent / file if file else page)] == []

@@ -1,4 +1,4 @@
-"""What is installed: pinned to one version, checked by hash, and no version that is known to be broken."""
+"""The requirements: each package is pinned to one version with hashes, and none has a fault that is listed here."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from packaging.version import Version
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "requirements").glob("*.txt"))
 
-# The first version without the fault: raise it, and `make lock`, when another is found.
+# The first version without the fault. When another fault is found, raise the version and run `make lock`.
 FIXED = {
     "h11": (
         "0.16",
@@ -26,7 +26,7 @@ FIXED = {
 
 
 def pinned(file: Path) -> list[tuple[Requirement, int]]:
-    """Return each requirement of a file with how many hashes it has."""
+    """Return each requirement of a file with the number of its hashes."""
     blocks = re.split(r"\n(?=[a-z])", re.sub(r" *#.*", "", file.read_text()))
     return [(Requirement(re.split(r" \\| --hash", block)[0]), block.count("--hash=sha256:")) for block in blocks]
 
@@ -39,14 +39,14 @@ def test_each_package_is_pinned_to_one_version_with_its_hashes(file: Path) -> No
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_no_package_is_older_than_what_fixed_it(file: Path) -> None:
+def test_no_package_is_older_than_the_version_that_fixed_its_fault(file: Path) -> None:
     for requirement, _ in pinned(file):
         first_fixed, fault = FIXED.get(requirement.name, ("0", ""))
         (one,) = requirement.specifier
         assert Version(one.version) >= Version(first_fixed), f"{requirement}: {fault}"
 
 
-def test_what_was_once_broken_is_what_the_service_takes_in_input_with() -> None:
+def test_every_package_with_a_known_fault_is_one_that_the_service_needs() -> None:
     assert FIXED.keys() <= {requirement.name for requirement, _ in pinned(ROOT / "requirements" / "serving.txt")}
 
 

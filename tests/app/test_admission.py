@@ -10,7 +10,7 @@ from app.errors import OverloadedError
 
 
 class Clock:
-    """Stands still until it is set forward."""
+    """A clock that stands still until a test advances it."""
 
     def __init__(self) -> None:
         self.seconds = 1000.0
@@ -24,7 +24,7 @@ def end(permit: Permit, error: type[BaseException] | None = None) -> None:
 
 
 def measured(seconds_each: float, max_pictures: int = 100, max_seconds: float = 5) -> tuple[Admission, Clock]:
-    """Return an admission that has just seen small pictures for a second at least, one at a time."""
+    """Return an admission that has just measured small pictures, one at a time, for at least a second."""
     clock = Clock()
     admission = Admission(max_pictures, max_seconds, clock=clock)
     for _ in range(math.ceil(1.001 / seconds_each)):
@@ -34,7 +34,7 @@ def measured(seconds_each: float, max_pictures: int = 100, max_seconds: float = 
 
 
 def admitted(admission: Admission, work: float = SMALL) -> list[Permit]:
-    """Take pictures on until one is refused."""
+    """Admit pictures until one is refused."""
     permits = []
     for _ in range(1000):
         try:
@@ -44,7 +44,7 @@ def admitted(admission: Admission, work: float = SMALL) -> list[Permit]:
     return permits
 
 
-def test_a_burst_gets_exactly_the_places_there_are_and_each_comes_back() -> None:
+def test_a_burst_gets_exactly_the_free_places_and_each_is_given_back() -> None:
     admission = Admission(max_pictures=7, max_seconds=5)
     permits = admitted(admission)
     assert len(permits) == 7
@@ -53,16 +53,16 @@ def test_a_burst_gets_exactly_the_places_there_are_and_each_comes_back() -> None
     assert len(admitted(admission)) == 2
 
 
-def test_before_enough_is_measured_only_the_places_count_and_a_second_is_asked_for() -> None:
+def test_before_enough_is_measured_only_the_places_limit_and_retry_after_is_one_second() -> None:
     admission = Admission(max_pictures=7, max_seconds=0.001)
     permits = admitted(admission, work_of(10**7))
     assert len(permits) == 7
     assert admission.retry_after_seconds == 1
-    end(permits[0])  # after no time
+    end(permits[0])  # it took no time, so nothing is measured
     assert len(admitted(admission)) == 1
 
 
-def test_the_wait_for_a_first_pass_is_not_taken_for_the_time_of_each_picture() -> None:
+def test_the_wait_for_a_first_pass_is_not_mistaken_for_the_time_of_each_picture() -> None:
     clock = Clock()
     admission = Admission(100, 5, clock=clock)
     first, second, *_ = [admission.permit(SMALL) for _ in range(32)]
@@ -75,7 +75,7 @@ def test_the_wait_for_a_first_pass_is_not_taken_for_the_time_of_each_picture() -
 
 
 @pytest.mark.parametrize("seconds_each", [0.001, 0.25, 3.0])
-def test_retry_after_is_what_waits_at_the_measured_rate_rounded_up(seconds_each: float) -> None:
+def test_retry_after_is_the_pending_work_at_the_measured_rate_rounded_up(seconds_each: float) -> None:
     admission, _ = measured(seconds_each, max_seconds=1000)
     assert len(admitted(admission)) == 100
     with pytest.raises(OverloadedError) as refused:
@@ -83,7 +83,7 @@ def test_retry_after_is_what_waits_at_the_measured_rate_rounded_up(seconds_each:
     assert refused.value.retry_after_seconds == max(1, round(100 * seconds_each))
 
 
-def test_no_more_work_is_taken_on_than_can_be_done_in_the_seconds_that_are_set() -> None:
+def test_no_more_work_is_admitted_than_can_be_done_in_the_configured_seconds() -> None:
     admission, _ = measured(seconds_each=0.5, max_seconds=5)
     permits = admitted(admission)
     assert len(permits) == 11  # the last has ten before it, which take five seconds
@@ -99,9 +99,9 @@ def test_large_pictures_count_by_their_bytes() -> None:
     assert (small, photograph, huge) == (501, 55, 9)
 
 
-def test_a_rate_is_measured_over_the_time_in_which_something_is_pending_alone() -> None:
+def test_the_rate_is_measured_only_while_something_is_pending() -> None:
     admission, clock = measured(seconds_each=0.1)
-    clock.seconds += 3600  # nobody comes
+    clock.seconds += 3600  # idle
     first, second = admission.permit(SMALL), admission.permit(SMALL)
     clock.seconds += 0.2
     end(first)
@@ -112,7 +112,7 @@ def test_a_rate_is_measured_over_the_time_in_which_something_is_pending_alone() 
     assert admission.expected_seconds == 0
 
 
-def test_pictures_that_are_done_at_once_as_those_of_a_batch_count_by_all_of_their_time() -> None:
+def test_pictures_finished_together_as_in_a_batch_count_all_of_their_time() -> None:
     clock = Clock()
     admission = Admission(100, 5, clock=clock)
     for _ in range(5):
@@ -125,7 +125,7 @@ def test_pictures_that_are_done_at_once_as_those_of_a_batch_count_by_all_of_thei
     assert rate == pytest.approx(0.01, rel=0.1)
 
 
-def test_what_is_dropped_says_nothing_of_the_rate_and_what_fails_does() -> None:
+def test_dropped_pictures_do_not_affect_the_rate_and_failed_ones_do() -> None:
     admission, clock = measured(seconds_each=0.1)
     for _ in range(50):
         end(admission.permit(SMALL), asyncio.CancelledError)  # in no time
@@ -149,7 +149,7 @@ def test_a_minute_of_dropped_pictures_leaves_the_rate_as_it_was() -> None:
     assert admission.expected_seconds == pytest.approx(0.1)
 
 
-def test_the_time_of_a_picture_counts_whole_though_others_are_dropped_meanwhile() -> None:
+def test_all_the_time_of_a_picture_counts_even_if_others_are_dropped_meanwhile() -> None:
     admission, clock = measured(seconds_each=0.1)
     for _ in range(500):
         permit = admission.permit(SMALL)
@@ -162,7 +162,7 @@ def test_the_time_of_a_picture_counts_whole_though_others_are_dropped_meanwhile(
     assert admission.expected_seconds == pytest.approx(0.1)
 
 
-def test_nobody_is_asked_to_wait_for_longer_than_anything_can_be_pending() -> None:
+def test_retry_after_is_no_longer_than_anything_can_be_pending() -> None:
     clock = Clock()
     admission = Admission(max_pictures=100, max_seconds=1, deadline_seconds=30, clock=clock)
     with admission.permit(SMALL):
@@ -173,7 +173,7 @@ def test_nobody_is_asked_to_wait_for_longer_than_anything_can_be_pending() -> No
     assert refused.value.retry_after_seconds == 30
 
 
-def test_a_rate_that_no_longer_holds_refuses_nobody_for_long() -> None:
+def test_a_stale_rate_refuses_nobody_for_long() -> None:
     admission, clock = measured(seconds_each=60)
     clock.seconds += 3600
     turns = 0
@@ -186,7 +186,7 @@ def test_a_rate_that_no_longer_holds_refuses_nobody_for_long() -> None:
     assert turns < 10
 
 
-def test_a_rate_follows_when_pictures_begin_to_take_longer() -> None:
+def test_the_rate_adapts_when_pictures_begin_to_take_longer() -> None:
     admission, clock = measured(seconds_each=0.01)
     started = clock.seconds
     while clock.seconds < started + 4 * RATE_SECONDS:

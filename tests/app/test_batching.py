@@ -28,7 +28,7 @@ everywhere = pytest.mark.parametrize(
 
 
 def tag_of(classified: Classified) -> tuple[int, int]:
-    """Return the tag of the image that was answered, one of 1,010."""
+    """Return the tag of the image that was answered: one of 1,010."""
     return int(classified.answer.probabilities.argmax()), round(100 * float(classified.answer.familiarity))
 
 
@@ -65,7 +65,7 @@ def test_a_lone_image_is_answered_at_once_in_a_batch_of_one(seconds: Callable[[i
 
 
 @everywhere
-def test_what_arrives_together_goes_together_padded_to_a_warm_size(seconds: Callable[[int], float]) -> None:
+def test_images_that_arrive_together_share_a_pass_padded_to_a_warm_size(seconds: Callable[[int], float]) -> None:
     classifier = FirstPixelClassifier(seconds=seconds)
 
     async def run() -> list[tuple[tuple[int, int], int]]:
@@ -78,7 +78,7 @@ def test_what_arrives_together_goes_together_padded_to_a_warm_size(seconds: Call
 
 
 @everywhere
-def test_what_the_following_turns_of_the_loop_bring_goes_with_it(seconds: Callable[[int], float]) -> None:
+def test_images_from_the_following_turns_of_the_loop_join_the_pass(seconds: Callable[[int], float]) -> None:
     classifier = FirstPixelClassifier(seconds=seconds)
 
     async def run() -> list[int]:
@@ -120,7 +120,7 @@ def test_the_loop_turns_while_a_pass_runs_in_the_thread() -> None:
     assert asyncio.run(run()) == 3
 
 
-def test_what_the_answers_of_a_long_pass_bring_back_goes_with_what_arrived_during_it() -> None:
+def test_requests_that_follow_the_answers_of_a_long_pass_join_those_that_arrived_during_it() -> None:
     passes: list[int] = []
     entered, release = threading.Event(), threading.Event()
 
@@ -134,7 +134,7 @@ def test_what_the_answers_of_a_long_pass_bring_back_goes_with_what_arrived_durin
         async def ask() -> None:
             for _ in range(4):
                 await batcher.classify(tagged_image(3))
-                await asyncio.sleep(0)  # as long as a client on another core takes to read one and send the next
+                await asyncio.sleep(0)  # time for a client on another core to read an answer and send the next image
 
         first = asyncio.create_task(ask())
         await asyncio.to_thread(entered.wait, 5)
@@ -146,7 +146,7 @@ def test_what_the_answers_of_a_long_pass_bring_back_goes_with_what_arrived_durin
     assert passes == [1, 2, 2, 2, 1]
 
 
-def test_what_arrives_during_a_pass_is_gathered_for_the_next_and_passes_never_overlap() -> None:
+def test_images_that_arrive_during_a_pass_are_gathered_for_the_next_and_passes_never_overlap() -> None:
     running = threading.Lock()
 
     def hold(_: NDArray[np.uint8]) -> None:
@@ -168,7 +168,7 @@ def test_what_arrives_during_a_pass_is_gathered_for_the_next_and_passes_never_ov
 
 
 @everywhere
-def test_a_failing_pass_fails_those_in_it_and_no_one_after(seconds: Callable[[int], float]) -> None:
+def test_a_failing_pass_fails_only_the_images_in_it(seconds: Callable[[int], float]) -> None:
     def fail_on_nine(images: NDArray[np.uint8]) -> None:
         if images[0, 0, 0] == 9:
             msg = "nine"
@@ -184,7 +184,7 @@ def test_a_failing_pass_fails_those_in_it_and_no_one_after(seconds: Callable[[in
 
 
 class Once:
-    """Raises the first time it is called, and then returns what it was given."""
+    """Raises on the first call, and then returns what it was given."""
 
     def __init__(self, value: float | None = None) -> None:
         self.value = value
@@ -208,7 +208,7 @@ class Once:
         ("the thread", math.inf),
     ],
 )
-def test_what_fails_around_a_pass_fails_those_in_it_and_no_one_after(
+def test_a_failure_around_a_pass_fails_only_the_images_in_it(
     broken: str, seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     once: Callable[[object], Any] = Once(seconds)
@@ -219,7 +219,7 @@ def test_what_fails_around_a_pass_fails_those_in_it_and_no_one_after(
             8,
             once if broken == "who hears of it" else lambda _: None,
         )
-        if broken == "the thread":  # as where a container may start no more
+        if broken == "the thread":  # as in a container that may start no more threads
             start = threading.Thread.start
             fail = Once()
             monkeypatch.setattr(threading.Thread, "start", lambda thread: (fail(), start(thread)))
@@ -232,7 +232,7 @@ def test_what_fails_around_a_pass_fails_those_in_it_and_no_one_after(
 
 
 @everywhere
-def test_thousands_of_images_get_their_own_answers_under_random_cancels_and_failures(
+def test_thousands_of_images_get_their_own_answers_despite_random_cancellations_and_failures(
     seconds: Callable[[int], float],
 ) -> None:
     chance = random.Random(0)
@@ -266,7 +266,7 @@ def test_thousands_of_images_get_their_own_answers_under_random_cancels_and_fail
     assert outcomes.count("own") > 2000
 
 
-def test_those_who_ask_again_at_once_go_with_those_who_still_wait() -> None:
+def test_requests_that_follow_at_once_share_a_pass_with_those_still_waiting() -> None:
     passes: list[int] = []
 
     async def run() -> None:
@@ -282,7 +282,7 @@ def test_those_who_ask_again_at_once_go_with_those_who_still_wait() -> None:
     assert passes == [4, 4, 4]
 
 
-def test_one_that_is_closed_takes_no_image_on() -> None:
+def test_a_closed_batcher_accepts_no_image() -> None:
     async def run() -> None:
         batcher = MicroBatcher(FirstPixelClassifier(), 4)
         await batcher.classify(tagged_image(3))

@@ -29,7 +29,7 @@ def copy(artifact: Path, tmp_path: Path) -> Path:
 
 
 def rewritten(folder: Path, **changes: object) -> ModelCard:
-    """Change the card of an artifact as someone could who also mends the digests."""
+    """Change an artifact's card; its digests still match."""
     card = read_verified(folder).model_copy(update=changes)
     card.write(folder)
     return card
@@ -48,13 +48,13 @@ def test_a_loaded_artifact_answers_with_ten_probabilities_that_sum_to_one(artifa
     assert probabilities.sum(axis=1) == pytest.approx(np.ones(100), abs=1e-5)
 
 
-def test_it_knows_how_long_a_batch_of_the_sizes_that_were_warmed_up_takes(artifact: Path) -> None:
+def test_the_time_of_a_batch_is_known_for_the_sizes_that_were_warmed_up(artifact: Path) -> None:
     classifier = SavedModelClassifier(artifact, batch_sizes=(1, 4))
     assert all(0 < classifier.seconds(images) < 1 for images in (1, 4))
     assert classifier.seconds(3) == math.inf
 
 
-def test_a_batch_is_answered_as_its_images_are_one_by_one(artifact: Path, data: Data) -> None:
+def test_a_batch_gets_the_same_answers_as_its_images_one_by_one(artifact: Path, data: Data) -> None:
     classifier = SavedModelClassifier(artifact)
     singles = [classifier.classify(image[None]) for image in data.test.images]
     for together, apart in zip(classifier.classify(data.test.images), zip(*singles, strict=True), strict=True):
@@ -91,9 +91,7 @@ def test_an_artifact_that_does_not_answer_as_its_card_says_is_refused(
         SavedModelClassifier(copy)
 
 
-def test_an_artifact_that_answers_with_what_is_no_number_is_refused(
-    artifact: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_artifact_that_answers_with_nan_is_refused(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     classify = SavedModel.classify
 
     def of_nothing(model: SavedModel, images: NDArray[np.uint8]) -> Answers:
@@ -105,7 +103,7 @@ def test_an_artifact_that_answers_with_what_is_no_number_is_refused(
         SavedModelClassifier(artifact)
 
 
-def test_a_model_of_more_classes_than_the_card_has_labels_is_refused(copy: Path) -> None:
+def test_a_model_with_more_classes_than_the_card_has_labels_is_refused(copy: Path) -> None:
     card = read_verified(copy)
     cut = tuple(one.model_copy(update={"probabilities": one.probabilities[:9]}) for one in card.golden_set)
     rewritten(copy, labels=card.labels[:9], golden_set=cut)
@@ -113,13 +111,13 @@ def test_a_model_of_more_classes_than_the_card_has_labels_is_refused(copy: Path)
         SavedModelClassifier(copy)
 
 
-def test_a_model_of_another_input_shape_is_refused(copy: Path) -> None:
+def test_a_model_with_another_input_shape_is_refused(copy: Path) -> None:
     rewritten(copy, input_shape=(32, 32))
     with pytest.raises(StartError, match=r"expected a model of \(28, 28\) images, found one of \(32, 32\)"):
         SavedModelClassifier(copy)
 
 
-def test_a_folder_with_a_right_card_and_no_saved_model_is_refused(copy: Path) -> None:
+def test_a_folder_with_a_correct_card_but_no_saved_model_is_refused(copy: Path) -> None:
     (copy / "saved_model.pb").write_bytes(b"something else")
     card = ModelCard.model_validate_json((copy / CARD_NAME).read_bytes())
     card.model_copy(update={"files": file_digests(copy)}).write(copy)
@@ -128,7 +126,7 @@ def test_a_folder_with_a_right_card_and_no_saved_model_is_refused(copy: Path) ->
 
 
 def test_a_pass_uses_the_callers_thread_and_no_more_cores_than_it_may(artifact: Path) -> None:
-    """In a process of its own, since the first model of a process decides for all."""
+    """It runs in a separate process, since the first model of a process sets the number of threads for all."""
     program = f"""
 import resource
 from pathlib import Path

@@ -13,11 +13,11 @@ from app.command_line import add_arguments, find_pictures, run
 PARSER = argparse.ArgumentParser(prog="command")
 
 
-def test_files_stay_as_they_were_named_whatever_they_are() -> None:
+def test_files_are_kept_as_named_whatever_they_are() -> None:
     assert find_pictures(["boot.txt", "-", "./gone.png"], PARSER) == ["boot.txt", "-", "./gone.png"]
 
 
-def test_a_folder_gives_its_pictures_and_those_below_in_order_and_nothing_hidden(
+def test_a_folder_yields_its_pictures_and_those_of_its_subfolders_in_order_without_hidden_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("b/2.jpg", "b/1.JPEG", "a/photo.heic", "c.webp", "c.txt", "jpg", ".hidden.png", ".hidden/1.png"):
@@ -34,10 +34,12 @@ def test_a_name_that_is_too_long_is_a_file_like_any_other() -> None:
     assert find_pictures(["a" * 300], PARSER) == ["a" * 300]
 
 
-def test_a_folder_that_cannot_be_read_stands_for_its_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_read_is_listed_in_place_of_its_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "boot.png").touch()
     monkeypatch.chdir(tmp_path)
-    for _ in range(17):  # so deep that the whole name is too long; a mode of 000 would not stop root
+    for _ in range(17):  # so deep that the whole path is too long; a mode of 000 would not stop root
         os.mkdir("a" * 250)  # noqa: PTH102  by a short name
         monkeypatch.chdir("a" * 250)
     picture, folder = find_pictures([str(tmp_path)], PARSER)
@@ -46,21 +48,21 @@ def test_a_folder_that_cannot_be_read_stands_for_its_pictures(tmp_path: Path, mo
         open(folder)  # noqa: PTH123, SIM115  it does not open
 
 
-def test_the_conversion_is_left_to_the_service_and_the_format_is_a_table_unless_told() -> None:
+def test_by_default_the_conversion_is_automatic_and_the_format_is_a_table() -> None:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     assert vars(parser.parse_args(["a", "b"])) == {"pictures": ["a", "b"], "conversion": "auto", "format": "table"}
     assert parser.parse_args(["a", "--json"]).format == "json"
 
 
-def test_a_command_ends_with_its_code() -> None:
+def test_a_command_exits_with_its_code() -> None:
     with pytest.raises(SystemExit) as caught:
         run(lambda: 7)
     assert caught.value.code == 7
 
 
 @pytest.mark.parametrize(("is_full", "reason"), [(False, ""), (True, "standard output: No space left on device\n")])
-def test_lines_that_find_no_reader_or_no_room_end_it_with_1_and_no_more_than_a_reason(
+def test_output_without_a_reader_or_without_room_ends_the_command_with_1_and_at_most_a_reason(
     reason: str, *, is_full: bool
 ) -> None:
     code = "from app.command_line import run; run(lambda: print('a line'))"
@@ -82,9 +84,7 @@ def test_lines_that_find_no_reader_or_no_room_end_it_with_1_and_no_more_than_a_r
 @pytest.mark.parametrize(
     ("encoding", "line"), [("utf-8", b"gr\xc3\xbc\xff\xe4\xb8\xad"), ("ascii", rb"gr\xfc\udcff\u4e2d")]
 )
-def test_a_name_is_written_as_it_is_and_what_standard_output_cannot_say_of_it_escaped(
-    encoding: str, line: bytes
-) -> None:
+def test_a_name_is_written_as_it_is_except_what_standard_output_cannot_encode(encoding: str, line: bytes) -> None:
     code = r"from app.command_line import run; run(lambda: print('gr\xfc\udcff\u4e2d'))"
     environment = {**os.environ, "PYTHONIOENCODING": encoding}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, check=False)
@@ -100,7 +100,7 @@ def test_a_name_is_written_as_it_is_and_what_standard_output_cannot_say_of_it_es
         ("<&- >&- 2>&-", "", ""),
     ],
 )
-def test_streams_that_are_closed_lead_nowhere_and_cost_no_other_its_lines(closed: str, out: str, err: str) -> None:
+def test_closed_standard_streams_lead_nowhere_and_the_others_keep_their_lines(closed: str, out: str, err: str) -> None:
     code = """
 import sys
 from app.command_line import run
@@ -122,7 +122,7 @@ run(command)
     assert (done.returncode, done.stdout, done.stderr) == (7, out, err)
 
 
-def test_a_command_that_is_interrupted_ends_at_once_and_quietly_with_all_its_lines() -> None:
+def test_an_interrupted_command_ends_at_once_and_quietly_with_all_its_lines() -> None:
     code = """
 import threading, time
 from app.command_line import run

@@ -1,4 +1,4 @@
-"""Both ways to run a few at a time behind one, since they promise the same."""
+"""Threads and tasks behind one interface, since both make the same promises."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Run(Protocol):
-    """Runs sleeps of some seconds, a few at a time, and returns these in the order they came back."""
+    """Sleeps for each number of seconds, a few at a time, and returns the numbers in the order of the results."""
 
     def __call__(
         self, seconds: Iterable[float], at_once: int, *, ordered: bool, before: Callable[[float], None] = ...
@@ -63,11 +63,11 @@ def run(request: pytest.FixtureRequest) -> Run:
     return run
 
 
-def test_results_come_in_order_though_the_first_takes_longest(run: Run) -> None:
+def test_results_come_in_order_even_if_the_first_takes_longest(run: Run) -> None:
     assert run([0.3, 0, 0.1, 0], 4, ordered=True) == [0.3, 0, 0.1, 0]
 
 
-def test_results_come_as_they_are_done_where_that_is_asked_for(run: Run) -> None:
+def test_unordered_results_come_as_they_complete(run: Run) -> None:
     assert run([0.4, 0, 0], 2, ordered=False) == [0, 0, 0.4]
 
 
@@ -85,7 +85,7 @@ def test_work_is_taken_only_as_results_are_used(run: Run) -> None:
     assert all(ahead - number <= AHEAD * 2 for number, ahead in enumerate(begun))
 
 
-def test_a_piece_that_fails_ends_it_with_its_error_and_leaves_the_rest(run: Run) -> None:
+def test_a_piece_that_fails_raises_its_error_and_drops_the_rest(run: Run) -> None:
     begun: list[float] = []
 
     def fail_at_first(duration: float) -> None:
@@ -99,7 +99,7 @@ def test_a_piece_that_fails_ends_it_with_its_error_and_leaves_the_rest(run: Run)
     assert len(begun) <= AHEAD * 2
 
 
-def test_whoever_stops_early_may_close_what_the_threads_use() -> None:
+def test_after_an_early_stop_what_the_threads_use_may_be_closed() -> None:
     begun: list[float] = []
     ended: list[float] = []
 
@@ -125,8 +125,8 @@ def test_a_result_does_not_wait_for_a_slow_source(*, ordered: bool) -> None:
             yield number
 
     first_of_all = next(in_threads(str, slow(), 30, ordered=ordered))
-    assert first_of_all == "0" or not ordered  # where one is late both may be there
-    assert len(taken) < 50  # a busy machine may be late with it
+    assert first_of_all == "0" or not ordered  # on a slow machine more than one may be ready
+    assert len(taken) < 50  # not 1: a busy machine may be late
 
     async def slow_too() -> AsyncIterator[int]:
         for number in range(50):
@@ -143,7 +143,7 @@ def test_a_result_does_not_wait_for_a_slow_source(*, ordered: bool) -> None:
 
     taken.clear()
     first_of_all, taken_before = asyncio.run(first())
-    assert first_of_all == "0" or not ordered  # where one is late both may be there
+    assert first_of_all == "0" or not ordered  # as above
     assert taken_before < 50
 
 
@@ -158,7 +158,7 @@ def test_ctrl_c_waits_for_no_thread() -> None:
     is_over.set()
 
 
-def test_a_thread_that_waits_is_told_when_nobody_uses_its_result() -> None:
+def test_a_waiting_thread_is_told_when_nobody_uses_its_result() -> None:
     has_ended = threading.Event()
 
     def wait(seconds: float) -> bool:

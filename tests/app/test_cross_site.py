@@ -26,7 +26,7 @@ SHOP = "https://shop.example"
     ],
 )
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
-def test_only_pages_of_sites_that_are_let_in_have_pictures_classified(
+def test_only_pages_of_allowed_sites_may_have_pictures_classified(
     path: str, allowed: str, headers: dict[str, str], status: int
 ) -> None:
     with TestClient(create_app(Settings(cors_origins=allowed), FirstPixelClassifier())) as client:
@@ -38,7 +38,7 @@ def test_only_pages_of_sites_that_are_let_in_have_pictures_classified(
             assert 'fashion_refusals_total{reason="cross_site"} 1.0' in client.get("/metrics").text
 
 
-def test_what_changes_nothing_may_be_linked_from_anywhere() -> None:
+def test_pages_that_change_nothing_may_be_linked_from_anywhere() -> None:
     with TestClient(create_app(Settings(), FirstPixelClassifier())) as client:
         for path in ("/", "/model", "/docs"):
             assert client.get(path, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200

@@ -1,4 +1,4 @@
-"""The short way of `POST /predict` against the way that FastAPI would go, and under thousands of requests at a time."""
+"""The direct path of `POST /predict`: compared with FastAPI's own, and under thousands of requests at a time."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ REQUESTS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def both_ways(name: str) -> tuple[Response, Response]:
-    """Ask the service, and once more FastAPI alone, without what `create_app` puts before it."""
+    """Ask the service, and then FastAPI alone, without the direct path that `create_app` puts before it."""
     query, sent = REQUESTS[name]
     answers = []
     for direct in (True, False):
@@ -74,7 +74,7 @@ def both_ways(name: str) -> tuple[Response, Response]:
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_the_short_way_answers_to_the_letter_what_fastapi_would(name: str) -> None:
+def test_the_direct_path_answers_exactly_as_fastapi_would(name: str) -> None:
     direct, usual = both_ways(name)
     assert direct.status_code == usual.status_code
     assert direct.content == usual.content
@@ -84,7 +84,7 @@ def test_the_short_way_answers_to_the_letter_what_fastapi_would(name: str) -> No
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_every_answer_fits_the_model_that_the_api_document_names(name: str) -> None:
+def test_every_answer_matches_the_model_that_the_api_document_names(name: str) -> None:
     answer, _ = both_ways(name)
     app = create_app(Settings(), FirstPixelClassifier())
     documented = app.openapi()["paths"]["/predict"]["post"]["responses"][str(answer.status_code)]
@@ -109,7 +109,9 @@ def test_the_answer_to_a_picture_says_how_long_each_stage_took() -> None:
 
 @pytest.mark.usefixtures("restored_logging")
 @pytest.mark.parametrize("seconds", [0.0, math.inf], ids=["passes on the loop", "passes in the thread"])
-def test_thousands_of_requests_get_their_own_answers_under_cancels_disconnects_and_failures(seconds: float) -> None:
+def test_thousands_of_requests_get_their_own_answers_despite_cancellations_disconnects_and_failures(
+    seconds: float,
+) -> None:
     configure_logging(Settings(log_format="json"))
     chance = random.Random(0)
 
@@ -129,7 +131,7 @@ def test_thousands_of_requests_get_their_own_answers_under_cancels_disconnects_a
 
 
 async def outcome(app: FastAPI, number: int, chance: random.Random) -> str:
-    """Send a picture that no other request sends; it may be cancelled, or its client may hang up in between."""
+    """Send a picture with one of 1,010 tags; the request may be cancelled, or its client may hang up halfway."""
     await asyncio.sleep(chance.random() * 0.3)
     class_id, percent = number % 10, number // 10 % 101
     body = tagged_image(class_id, percent).tobytes()
@@ -140,7 +142,7 @@ async def outcome(app: FastAPI, number: int, chance: random.Random) -> str:
 
     async def receive() -> Message:
         await asyncio.sleep(0)
-        return messages.pop(0) if messages else await asyncio.Future()  # connected, and silent
+        return messages.pop(0) if messages else await asyncio.Future()  # connected but silent
 
     async def send(message: Message) -> None:
         sent.append(message)

@@ -43,12 +43,12 @@ CALLERS = 12
 
 
 class Caller:
-    """Sends one picture after the other until nobody listens any more, and counts what was lost.
+    """Sends one picture after another until nobody listens any more, and records what was lost.
 
     Attributes:
-        answered: Right answers.
-        lost: Of every request that got none: why.
-        told: How many answers asked to close the connection.
+        answered: Number of answers with status 200.
+        lost: Why each request without such an answer failed.
+        told: Number of answers that asked to close the connection.
     """
 
     def __init__(self, address: str, picture: bytes, *, keeps_connection: bool) -> None:
@@ -72,10 +72,10 @@ class Caller:
         while not self._stop.is_set():
             try:
                 if self._connection.sock and select.select([self._connection.sock], [], [], 0)[0]:
-                    self._connection.close()  # by the server, while this thread had no turn
+                    self._connection.close()  # the server closed it while this thread was not running
                 if self._connection.sock is None:
                     self._connection.connect()
-            except OSError:  # nobody listens: refused, or reset before the connection was there
+            except OSError:  # nobody listens: refused, or reset before it was established
                 return
             try:
                 self._call()
@@ -100,10 +100,10 @@ def ready(url: str) -> int:
 
 @contextmanager
 def draining(classifier: FirstPixelClassifier, drain_seconds: float) -> Iterator[tuple[DrainingServer, str]]:
-    """Serve in a thread, which has no signals: a test says what the server would be told."""
+    """Serve in a thread, which receives no signals: a test calls the handlers instead."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        free.listen()  # who comes before the server listens waits
+        free.listen()  # a client that connects before the server listens waits
         config = Config(
             create_app(Settings(), classifier),
             drain_seconds=drain_seconds,
@@ -124,7 +124,7 @@ def draining(classifier: FirstPixelClassifier, drain_seconds: float) -> Iterator
 
 
 @pytest.mark.usefixtures("quiet")
-def test_in_a_drain_it_is_not_ready_and_answers_and_asks_to_close_each_connection() -> None:
+def test_a_draining_server_is_not_ready_but_answers_and_asks_to_close_each_connection() -> None:
     with (
         draining(FirstPixelClassifier(), 3600) as (server, address),
         closing(http.client.HTTPConnection(address)) as kept,
@@ -141,7 +141,7 @@ def test_in_a_drain_it_is_not_ready_and_answers_and_asks_to_close_each_connectio
 
 
 @pytest.mark.usefixtures("quiet")
-def test_one_that_retires_stays_ready_until_the_whole_service_stops() -> None:
+def test_a_retiring_worker_stays_ready_until_the_whole_service_stops() -> None:
     with draining(FirstPixelClassifier(), 3600) as (server, address):
         server.retire()
         answer = httpx2.get(f"http://{address}/health/ready")
@@ -155,7 +155,7 @@ def test_one_that_retires_stays_ready_until_the_whole_service_stops() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere two cannot be bound to an address")
 @pytest.mark.usefixtures("quiet")
-def test_one_whose_address_another_listens_at_by_now_ends_and_does_not_call_itself_started(
+def test_a_server_whose_address_was_taken_in_the_meantime_ends_as_a_failed_start(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with socket.socket() as late, socket.socket() as other:
@@ -176,7 +176,7 @@ def test_one_whose_address_another_listens_at_by_now_ends_and_does_not_call_itse
     assert f"cannot listen on 127.0.0.1:{config.port}: another program does by now" in caplog.messages
 
 
-def test_one_that_retires_before_it_serves_does_not_begin() -> None:
+def test_a_worker_that_retires_before_it_serves_does_not_start_serving() -> None:
     server = DrainingServer(Config("no:app", drain_seconds=3600, log_config=None))
     server.retire()
     assert server.should_exit
@@ -209,7 +209,7 @@ def test_while_a_thread_is_stuck_the_event_loop_leaves_no_mark_for_the_watchdog(
 
 
 @pytest.mark.usefixtures("quiet")
-def test_it_ends_by_itself_once_the_drain_is_over_and_nobody_can_connect_any_more() -> None:
+def test_the_server_ends_by_itself_after_the_drain_and_accepts_no_more_connections() -> None:
     with draining(FirstPixelClassifier(), 0.3) as (server, address):
         started = time.monotonic()
         server.handle_exit(signal.SIGTERM, None)
@@ -222,7 +222,7 @@ def test_it_ends_by_itself_once_the_drain_is_over_and_nobody_can_connect_any_mor
 
 
 @pytest.mark.usefixtures("quiet")
-def test_the_same_signal_twice_at_once_is_one_and_a_second_one_later_has_had_enough(
+def test_the_same_signal_twice_at_once_counts_once_and_a_later_one_ends_the_drain(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with draining(FirstPixelClassifier(), 3600) as (server, _):
@@ -235,7 +235,7 @@ def test_the_same_signal_twice_at_once_is_one_and_a_second_one_later_has_had_eno
 
 
 @pytest.mark.usefixtures("quiet")
-def test_one_interrupt_that_arrives_twice_does_not_throw_requests_away() -> None:
+def test_an_interrupt_that_arrives_twice_does_not_drop_requests() -> None:
     with draining(FirstPixelClassifier(), 0) as (server, _):
         server.handle_exit(signal.SIGINT, None)
         server.handle_exit(signal.SIGINT, None)
@@ -244,7 +244,7 @@ def test_one_interrupt_that_arrives_twice_does_not_throw_requests_away() -> None
 
 
 @pytest.mark.usefixtures("quiet")
-def test_what_was_sent_on_old_new_and_waiting_connections_is_answered_when_it_stops() -> None:
+def test_requests_on_old_new_and_queued_connections_are_answered_when_the_server_stops() -> None:
     entered, release = threading.Event(), threading.Event()
 
     def hold(_: NDArray[np.uint8]) -> None:
@@ -252,7 +252,7 @@ def test_what_was_sent_on_old_new_and_waiting_connections_is_answered_when_it_st
         release.wait(START_SECONDS)
 
     picture = encoded(tagged_image(7))
-    # The forward pass holds up the loop, so that nothing is read or accepted before the server stops.
+    # The forward pass blocks the loop, so that nothing is read or accepted before the server stops.
     with draining(FirstPixelClassifier(hold, lambda _: 0.0), 0) as (server, address), ExitStack() as stack:
         connections = [http.client.HTTPConnection(address, timeout=START_SECONDS) for _ in range(4)]
         for connection in connections:
@@ -268,13 +268,13 @@ def test_what_was_sent_on_old_new_and_waiting_connections_is_answered_when_it_st
         server.handle_exit(signal.SIGTERM, None)
         release.set()
         time.sleep(LAST_LOOKS * LOOK_SECONDS / 4)
-        silent.request("POST", "/predict", picture)  # it was open, and spoke only now
+        silent.request("POST", "/predict", picture)  # open before, but silent until now
         answers = [connection.getresponse() for connection in connections]
         assert [answer.status for answer in answers] == [HTTPStatus.OK] * 4
 
 
 @pytest.mark.parametrize(("workers", "drain_seconds"), [(1, 0), (2, DRAIN_SECONDS)])
-def test_under_load_no_accepted_request_is_lost_when_it_stops(
+def test_under_load_no_accepted_request_is_lost_when_the_service_stops(
     artifact: Path, data: Data, workers: int, drain_seconds: float
 ) -> None:
     picture = encoded(data.test.images[0])
@@ -323,7 +323,7 @@ def test_under_load_no_request_is_lost_while_a_hangup_replaces_both_workers(
         callers = [Caller(urlsplit(url).netloc, picture, keeps_connection=keeps) for keeps in (True, False)]
         for caller in callers:
             caller.start()
-        for pid in workers_of(process) if of_terminal else []:  # which tells all processes
+        for pid in workers_of(process) if of_terminal else []:  # a terminal signals all processes
             os.kill(pid, signal.SIGHUP)
         process.send_signal(signal.SIGHUP)
         scrape_until(

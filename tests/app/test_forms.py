@@ -46,22 +46,22 @@ def test_files_arrive_whole_and_in_order_in_pieces_of_any_size(piece: int) -> No
         ("filename=bare.png", "bare.png"),
     ],
 )
-def test_names_are_what_browsers_mean(head: str, filename: str) -> None:
+def test_filenames_are_read_as_browsers_write_them(head: str, filename: str) -> None:
     (upload,) = read(part(f'name="file"; {head}') + END)
     assert upload.filename == filename
 
 
-def test_a_name_that_is_not_utf_8_is_latin_1() -> None:
+def test_a_filename_that_is_not_utf_8_is_latin_1() -> None:
     (upload,) = read(part('name="file"; filename="?"').replace(b"?", b"\xe9") + END)
     assert upload.filename == "é"
 
 
-def test_what_stands_before_and_after_the_parts_is_nothing() -> None:
+def test_a_line_break_before_the_parts_and_an_epilogue_are_ignored() -> None:
     assert len(read(b"\r\n" + part('name="file"; filename="a"') + END + b"epilogue")) == 1
 
 
 @pytest.mark.parametrize("piece", [1, 2**16])
-def test_a_text_before_the_parts_is_refused_in_pieces_of_any_size(piece: int) -> None:
+def test_text_before_the_parts_is_refused_in_pieces_of_any_size(piece: int) -> None:
     with pytest.raises(InvalidRequestError, match="Invalid multipart data"):
         read(b"\r\nprologue\r\n" + part('name="file"; filename="a"') + END, piece)
 
@@ -94,7 +94,7 @@ def test_a_malformed_body_is_refused_with_the_reason(body: bytes, reason: str) -
         read(body)
 
 
-def test_an_answer_repeats_no_name_of_any_length() -> None:
+def test_a_refusal_does_not_repeat_long_field_names() -> None:
     with pytest.raises(InvalidRequestError) as caught:
         read(part(f'name="{"x" * 4000}"') * 16 + END)
     assert len(str(caught.value)) < 200
@@ -105,7 +105,7 @@ def test_an_answer_repeats_no_name_of_any_length() -> None:
     [b" " * 2**20, b"\r\n--frontierX" * 2**16, b"\r\n--frontier-X" * 2**16, b"\r\n--front" * 2**16, b"\r" * 2**20],
     ids=["padding", "boundaries that are none", "ends that are none", "halves of boundaries", "line ends"],
 )
-def test_a_body_made_to_be_searched_is_searched_in_linear_time(bomb: bytes) -> None:
+def test_a_body_crafted_to_be_slow_to_search_takes_linear_time(bomb: bytes) -> None:
     body = part('name="file"; filename="a"', b"x\r\n--frontier" + bomb)
 
     def seconds(share: int) -> float:
@@ -114,7 +114,8 @@ def test_a_body_made_to_be_searched_is_searched_in_linear_time(bomb: bytes) -> N
             read(body[: len(body) // share] + END)
         return time.thread_time() - started
 
-    # The least of three: a collection of garbage counts as this thread's time. Eight times as much, five for chance.
+    # The minimum of three, since garbage collection counts as this thread's time. Eight times the bytes, and a factor
+    # of five for chance.
     whole, part_of_it = (min(seconds(share) for _ in range(3)) for share in (1, 8))
     assert whole < 5 * 8 * max(part_of_it, 0.002)
 
@@ -125,12 +126,12 @@ def test_a_body_without_a_boundary_is_refused(content_type: str) -> None:
         read(END, content_type=content_type)
 
 
-def test_a_boundary_longer_than_any_is_refused() -> None:
+def test_an_overlong_boundary_is_refused() -> None:
     with pytest.raises(InvalidRequestError, match="Invalid multipart data"):
         read(END, content_type=TYPE + "x" * 1000)
 
 
-def test_a_name_may_have_some_semicolons_and_no_header_thousands() -> None:
+def test_a_filename_may_have_some_semicolons_but_no_header_thousands() -> None:
     (upload,) = read(part(f'name="file"; filename="{";" * 20}"') + END)
     assert upload.filename == ";" * 20
     for options, content_type in ((";" * 4000, TYPE), ("", TYPE + ";" * 4000)):
@@ -140,7 +141,7 @@ def test_a_name_may_have_some_semicolons_and_no_header_thousands() -> None:
         assert time.process_time() - started < 0.02
 
 
-def test_as_many_other_fields_as_are_allowed_may_stand_beside_the_file() -> None:
+def test_as_many_other_fields_as_are_allowed_may_accompany_the_file() -> None:
     assert len(read(part('name="x"') * MAX_OTHER_FIELDS + part('name="file"; filename="a"') + END)) == 1
 
 
@@ -152,7 +153,7 @@ def test_as_many_other_fields_as_are_allowed_may_stand_beside_the_file() -> None
         (END, "none"),
     ],
 )
-def test_a_body_without_the_file_is_refused_with_the_fields_it_has(body: bytes, fields: str) -> None:
+def test_a_body_without_the_file_is_refused_naming_the_fields_it_has(body: bytes, fields: str) -> None:
     with pytest.raises(
         InvalidRequestError, match=f"Expected a file in the field `file`, received the fields: {fields}"
     ):
@@ -166,7 +167,7 @@ def test_a_body_without_the_file_is_refused_with_the_fields_it_has(body: bytes, 
         ('name="file"', "in the field `file`, received one without a filename. Send `file` with a filename"),
     ],
 )
-def test_what_would_be_missing_among_the_answers_is_refused(other: str, reason: str) -> None:
+def test_a_form_with_a_part_that_would_get_no_answer_is_refused(other: str, reason: str) -> None:
     with pytest.raises(InvalidRequestError, match=reason):
         read(part('name="file"; filename="a"') + part(other) + part('name="file"; filename="c"') + END, max_files=3)
 

@@ -102,11 +102,13 @@ def test_whoever_has_none_is_told_how_to_send_one(
         ({"Authorization": "Bearer wrong"}, "one that is not known"),
     ],
 )
-def test_no_key_is_told_from_a_wrong_one(guarded: TestClient, headers: dict[str, str], received: str) -> None:
+def test_a_missing_key_is_distinguished_from_a_wrong_one(
+    guarded: TestClient, headers: dict[str, str], received: str
+) -> None:
     assert f", received {received}. Ask whoever" in guarded.get("/classes", headers=headers).json()["detail"]
 
 
-def test_the_command_says_how_a_key_is_passed_to_it(
+def test_the_command_says_how_to_pass_it_a_key(
     keys_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(KEY_VARIABLE, raising=False)
@@ -116,7 +118,7 @@ def test_the_command_says_how_a_key_is_passed_to_it(
     assert capsys.readouterr().err.endswith(" Pass it by --api-key or FASHION_API_KEY.\n")
 
 
-def test_a_key_is_asked_for_before_the_body_is_read(guarded: TestClient) -> None:
+def test_a_key_is_required_before_the_body_is_read(guarded: TestClient) -> None:
     assert problem(guarded.post("/predict", content=bytes(30 * 2**20)))[0] == 401
 
 
@@ -127,11 +129,11 @@ def test_a_key_is_asked_for_before_the_body_is_read(guarded: TestClient) -> None
         "/static-offline-docs/swagger-ui-bundle.js",
     ],
 )
-def test_probes_and_what_is_public_need_no_key(guarded: TestClient, path: str) -> None:
+def test_probes_and_public_pages_need_no_key(guarded: TestClient, path: str) -> None:
     assert guarded.get(path).status_code == 200
 
 
-def test_nothing_hides_behind_what_needs_no_key(guarded: TestClient) -> None:
+def test_no_guarded_path_is_reached_through_a_public_one(guarded: TestClient) -> None:
     for path in ("/web/../classes", "/web/%2e%2e/classes", "/health/%2e%2e/metrics", "/web/..%2fclasses"):
         assert guarded.get(path).status_code in {401, 404}
 
@@ -149,7 +151,7 @@ def test_the_log_names_the_key_and_never_shows_it(guarded: TestClient, capsys: p
 
 
 @pytest.mark.usefixtures("restored_logging")
-def test_the_log_names_nobody_s_key_for_the_next_request_of_the_same_connection(
+def test_the_log_names_no_key_for_later_requests_on_the_same_connection(
     keys_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configure_logging(Settings(log_format="json"))
@@ -177,7 +179,7 @@ def test_the_api_document_says_which_calls_need_a_key_and_how_it_is_sent(guarded
             assert is_open or "WWW-Authenticate" in operation["responses"]["401"]["headers"]
 
 
-def test_without_a_file_of_keys_nobody_needs_one(client: TestClient) -> None:
+def test_without_a_keys_file_no_key_is_needed(client: TestClient) -> None:
     assert client.get("/classes").status_code == 200
     assert "securitySchemes" not in client.get("/openapi.json").json()["components"]
 
@@ -201,14 +203,14 @@ def test_no_two_keys_are_the_same_and_each_has_32_random_bytes() -> None:
 
 @pytest.mark.parametrize("start", ["", "\ufeff"], ids=["plain", "with a byte order mark"])
 @pytest.mark.parametrize("line", [f"{digest(KEY)} das Geschäft", f"{digest(KEY).upper()} das Geschäft"])
-def test_a_file_may_be_as_other_editors_and_tools_write_it(tmp_path: Path, start: str, line: str) -> None:
+def test_a_keys_file_may_be_written_by_other_editors_and_tools(tmp_path: Path, start: str, line: str) -> None:
     path = tmp_path / "keys"
     path.write_text(f"{start}{line}\r\n", encoding="utf-8")
     assert read_keys(path).owner(KEY.encode()) == "das Geschäft"
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", KEY, f"{digest(KEY)[:-1]}\n", "\xff\xfe"])
-def test_a_malformed_file_is_refused_without_telling_what_stands_in_it(tmp_path: Path, text: str) -> None:
+def test_a_malformed_file_is_refused_without_revealing_its_content(tmp_path: Path, text: str) -> None:
     path = tmp_path / "keys"
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(StartError, match="expected") as caught:
@@ -235,7 +237,7 @@ def test_an_unreadable_file_is_refused(keys_file: Path) -> None:
 
 
 @pytest.mark.usefixtures("quiet")
-def test_the_client_sends_the_key_that_it_is_given_or_that_of_the_environment(
+def test_the_client_sends_the_key_that_it_is_given_or_the_one_in_the_environment(
     keys_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     picture = tmp_path / "boot.png"
@@ -254,7 +256,7 @@ def test_the_client_sends_the_key_that_it_is_given_or_that_of_the_environment(
 
 
 @pytest.mark.parametrize("key", [f"{KEY}\n", f"  {KEY}\r\n"])
-def test_the_end_of_a_line_does_not_belong_to_a_key(key: str) -> None:
+def test_whitespace_around_a_key_does_not_belong_to_it(key: str) -> None:
     assert key_headers(key) == {"X-API-Key": KEY}
 
 
@@ -273,7 +275,7 @@ def test_a_key_that_no_header_can_carry_is_refused_and_not_repeated(
 # --- pages of other sites -----------------------------------------------------------------------------------------
 
 
-def test_a_page_of_a_site_that_is_named_may_call_and_reads_what_it_needs(guarded: TestClient) -> None:
+def test_a_page_of_an_allowed_site_may_call_and_read_what_it_needs(guarded: TestClient) -> None:
     headers = {"Origin": ELSEWHERE, "X-API-Key": KEY}
     answer = guarded.post("/predict", content=BOOT, headers=headers)
     assert answer.headers["access-control-allow-origin"] == ELSEWHERE
@@ -282,7 +284,7 @@ def test_a_page_of_a_site_that_is_named_may_call_and_reads_what_it_needs(guarded
     assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, ELSEWHERE)
 
 
-def test_its_browser_may_ask_before_without_a_key(guarded: TestClient) -> None:
+def test_a_preflight_request_needs_no_key(guarded: TestClient) -> None:
     asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type"}
     allowed = guarded.options("/predict", headers={"Origin": ELSEWHERE, **asked})
     assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, ELSEWHERE)
@@ -291,7 +293,7 @@ def test_its_browser_may_ask_before_without_a_key(guarded: TestClient) -> None:
 
 
 @pytest.mark.parametrize("origins", [f"{ELSEWHERE}, http://localhost:3000", "*"])
-def test_a_page_of_each_site_that_is_named_or_of_any_may_send_and_read_all_our_headers(origins: str) -> None:
+def test_a_page_of_any_allowed_site_may_send_and_read_all_our_headers(origins: str) -> None:
     ours = "authorization,content-type,x-api-key,x-request-id,x-request-timeout"
     asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": ours}
     origin = {"Origin": "http://localhost:3000"}
@@ -304,21 +306,21 @@ def test_a_page_of_each_site_that_is_named_or_of_any_may_send_and_read_all_our_h
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "https://shop.example.evil.example", "null"])
-def test_a_page_of_any_other_site_may_not(guarded: TestClient, origin: str) -> None:
+def test_a_page_of_any_other_site_may_not_read_the_answer(guarded: TestClient, origin: str) -> None:
     answer = guarded.post("/predict", content=BOOT, headers={"Origin": origin, "X-API-Key": KEY})
     assert "access-control-allow-origin" not in answer.headers
 
 
-def test_by_default_no_other_site_may(client: TestClient) -> None:
+def test_by_default_no_other_site_may_read_the_answer(client: TestClient) -> None:
     answer = client.post("/predict", content=BOOT, headers={"Origin": ELSEWHERE})
     assert "access-control-allow-origin" not in answer.headers
 
 
-def test_a_key_without_a_name_is_called_by_its_line() -> None:
+def test_a_key_without_a_name_is_named_after_its_line() -> None:
     assert Keys(["# ours", digest("a")]).owner(b"a") == "line 2"
 
 
-def test_what_only_begins_like_an_open_path_and_what_asks_for_options_needs_a_key(keys_file: Path) -> None:
+def test_paths_that_only_begin_like_open_ones_and_options_requests_need_a_key(keys_file: Path) -> None:
     with TestClient(create_app(Settings(api_keys_file=keys_file), FirstPixelClassifier())) as client:
         for path in ("/webcam", "/healthy", "/web"):
             assert client.get(path).status_code == 401

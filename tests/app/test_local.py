@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from training.data import Data
 
 
-def test_files_are_answered_in_order_and_together(tmp_path: Path) -> None:
+def test_files_are_answered_in_order_and_in_batches(tmp_path: Path) -> None:
     names = []
     for number in range(100):
         names.append(str(tmp_path / f"{number}.png"))
@@ -49,7 +49,7 @@ def test_files_are_answered_in_order_and_together(tmp_path: Path) -> None:
     assert len(classifier.seen) < 100
 
 
-def test_a_failure_of_ours_at_one_picture_costs_no_other_its_answer(tmp_path: Path) -> None:
+def test_an_internal_failure_on_one_picture_does_not_affect_the_others(tmp_path: Path) -> None:
     def fail_at_dresses(images: np.ndarray) -> None:
         if images[0, 0, 0] == 3:
             msg = "torn"
@@ -89,11 +89,11 @@ def test_the_conversion_is_passed_on(
     assert json.loads(capsys.readouterr().out)["result"]["conversion"]["mode"] == "none"
 
 
-def test_as_a_process_it_reads_standard_input_and_says_nothing_besides(artifact: Path, data: Data) -> None:
+def test_as_a_process_it_reads_standard_input_and_prints_nothing_else(artifact: Path, data: Data) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "app", "predict", "-", "--csv"],
         env=os.environ | {"FASHION_MODEL_DIR": str(artifact)},
-        input=data.test.images[0].tobytes(),  # 784 bytes are taken for pixels here as well
+        input=data.test.images[0].tobytes(),  # 784 bytes count as pixels here too
         capture_output=True,
         timeout=120,
         check=False,
@@ -103,7 +103,7 @@ def test_as_a_process_it_reads_standard_input_and_says_nothing_besides(artifact:
     assert done.stderr == b""
 
 
-def test_ctrl_c_ends_it_though_standard_input_stays_open(artifact: Path, data: Data, tmp_path: Path) -> None:
+def test_ctrl_c_ends_it_even_if_standard_input_stays_open(artifact: Path, data: Data, tmp_path: Path) -> None:
     (tmp_path / "one.png").write_bytes(encoded(data.test.images[0]))
     with subprocess.Popen(
         interruptible("app", "predict", str(tmp_path), "-", "--csv"),
@@ -115,7 +115,7 @@ def test_ctrl_c_ends_it_though_standard_input_stays_open(artifact: Path, data: D
         assert process.stdout
         assert process.stderr
         assert process.stdout.readline().startswith(b"filename,")
-        assert process.stdout.readline().startswith(bytes(tmp_path))  # by now it reads standard input as well
+        assert process.stdout.readline().startswith(bytes(tmp_path))  # so by now it reads standard input
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
         assert process.stderr.read() == b""
@@ -132,7 +132,7 @@ def test_no_picture_is_refused_because_of_those_before_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     large = encoded(np.tile(data.test.images[0], (40, 40)))
-    for number in range(100):  # which take longer than the half second after which a rate is known
+    for number in range(100):  # together longer than the half second after which the rate is known
         (tmp_path / f"{number}.png").write_bytes(large)
     monkeypatch.setenv("FASHION_MODEL_DIR", str(artifact))
     monkeypatch.setenv(f"FASHION_{setting}", value)
@@ -160,7 +160,7 @@ def test_a_picture_above_the_limits_of_the_service_is_refused_here_too(
     assert json.loads(capsys.readouterr().out)["problem"]["code"] == code
 
 
-def test_of_a_file_without_end_no_more_is_read_than_the_limit() -> None:
+def test_an_endless_file_is_read_only_up_to_the_limit() -> None:
     settings, out = Settings(max_body_bytes=10_000), io.StringIO()
     predictor = Predictor(FirstPixelClassifier(), settings, cores=2)
     with Listing("json", ["/dev/zero"], out, io.StringIO()) as listing:
@@ -171,7 +171,7 @@ def test_of_a_file_without_end_no_more_is_read_than_the_limit() -> None:
     assert problem["detail"].startswith("Expected at most 10000 bytes, received a larger file. ")
 
 
-def test_a_model_that_learnt_from_another_segmenter_is_refused(
+def test_a_model_trained_with_another_segmenter_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "other" / "1"
@@ -185,7 +185,7 @@ def test_a_model_that_learnt_from_another_segmenter_is_refused(
     assert "expected the network that finds garments which the model's card names" in capsys.readouterr().err
 
 
-def test_a_model_that_cannot_be_loaded_is_one_line_and_the_code_that_a_start_in_vain_has(
+def test_a_model_that_cannot_be_loaded_gives_one_line_and_the_exit_code_of_a_failed_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "one.png").touch()
@@ -195,7 +195,7 @@ def test_a_model_that_cannot_be_loaded_is_one_line_and_the_code_that_a_start_in_
 
 
 @pytest.mark.parametrize("arguments", [["predict"], ["predict", "EMPTY"], ["foretell"]])
-def test_a_wrong_call_ends_with_2(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_usage_error_exits_with_2(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main([str(tmp_path) if argument == "EMPTY" else argument for argument in arguments])
     assert caught.value.code == 2

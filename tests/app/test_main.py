@@ -1,4 +1,4 @@
-"""The service as a process: started, questioned over the network, stopped."""
+"""The service as a process: started, called over the network, stopped."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def environment(**settings: object) -> dict[str, str]:
 
 @contextmanager
 def service(command: Sequence[str] = ("-m", "app"), **settings: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Run `python -m app`, or another command of Python's, on a free port until it is ready."""
+    """Run `python -m app`, or Python with other arguments, on a free port, and wait until it is ready."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -98,7 +98,7 @@ def test_the_service_starts_answers_and_stops_cleanly(artifact: Path, data: Data
         assert process.wait(timeout=30) == 0
 
 
-def test_idle_connections_and_a_stop_last_no_longer_than_is_set(artifact: Path) -> None:
+def test_idle_connections_and_a_stop_last_no_longer_than_configured(artifact: Path) -> None:
     with service(
         MODEL_DIR=artifact, KEEP_ALIVE_SECONDS=1, SHUTDOWN_SECONDS=1, RECEIVE_SECONDS=600, REQUEST_TIMEOUT_SECONDS=600
     ) as (process, url):
@@ -109,15 +109,15 @@ def test_idle_connections_and_a_stop_last_no_longer_than_is_set(artifact: Path) 
             assert idle.recv(65536) == b""
         with socket.create_connection(address, timeout=15) as slow:
             slow.sendall(b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n")
-            assert slow.recv(65536).startswith(b"HTTP/1.1 100")  # it is at work on a body that never ends
+            assert slow.recv(65536).startswith(b"HTTP/1.1 100")  # it is reading a body that never ends
             slow.sendall(b"half")
             process.send_signal(signal.SIGTERM)
             assert process.wait(timeout=15) == 0
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="the system has no such signal")
-def test_one_worker_takes_a_hangup_for_the_wish_to_stop(artifact: Path) -> None:
-    # Whoever runs the tests may ignore the signal, as nohup does, and hands that down.
+def test_a_single_worker_stops_on_a_hangup(artifact: Path) -> None:
+    # The tests may run where the signal is ignored, as under nohup, and child processes inherit that.
     code = "import runpy, signal; signal.signal(signal.SIGHUP, signal.SIG_DFL); "
     code += "runpy.run_module('app', run_name='__main__')"
     with service(("-c", code), MODEL_DIR=artifact) as (process, _):
@@ -125,7 +125,7 @@ def test_one_worker_takes_a_hangup_for_the_wish_to_stop(artifact: Path) -> None:
         assert process.wait(timeout=30) == 0
 
 
-def test_a_single_worker_whose_event_loop_hangs_ends_for_whatever_restarts_it(artifact: Path) -> None:
+def test_a_single_worker_whose_event_loop_hangs_ends_so_that_it_can_be_restarted(artifact: Path) -> None:
     code = "import signal, time; from app import __main__ as command; "
     code += "command.Config.timeout_worker_healthcheck = property(lambda _: 1, lambda *_: None); "
     code += "signal.signal(signal.SIGUSR1, lambda *_: time.sleep(600)); command.main([])"
@@ -137,7 +137,7 @@ def test_a_single_worker_whose_event_loop_hangs_ends_for_whatever_restarts_it(ar
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="without /proc nobody knows the workers")
-def test_workers_whose_supervisor_was_killed_stop_and_leave_the_port(artifact: Path) -> None:
+def test_workers_whose_supervisor_was_killed_stop_and_free_the_port(artifact: Path) -> None:
     with service(MODEL_DIR=artifact, WORKERS=2) as (process, url):
         process.kill()
         process.wait()
@@ -173,14 +173,14 @@ def test_an_artifact_that_fails_its_golden_set_stops_every_worker(artifact: Path
         ({"CORS_ORIGINS": "a.example"}, "FASHION_CORS_ORIGINS: expected one that matches pattern"),
     ],
 )
-def test_what_cannot_start_says_why_in_one_line(settings: dict[str, object], line: str) -> None:
+def test_a_service_that_cannot_start_says_why_in_one_line(settings: dict[str, object], line: str) -> None:
     done = start_in_vain(**settings)
     assert done.returncode == 3
     assert done.stderr.startswith(f"fashion-mnist-service: {line}")
     assert done.stderr.count("\n") == 1
 
 
-def test_nobody_is_told_that_it_runs_before_it_is_ready(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_does_not_say_that_the_service_runs_before_it_is_ready(caplog: pytest.LogCaptureFixture) -> None:
     config = Config("app", host="127.0.0.1", port=0, log_config=None, drain_seconds=0)
     with caplog.at_level("INFO"), listening(config) as bound:
         port = bound.getsockname()[1]
@@ -188,7 +188,7 @@ def test_nobody_is_told_that_it_runs_before_it_is_ready(caplog: pytest.LogCaptur
     assert caplog.messages == [f"loading the model, to listen on 127.0.0.1:{port}", "heard again"]
 
 
-def test_a_port_that_the_system_chose_is_told(artifact: Path) -> None:
+def test_a_port_chosen_by_the_system_is_logged(artifact: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "app"],
         env=environment(PORT=0, MODEL_DIR=artifact, DRAIN_SECONDS=0),
@@ -199,13 +199,13 @@ def test_a_port_that_the_system_chose_is_told(artifact: Path) -> None:
         try:
             told = next(found for line in process.stderr if (found := re.search(r"ready on (\S+) with sample", line)))
             assert httpx2.get(f"{told[1]}/health/ready", timeout=START_SECONDS).status_code == httpx2.codes.OK
-        finally:  # else whatever fails would wait for it without end
+        finally:  # otherwise any failure would wait for it forever
             process.terminate()
             process.communicate(timeout=START_SECONDS)
 
 
 @pytest.mark.parametrize(("host", "address"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
-def test_who_reads_that_it_is_ready_can_follow_the_address(
+def test_the_log_line_that_it_is_ready_has_an_address_to_open(
     host: str, address: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = create_app(Settings(host=host, port=8123), FirstPixelClassifier())
@@ -213,7 +213,7 @@ def test_who_reads_that_it_is_ready_can_follow_the_address(
         assert f"ready on http://{address}:8123 with fake 7" in caplog.messages
 
 
-def test_an_address_that_is_taken_stops_the_start_with_what_to_do() -> None:
+def test_an_address_in_use_stops_the_start_and_says_what_to_do() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = start_in_vain(PORT=port)
@@ -238,7 +238,7 @@ def test_a_second_service_is_refused_the_address_while_the_first_loads(artifact:
             assert second.returncode == 3
             assert f"cannot listen on 127.0.0.1:{port}" in second.stderr
             wait_until_ready(first, f"http://127.0.0.1:{port}")
-        finally:  # else whatever fails would wait for it without end
+        finally:  # otherwise any failure would wait for it forever
             first.terminate()
             first.communicate(timeout=START_SECONDS)
 
@@ -246,7 +246,7 @@ def test_a_second_service_is_refused_the_address_while_the_first_loads(artifact:
 def test_a_coverage_that_the_model_was_not_fitted_for_stops_the_start(artifact: Path) -> None:
     done = start_in_vain(MODEL_DIR=artifact, COVERAGE=0.8)
     assert done.returncode == 3
-    # TensorFlow has had its say before.
+    # TensorFlow has printed its own lines before.
     last = done.stderr.splitlines()[-1]
     assert last.startswith(
         "fashion-mnist-service: FASHION_COVERAGE: expected one of 0.9, 0.95, 0.99, for which the model"
@@ -265,7 +265,7 @@ def test_a_service_without_the_network_that_finds_garments_does_not_start(
 
 
 @pytest.mark.usefixtures("restored_logging")
-def test_a_worker_warms_up_what_it_will_run_and_requires_the_network_that_its_model_learnt_with(
+def test_a_worker_warms_up_its_batch_sizes_and_requires_the_network_its_model_was_trained_with(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     loaded: list[tuple[Path, Sequence[int], int]] = []
@@ -290,7 +290,7 @@ def test_a_worker_warms_up_what_it_will_run_and_requires_the_network_that_its_mo
 
 
 @pytest.mark.usefixtures("restored_logging")
-def test_a_worker_that_cannot_start_ends_with_the_code_that_stops_the_others(
+def test_a_worker_that_cannot_start_exits_with_the_code_that_stops_the_others(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("FASHION_MODEL_DIR", "/nowhere")

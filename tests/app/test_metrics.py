@@ -58,12 +58,12 @@ def read(client: TestClient) -> Samples:
 
 
 def of(found: Samples, name: str, /, **labels: str) -> float:
-    """Sum the series of a name that have the labels."""
+    """Sum the series that have this name and these labels."""
     return sum(value for (one, values), value in found.items() if one == name and labels.items() <= set(values))
 
 
 def requests(found: Samples) -> dict[tuple[str, ...], float]:
-    """Return the requests counted, by method, handler and code."""
+    """Return the number of requests by method, handler and code."""
     ours = ((dict(labels), count) for (name, labels), count in found.items() if name == "http_requests_total")
     return {(labels["method"], labels["handler"], labels["code"]): count for labels, count in ours}
 
@@ -107,7 +107,7 @@ def test_after_known_requests_every_count_is_exact(client: TestClient) -> None:
     assert of(found, "fashion_familiarity_ratio_bucket", le="0.05") == 1
     assert of(found, "fashion_images_total", format="PNG", conversion="native") == 4
     assert of(found, "fashion_images_total", format="BMP", conversion="none") == 1
-    # The picture with a refused query gets no stopwatch; a batch is received and written once, for all its pictures.
+    # The picture with a refused query gets no stopwatch; a batch is received and serialised once for all its pictures.
     for stage, count in {"receive": 6, "decode": 8, "infer": 5, "serialise": 5}.items():
         assert of(found, "fashion_stage_duration_seconds_count", stage=stage) == count, stage
     assert of(found, "fashion_batch_images_count") == 5
@@ -116,7 +116,7 @@ def test_after_known_requests_every_count_is_exact(client: TestClient) -> None:
     assert of(found, "fashion_model_info", name="fake", version="7") == 1
 
 
-def test_a_bucket_holds_what_is_at_most_its_bound_and_a_sum_is_a_sum() -> None:
+def test_a_bucket_counts_values_up_to_its_bound_and_the_sum_adds_them_up() -> None:
     metrics = Metrics(Tally(), make_card(), Settings(), [])
     for images in (1, 2, 3, 32, 1000):
         metrics.forward_pass(images)
@@ -126,7 +126,7 @@ def test_a_bucket_holds_what_is_at_most_its_bound_and_a_sum_is_a_sum() -> None:
     assert of(found, "fashion_batch_images_sum") == 1038
 
 
-def test_a_failure_of_ours_is_counted_as_such(classifier: FirstPixelClassifier) -> None:
+def test_an_internal_failure_is_counted_as_such(classifier: FirstPixelClassifier) -> None:
     def fail(_: NDArray[np.uint8]) -> None:
         raise RuntimeError
 
@@ -150,7 +150,7 @@ def test_while_pictures_wait_the_gauges_say_how_many_and_how_long() -> None:
                 callers.submit(client.post, "/predict", content=BOOT)
                 eventually(lambda: len(classifier.seen) == 1)
                 since = time.monotonic()
-                time.sleep(0.2)  # so that the oldest is told from the newest
+                time.sleep(0.2)  # to tell the oldest from the newest
                 for _ in range(2):
                     callers.submit(client.post, "/predict", content=BOOT)
                 eventually(lambda: app.state.predictor.load().pending == 3)
@@ -169,7 +169,7 @@ def test_while_pictures_wait_the_gauges_say_how_many_and_how_long() -> None:
 
 
 @pytest.mark.parametrize("stage", ["decode", "infer"])
-def test_what_a_thread_is_at_shows_as_in_hand_though_its_request_is_over(
+def test_work_in_a_thread_shows_as_the_oldest_even_after_its_request_has_ended(
     stage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     let_go = threading.Event()
@@ -230,7 +230,7 @@ def test_two_workers_count_together_and_what_a_killed_one_counted_stays(data: Da
         scrape_until(url, lambda found: of(found, "fashion_workers") == 2)
         for _ in range(40):
             assert httpx2.post(f"{url}/predict", content=picture).status_code == httpx2.codes.OK
-        # An answer is counted once it is sent, and the other worker may be asked before.
+        # An answer is counted after it is sent, and the other worker may be asked before that.
         found = scrape_until(url, lambda found: of(found, "http_requests_total", handler="/predict", code="200") == 40)
         assert of(found, "fashion_predictions_total") == of(found, "fashion_batch_images_sum") == 40
         assert [workers_with(found, name) for name in GAUGES] == [{"0", "1"}] * len(GAUGES)
@@ -247,24 +247,24 @@ def test_two_workers_count_together_and_what_a_killed_one_counted_stays(data: Da
         scrape_until(url, lambda found: of(found, "http_requests_total", handler="/predict", code="200") == 41)
 
         os.kill(second, signal.SIGSTOP)
-        try:  # the other tells on it
+        try:  # the other worker reports it
             scrape_until(url, lambda found: of(found, "fashion_worker_heartbeat_age_seconds") > 1)
         finally:
             os.kill(second, signal.SIGCONT)
 
 
-def test_each_worker_s_heart_goes_on_beating_though_only_one_is_asked(artifact: Path) -> None:
+def test_each_worker_s_heartbeat_continues_even_if_only_one_is_asked(artifact: Path) -> None:
     with service(MODEL_DIR=artifact, WORKERS=2, LOG_LEVEL="warning") as (_, url):
         scrape_until(url, lambda found: of(found, "fashion_workers") == 2)
         time.sleep(3)
-        found = scrape(url)  # the worker that answers brings its own numbers up to date
+        found = scrape(url)  # the worker that answers updates its own numbers
     ages = [age for (name, _), age in found.items() if name == "fashion_worker_heartbeat_age_seconds"]
     assert len(ages) == of(found, "fashion_workers_configured") == 2
-    assert max(ages) < 3  # as old as the pause is a heart that does not beat
+    assert max(ages) < 3  # without heartbeats, an age would be at least the pause
 
 
 def workers_of(supervisor: subprocess.Popen[str]) -> list[int]:
-    """Return the processes that serve, in the order in which they were started."""
+    """Return the process ids of the workers, in the order in which they were started."""
     children = Path(f"/proc/{supervisor.pid}/task/{supervisor.pid}/children").read_text().split()
     return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
@@ -277,7 +277,7 @@ def scrape_until(url: str, satisfied: Callable[[Samples], bool]) -> Samples:
     """Read the metrics until they are as expected, whichever worker answers."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
-        with suppress(httpx2.TransportError):  # the connection was dealt to the worker that is gone or stopped
+        with suppress(httpx2.TransportError):  # the connection went to the worker that was killed or suspended
             if satisfied(found := scrape(url, timeout=2)):
                 return found
         time.sleep(0.02)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Return an artifact of two files that are what the card says."""
+    """Return an artifact of two files that match its card."""
     (tmp_path / "variables").mkdir()
     (tmp_path / "saved_model.pb").write_bytes(b"graph")
     (tmp_path / "variables" / "variables.index").write_bytes(b"weights")
@@ -29,13 +29,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_whole_artifact_gives_its_card(folder: Path) -> None:
+def test_an_intact_artifact_yields_its_card(folder: Path) -> None:
     card = read_verified(folder)
     assert card.name == "fake"
     assert card.files["saved_model.pb"] == hashlib.sha256(b"graph").hexdigest()
 
 
-def test_a_card_that_cannot_be_written_whole_leaves_the_one_of_before(folder: Path) -> None:
+def test_a_card_that_cannot_be_written_completely_leaves_the_previous_one(folder: Path) -> None:
     code = "import resource, signal, sys; from pathlib import Path; from app.model_card import read_verified\n"
     code += "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))\n"
     code += "read_verified(folder := Path(sys.argv[1])).model_copy(update={'name': 'new'}).write(folder)"
@@ -52,13 +52,13 @@ def test_a_missing_folder_is_named_with_the_setting_that_chooses_it(tmp_path: Pa
 
 
 @pytest.mark.parametrize("text", ["", "not JSON", "{}", '{"name": "x", "surprise": 1}'])
-def test_a_card_that_is_none_is_refused_in_one_line(folder: Path, text: str) -> None:
+def test_an_invalid_card_is_refused_in_one_line(folder: Path, text: str) -> None:
     (folder / CARD_NAME).write_text(text)
     with pytest.raises(StartError, match=rf"^{folder / CARD_NAME}: expected a model card, found .+$"):
         read_verified(folder)
 
 
-def test_a_card_with_a_field_that_is_not_known_is_refused_wherever_it_stands(folder: Path) -> None:
+def test_a_card_with_an_unknown_field_is_refused_even_if_it_is_nested(folder: Path) -> None:
     card = json.loads((folder / CARD_NAME).read_text())
     card["training"]["surprise"] = 1
     (folder / CARD_NAME).write_text(json.dumps(card))
@@ -101,13 +101,13 @@ def test_a_missing_file_is_named(folder: Path) -> None:
 
 def test_a_file_that_cannot_be_read_is_refused_in_one_line(folder: Path) -> None:
     (folder / "saved_model.pb").unlink()
-    (folder / "saved_model.pb").symlink_to("/proc/self/mem")  # not even root can read where it begins
+    (folder / "saved_model.pb").symlink_to("/proc/self/mem")  # not even root can read its beginning
     with pytest.raises(StartError, match=rf"^{folder}: expected to read it, found Input/output error$"):
         read_verified(folder)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_is_for_another_user_is_named(folder: Path) -> None:
+def test_a_file_without_read_permission_is_named(folder: Path) -> None:
     (folder / "saved_model.pb").chmod(0)
     with pytest.raises(StartError, match=r"saved_model.pb: expected to read it, found Permission denied$"):
         read_verified(folder)
@@ -119,7 +119,7 @@ def test_a_file_that_is_not_on_the_card_is_refused_because_tensorflow_might_read
         read_verified(folder)
 
 
-def test_a_golden_image_survives_the_way_through_json() -> None:
+def test_a_golden_image_survives_a_round_trip_through_json() -> None:
     image = np.arange(784, dtype=np.uint8).reshape(28, 28)
     example = GoldenExample.of(image, np.full(10, 0.1, np.float32), 0.5)
     again = GoldenExample.model_validate_json(example.model_dump_json())

@@ -36,17 +36,17 @@ def page(settings: Settings | None = None, **changes: Any) -> str:  # noqa: ANN4
 
 
 def text(html: str) -> str:
-    """Return what stands on a page, without its tags."""
+    """Return the text of a page, without its tags."""
     return " ".join(re.sub(r"<[^>]+>", " ", html).split())
 
 
-def test_a_figure_stands_with_its_n_and_its_interval() -> None:
+def test_a_figure_is_shown_with_its_n_and_its_interval() -> None:
     assert "50.00% of 10 test images are named correctly (20.0 to 80.0%)" in text(page())
     assert "95.0% of test images have the right label among those it names: 1.00 labels on average" in text(page())
     assert "95%, as here" in text(page())
 
 
-def test_what_a_card_does_not_hold_is_left_out() -> None:
+def test_what_a_card_does_not_contain_is_left_out() -> None:
     plain = text(page())
     assert "hotograph" not in plain
     assert "What it confuses" not in plain
@@ -56,7 +56,7 @@ def test_what_a_card_does_not_hold_is_left_out() -> None:
     assert "damage" not in plain
 
 
-def test_photographs_are_told_by_their_kinds() -> None:
+def test_photographs_are_reported_by_kind() -> None:
     photos = PhotoMetrics(
         digest="0" * 64,
         learnt_from=1234,
@@ -79,7 +79,7 @@ def test_photographs_are_told_by_their_kinds() -> None:
     assert f"1,234 photographs of {link}" in " ".join(told.split())
 
 
-def test_teachers_are_told() -> None:
+def test_teachers_are_mentioned() -> None:
     training = make_card().training
     taught = training.model_copy(update={"config": {"distillation": {"teachers": ["one", "other"]}}})
     assert "with the answers of 2 earlier models to them" in text(page(training=taught))
@@ -98,7 +98,7 @@ def test_mistakes_are_counted_and_shaded_by_their_share() -> None:
     assert set(cells[1:6] + cells[7:]) == {("0", "·")}
 
 
-def test_reliability_is_drawn_where_the_bins_are() -> None:
+def test_reliability_is_drawn_from_the_bins() -> None:
     bins = (
         ReliabilityBin(share=0.5, confidence=0.5, accuracy=0.25),
         ReliabilityBin(share=0.5, confidence=1, accuracy=1),
@@ -109,14 +109,14 @@ def test_reliability_is_drawn_where_the_bins_are() -> None:
     assert drawn.count("<circle") == 2
 
 
-def test_calibration_is_told_before_and_after() -> None:
+def test_the_error_before_calibration_is_reported() -> None:
     before = CalibrationMetrics(
         negative_log_likelihood=0.5, brier_score=0.2, ece_equal_mass=0.123, ece_equal_width=0.12
     )
     assert "Before calibration they were 12.3 points off." in text(page(uncalibrated=before))
 
 
-def test_what_damage_costs_is_told_beside_no_damage() -> None:
+def test_accuracy_on_damaged_images_is_shown_beside_that_on_undamaged_ones() -> None:
     damaged = tuple(
         DamageMetrics(strength=strength, accuracy=accuracy, ece_equal_mass=0.1)
         for strength, accuracy in ((0.1, 0.4), (0.2, 0.3), (0.3, 0.2), (0.4, 0.1), (0.5, 0.05))
@@ -125,7 +125,7 @@ def test_what_damage_costs_is_told_beside_no_damage() -> None:
     assert "brightness, share 0.1, 0.2, 0.3, 0.4, 0.5 50.0% 40.0% 30.0% 20.0% 10.0% 5.0%" in told
 
 
-def test_what_is_unfamiliar_is_told_with_its_false_alarms() -> None:
+def test_the_detection_of_unfamiliar_pictures_is_reported_with_its_false_alarms() -> None:
     separation = SeparationFacts(images="<digits>", n=1797, auroc=0.9994, auroc_max_softmax=0.9, flagged=1.0)
     facts = FamiliarityFacts(threshold=0.05, flagged={"test": 0.0584}, separations=(separation,))
     told = page(familiarity=facts)
@@ -143,7 +143,7 @@ def test_what_is_unfamiliar_is_told_with_its_false_alarms() -> None:
         (2048 * 2**20, 1_234_000_000, "at most 2,048 MiB and 1,234 megapixels a picture"),
     ],
 )
-def test_small_and_large_limits_are_told_too(max_bytes: int, max_pixels: int, told: str) -> None:
+def test_small_and_large_limits_are_shown_too(max_bytes: int, max_pixels: int, told: str) -> None:
     assert told in text(page(Settings(max_body_bytes=max_bytes, max_image_pixels=max_pixels)))
 
 

@@ -23,7 +23,7 @@ SIDEWAYS[ExifTags.Base.Orientation] = 6
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_a_page_needs_no_other_host_and_everything_that_it_names_is_there(client: TestClient, path: str) -> None:
+def test_a_page_needs_no_other_host_and_everything_it_refers_to_exists(client: TestClient, path: str) -> None:
     page = client.get(path, headers={"Accept": BROWSER})
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     loaded = re.findall(r'(?:src|<link rel="\w+" href)="([^"]+)"', page.text)
@@ -42,7 +42,7 @@ def test_a_page_runs_nothing_but_its_own_files(client: TestClient, path: str) ->
     assert not re.search(r"<script(?! [^>]*src=)|<style| style=| on\w+=", page.text)
 
 
-def test_every_module_of_the_page_is_asked_for_before_one_names_the_other() -> None:
+def test_every_module_of_the_page_is_preloaded() -> None:
     modules, found = {"page.js"}, set[str]()
     while modules - found:
         found |= (name := {(modules - found).pop()})
@@ -67,9 +67,7 @@ def test_a_page_that_is_a_file_is_not_sent_again_unless_it_changed(client: TestC
 
 @pytest.mark.parametrize("wish", ["bytes=0-1", "bytes=9999999-", "bytes=2-1", "lines=1-2", "nonsense"])
 @pytest.mark.parametrize("path", ["/", "/web/page.js"])
-def test_a_file_is_sent_whole_whatever_range_is_asked_for_and_promises_none(
-    client: TestClient, path: str, wish: str
-) -> None:
+def test_a_file_is_always_sent_whole_and_no_ranges_are_offered(client: TestClient, path: str, wish: str) -> None:
     whole, ranged = client.get(path), client.get(path, headers={"Range": wish})
     assert (ranged.status_code, ranged.content) == (200, whole.content)
     assert "accept-ranges" not in ranged.headers
@@ -90,7 +88,7 @@ def test_a_file_is_sent_whole_whatever_range_is_asked_for_and_promises_none(
         ("application/json;q=0.5, text/html;level=1;q=0.4", False),
     ],
 )
-def test_html_is_for_those_who_prefer_it_to_json(client: TestClient, accept: str, expected: bool) -> None:  # noqa: FBT001  a parameter of the test
+def test_html_is_sent_to_clients_that_prefer_it_to_json(client: TestClient, accept: str, expected: bool) -> None:  # noqa: FBT001  a parameter of the test
     assert prefers_html(accept) is expected
     answer = client.get("/model", headers={"Accept": accept})
     assert answer.headers["content-type"].startswith("text/html" if expected else "application/json")
@@ -98,7 +96,9 @@ def test_html_is_for_those_who_prefer_it_to_json(client: TestClient, accept: str
 
 
 @pytest.mark.parametrize(("path", "status"), [("/modle", 404), ("/a/b/c", 404), ("/web/", 404), ("/predict", 405)])
-def test_who_mistypes_an_address_in_a_browser_is_led_back(client: TestClient, path: str, status: int) -> None:
+def test_a_mistyped_address_in_a_browser_gets_a_page_that_leads_back(
+    client: TestClient, path: str, status: int
+) -> None:
     page, told = client.get(path, headers={"Accept": BROWSER}), client.get(path)
     assert (page.status_code, told.status_code) == (status, status)
     assert page.headers["content-type"] == "text/html; charset=utf-8"
@@ -110,7 +110,7 @@ def test_who_mistypes_an_address_in_a_browser_is_led_back(client: TestClient, pa
     assert links == ["/", "/", "/model", "/docs"]
 
 
-def test_an_address_that_is_told_on_a_page_runs_nothing_there(client: TestClient) -> None:
+def test_an_address_that_a_page_repeats_runs_nothing(client: TestClient) -> None:
     assert "<script" not in client.get("/<script src=x>", headers={"Accept": BROWSER}).text
 
 

@@ -1,4 +1,4 @@
-"""Deadlines and clients that leave, for both ways of `POST /predict` and for batches, below HTTP: as ASGI messages."""
+"""Deadlines and disconnects, on both paths of `POST /predict` and in batches, as ASGI messages without HTTP."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from starlette.types import Message
 
 LARGE = encoded(Image.new("RGB", (6000, 5000), "red"))
-"""Takes a thread a good part of a second."""
+"""Takes a thread a good part of a second to decode."""
 
 FOREVER = 3600.0
 
 
 class Caller:
-    """Sends one request, piece by piece, and may leave."""
+    """A client that sends one request, piece by piece, and may disconnect."""
 
     def __init__(self, app: FastAPI, path: str = "/predict", *, port: int | None = None, **headers: str) -> None:
         self.answer: list[Message] = []
@@ -70,14 +70,14 @@ class Caller:
         self.answer.append(message)
 
     async def hear(self) -> tuple[int, Any]:
-        """Wait for the end of the answer."""
+        """Wait for the end of the answer, and return its status and its body."""
         await self.request
         body = b"".join(message.get("body", b"") for message in self.answer)
         return self.answer[0]["status"], json.loads(body) if body else None
 
 
 class Held:
-    """A classifier that waits in its first forward pass until it is let go."""
+    """A classifier whose first forward pass waits until it is released."""
 
     def __init__(self) -> None:
         self.entered, self.release = threading.Event(), threading.Event()
@@ -122,10 +122,10 @@ def make_app(request: pytest.FixtureRequest) -> Callable[..., FastAPI]:
 
 @pytest.mark.parametrize("leaves", [True, False], ids=["gone", "too late"])
 @pytest.mark.parametrize(("path", "is_form"), [("/predict", False), ("/predict", True), ("/predict/batch", True)])
-def test_of_a_body_that_is_not_answered_nothing_is_kept(
+def test_nothing_is_kept_of_a_body_that_gets_no_answer(
     make_app: Callable[..., FastAPI], path: str, *, is_form: bool, leaves: bool
 ) -> None:
-    """In a circle it would be kept until the garbage collector comes, and be counted by no limit."""
+    """A reference cycle would keep the body until the garbage collector runs, and no limit would count it."""
     begin, content_type = form(b"")[0].partition(b"\r\n--b--")[0], form()[1] if is_form else "image/png"
     begin = begin.replace(b"files", b"file") if path == "/predict" else begin
 
@@ -140,7 +140,7 @@ def test_of_a_body_that_is_not_answered_nothing_is_kept(
                 caller.leave()
             await caller.request
             del caller
-            if not turn:  # the first may load what stays
+            if not turn:  # the first turn may load what stays in memory
                 before, _ = tracemalloc.get_traced_memory()
         return tracemalloc.get_traced_memory()[0] - before
 
@@ -155,7 +155,7 @@ def test_of_a_body_that_is_not_answered_nothing_is_kept(
 
 
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
-def test_the_deadline_counts_from_the_arrival_while_the_body_is_received(
+def test_the_deadline_counts_from_arrival_and_includes_receiving_the_body(
     make_app: Callable[..., FastAPI], path: str
 ) -> None:
     async def run() -> tuple[int, Any]:
@@ -174,7 +174,7 @@ def test_the_deadline_counts_from_the_arrival_while_the_body_is_received(
 @pytest.mark.parametrize(
     ("wish", "limit", "kept"), [("0.2", FOREVER, "0.2"), ("1e9", 0.2, "0.2"), ("0.3", 0.2, "0.2"), ("0.1", 0.2, "0.1")]
 )
-def test_a_client_may_wish_for_less_time_than_the_limit(
+def test_a_client_may_ask_for_less_time_than_the_limit(
     make_app: Callable[..., FastAPI], wish: str, limit: float, kept: str
 ) -> None:
     held = Held()
@@ -196,14 +196,14 @@ def test_a_client_may_wish_for_less_time_than_the_limit(
 
 @pytest.mark.parametrize("wish", ["0", "-1", "nan", "inf", "soon", ""])
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
-def test_a_wish_that_is_no_time_is_refused(client: TestClient, path: str, wish: str) -> None:
+def test_an_invalid_deadline_is_refused(client: TestClient, path: str, wish: str) -> None:
     response = client.post(path, headers={"X-Request-Timeout": wish}, files={"files": BOOT})
     assert problem(response) == (422, "invalid_request")
     assert response.json()["detail"] == f"Expected seconds in `X-Request-Timeout`, such as 2.5, received '{wish}'."
 
 
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
-def test_the_api_document_tells_of_the_wish_and_of_the_timeout(client: TestClient, path: str) -> None:
+def test_the_api_document_describes_the_deadline_header_and_the_timeout(client: TestClient, path: str) -> None:
     operation = client.get("/openapi.json").json()["paths"][path]["post"]
     (header,) = (one for one in operation["parameters"] if one["name"] == "x-request-timeout")
     assert (header["in"], header["required"]) == ("header", False)
@@ -211,13 +211,13 @@ def test_the_api_document_tells_of_the_wish_and_of_the_timeout(client: TestClien
     assert "timeout" in operation["responses"]["504"]["content"]["application/problem+json"]["examples"]
 
 
-def test_an_answer_that_is_too_late_comes_on_time_though_a_thread_still_decodes(
+def test_a_timeout_is_answered_on_time_even_while_a_thread_still_decodes(
     make_app: Callable[..., FastAPI],
 ) -> None:
     async def run() -> list[float]:
         app = make_app(FirstPixelClassifier(), request_timeout_seconds=0.05)
         lateness = []
-        for _ in range(3):  # busy as the machine may be, one of them is on time
+        for _ in range(3):  # even on a busy machine, one of them is on time
             caller = Caller(app)
             caller.say(LARGE)
             started = time.monotonic()
@@ -230,7 +230,7 @@ def test_an_answer_that_is_too_late_comes_on_time_though_a_thread_still_decodes(
 
 
 @pytest.mark.parametrize("ends", ["leaves", "deadline"])
-def test_what_waits_for_its_batch_is_dropped_when_its_client_leaves_or_its_time_is_over(
+def test_a_picture_waiting_for_its_batch_is_dropped_when_its_client_leaves_or_its_deadline_passes(
     make_app: Callable[..., FastAPI], ends: str
 ) -> None:
     held = Held()
@@ -246,7 +246,7 @@ def test_what_waits_for_its_batch_is_dropped_when_its_client_leaves_or_its_time_
         await asyncio.sleep(UNWATCHED_SECONDS * 1.5)
         if ends == "leaves":
             dropped.leave()
-        answer = await dropped.hear()  # at once, though the first still waits
+        answer = await dropped.hear()  # at once, even though the first still waits
         assert not first.request.done()
         last = Caller(app)
         last.say(encoded(tagged_image(3)))
@@ -282,7 +282,7 @@ def test_a_picture_whose_client_left_while_it_waited_for_a_thread_frees_its_plac
         left = [await caller.hear() for caller in impatient]
         assert [status for status, _ in left] == [400, 400]
         freed = time.monotonic() - started
-        late = Caller(app)  # there is a place
+        late = Caller(app)  # there is a place for it
         late.say(BOOT)
         status, _ = await late.hear()
         await asyncio.gather(*(caller.hear() for caller in first))
@@ -293,7 +293,7 @@ def test_a_picture_whose_client_left_while_it_waited_for_a_thread_frees_its_plac
     assert freed < whole / 2
 
 
-def test_each_picture_of_a_batch_that_is_not_done_in_time_gets_its_problem_and_the_others_their_answers() -> None:
+def test_pictures_of_a_batch_that_are_late_get_a_problem_and_the_others_their_answers() -> None:
     release = threading.Event()
 
     def hold_nines(images: NDArray[np.uint8]) -> None:
@@ -310,7 +310,7 @@ def test_each_picture_of_a_batch_that_is_not_done_in_time_gets_its_problem_and_t
     assert [item.get("problem", {}).get("code") for item in results] == [None, None, "timeout", "timeout"]
 
 
-def test_the_time_that_a_client_wishes_for_is_that_of_each_picture_of_a_batch() -> None:
+def test_the_deadline_that_a_client_sets_applies_to_each_picture_of_a_batch() -> None:
     held = Held()
     with TestClient(create_app(Settings(), held.classifier)) as client:
         response = client.post("/predict/batch", files=[("files", BOOT)] * 2, headers={"X-Request-Timeout": "0.2"})
@@ -319,7 +319,7 @@ def test_the_time_that_a_client_wishes_for_is_that_of_each_picture_of_a_batch() 
     assert ["within 0.2 seconds" in detail for detail in details] == [True, True]
 
 
-def test_each_picture_of_a_batch_that_finds_no_place_gets_its_problem() -> None:
+def test_each_picture_of_a_batch_that_finds_no_place_gets_a_problem() -> None:
     settings = Settings.model_validate({"max_pending_images": 3})
     with TestClient(create_app(settings, FirstPixelClassifier())) as client:
         results = client.post("/predict/batch", files=[("files", BOOT)] * 5).json()["results"]
@@ -348,7 +348,7 @@ def test_a_batch_whose_client_leaves_is_dropped_whole() -> None:
 
 
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
-def test_without_a_place_nothing_of_the_body_is_read(path: str, make_app: Callable[..., FastAPI]) -> None:
+def test_without_a_free_place_none_of_the_body_is_read(path: str, make_app: Callable[..., FastAPI]) -> None:
     held = Held()
 
     async def run() -> tuple[int, Any]:
@@ -356,7 +356,7 @@ def test_without_a_place_nothing_of_the_body_is_read(path: str, make_app: Callab
         first = Caller(app)
         first.say(BOOT)
         await held.begins()
-        refused = await Caller(app, path).hear()  # of which no byte has come
+        refused = await Caller(app, path).hear()  # no byte of its body has arrived
         held.release.set()
         await first.hear()
         return refused
@@ -380,7 +380,7 @@ def test_a_slow_sender_holds_no_place(make_app: Callable[..., FastAPI]) -> None:
 
 
 @pytest.mark.parametrize("is_freed", [True, False])
-def test_who_asks_again_at_once_waits_until_it_was_told_to_come_back(
+def test_a_client_that_retries_at_once_is_held_back_until_the_time_it_was_told(
     make_app: Callable[..., FastAPI], *, is_freed: bool
 ) -> None:
     held = Held()
@@ -390,7 +390,7 @@ def test_who_asks_again_at_once_waits_until_it_was_told_to_come_back(
         first = Caller(app)
         first.say(BOOT)
         await held.begins()
-        statuses = [(await Caller(app, port=port).hear())[0] for port in (1, 2)]  # at once
+        statuses = [(await Caller(app, port=port).hear())[0] for port in (1, 2)]  # refused at once
         started = time.monotonic()
         again = Caller(app, port=1)
         again.say(BOOT)
@@ -413,7 +413,7 @@ async def nothing_more() -> Message:
     return await asyncio.Future()
 
 
-def test_whoever_listens_for_the_caller_stops_with_the_request() -> None:
+def test_watching_for_a_disconnect_ends_with_the_request() -> None:
     async def run() -> None:
         async with asyncio.timeout(30):
             with Patience(Deadline.after(60, None)) as patience:
@@ -426,7 +426,7 @@ def test_whoever_listens_for_the_caller_stops_with_the_request() -> None:
     asyncio.run(run())
 
 
-def test_a_deadline_that_passes_as_the_caller_leaves_cancels_once() -> None:
+def test_a_deadline_that_passes_as_the_client_leaves_cancels_once() -> None:
     async def leaves() -> Message:
         await asyncio.sleep(0.05)
         return {"type": "http.disconnect"}
@@ -446,7 +446,7 @@ def test_a_deadline_that_passes_as_the_caller_leaves_cancels_once() -> None:
     asyncio.run(run())
 
 
-def test_what_a_caller_still_sends_is_no_sign_that_it_left() -> None:
+def test_a_client_that_still_sends_does_not_count_as_gone() -> None:
     messages: list[Message] = [{"type": "http.request", "body": b""}]
 
     async def receive() -> Message:
@@ -461,7 +461,7 @@ def test_what_a_caller_still_sends_is_no_sign_that_it_left() -> None:
     assert not messages
 
 
-def test_whoever_cancels_the_request_itself_is_obeyed_though_the_deadline_has_passed_too() -> None:
+def test_a_cancellation_from_outside_takes_effect_even_if_the_deadline_has_passed_too() -> None:
     async def late() -> None:
         with Patience(Deadline.after(0.05, None)):
             await asyncio.sleep(60)
@@ -477,7 +477,7 @@ def test_whoever_cancels_the_request_itself_is_obeyed_though_the_deadline_has_pa
     asyncio.run(run())
 
 
-def test_an_error_on_the_way_out_is_not_hidden_by_the_deadline() -> None:
+def test_an_error_during_the_cancellation_is_not_hidden_by_the_deadline() -> None:
     async def run() -> None:
         with pytest.raises(KeyError), Patience(Deadline.after(0.05, None)):  # noqa: PT012
             try:

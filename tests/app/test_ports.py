@@ -37,11 +37,11 @@ def test_a_shared_port_arrives_as_another_socket_that_gets_its_share_of_connecti
         for caller in callers:
             caller.close()
     assert sum(shares) == 64
-    assert min(shares) > 10  # a fair coin gives fewer once in fifty million times
+    assert min(shares) > 10  # a fair coin would give fewer once in fifty million times
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the workers accept from one socket")
-def test_nobody_else_gets_a_shared_port_whether_or_not_a_worker_has_come() -> None:
+def test_nobody_else_gets_a_shared_port_whether_or_not_a_worker_has_joined() -> None:
     with shared(bound()) as parent:
         for is_joined in (False, True):
             worker = pickle.loads(pickle.dumps(parent)) if is_joined else parent  # noqa: S301  our own
@@ -53,13 +53,13 @@ def test_nobody_else_gets_a_shared_port_whether_or_not_a_worker_has_come() -> No
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the workers accept from one socket")
-def test_connections_that_a_service_before_left_behind_do_not_keep_the_port() -> None:
+def test_connections_left_behind_by_an_earlier_service_do_not_block_the_port() -> None:
     with bound() as before:
         before.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as uvicorn does
         before.listen()
         address = before.getsockname()
         with socket.create_connection(address):
-            before.accept()[0].close()  # who closes first has it in TIME_WAIT
+            before.accept()[0].close()  # the side that closes first keeps it in TIME_WAIT
     again = socket.socket()
     again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     again.bind(address)
@@ -67,7 +67,7 @@ def test_connections_that_a_service_before_left_behind_do_not_keep_the_port() ->
         assert parent.getsockname() == address
 
 
-def test_elsewhere_than_on_linux_the_socket_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_systems_other_than_linux_the_socket_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     with bound() as before:
         assert shared(before) is before
@@ -75,7 +75,7 @@ def test_elsewhere_than_on_linux_the_socket_stays(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the kernel is not told")
-def test_who_connected_before_is_accepted_and_heard_and_who_comes_after_is_ignored() -> None:
+def test_earlier_connections_are_accepted_and_read_and_later_ones_are_ignored() -> None:
     with bound() as listener:
         listener.listen()
         with socket.create_connection(listener.getsockname()) as before:
@@ -91,7 +91,7 @@ def test_who_connected_before_is_accepted_and_heard_and_who_comes_after_is_ignor
                 listener.accept()
 
 
-def test_elsewhere_than_on_linux_whoever_comes_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_systems_other_than_linux_later_connections_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     with bound() as listener:
         listener.listen()

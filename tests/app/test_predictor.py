@@ -52,13 +52,13 @@ def test_the_answer_ranks_all_classes_and_says_what_was_done() -> None:
 
 
 @pytest.mark.parametrize(("coverage", "labels"), [(0.9, ["Coat"]), (0.95, ["Coat", "Sandal"])])
-def test_the_coverage_that_is_set_decides_how_long_the_prediction_set_is(coverage: float, labels: list[str]) -> None:
+def test_the_configured_coverage_decides_how_long_the_prediction_set_is(coverage: float, labels: list[str]) -> None:
     service = predictor(FirstPixelClassifier(), coverage=coverage)
     answer = asyncio.run(service.predict(encoded(tagged_image(4)), "image/png", Mode.AUTO))
     assert answer["prediction_set"] == labels
 
 
-def test_the_first_class_is_in_the_prediction_set_however_unsure_the_model_is_of_it() -> None:
+def test_the_most_probable_class_is_in_the_prediction_set_however_unsure_the_model_is_of_it() -> None:
     classifier = FirstPixelClassifier()
     strict = tuple(one.model_copy(update={"threshold": 0.99}) for one in classifier.card.prediction_sets)
     classifier.card = classifier.card.model_copy(update={"prediction_sets": strict})
@@ -67,9 +67,7 @@ def test_the_first_class_is_in_the_prediction_set_however_unsure_the_model_is_of
 
 
 @pytest.mark.parametrize(("threshold", "is_longer"), [(None, False), (0.0, True)])
-def test_a_photograph_that_is_looked_at_in_colour_has_a_threshold_of_its_own(
-    threshold: float | None, *, is_longer: bool
-) -> None:
+def test_a_photograph_seen_in_colour_has_a_threshold_of_its_own(threshold: float | None, *, is_longer: bool) -> None:
     classifier = FirstPixelClassifier()
     sets = [one.model_copy(update={"photos_threshold": threshold}) for one in classifier.card.prediction_sets]
     classifier.card = classifier.card.model_copy(update={"prediction_sets": tuple(sets)})
@@ -82,20 +80,22 @@ def test_a_photograph_that_is_looked_at_in_colour_has_a_threshold_of_its_own(
     assert other["prediction_set"] == ["Coat", "Sandal"]
 
 
-def test_a_coverage_that_was_not_fitted_stops_the_start_with_those_that_were() -> None:
+def test_a_coverage_that_was_not_fitted_stops_the_start_naming_those_that_were() -> None:
     with pytest.raises(StartError, match=r"^FASHION_COVERAGE: expected one of 0\.9, 0\.95, .* found 0\.8$"):
         predictor(FirstPixelClassifier(), coverage=0.8)
 
 
 @pytest.mark.parametrize(("percent", "familiar"), [(0, False), (4, False), (6, True), (100, True)])
-def test_what_is_less_familiar_than_the_card_s_threshold_is_called_so(percent: int, *, familiar: bool) -> None:
+def test_a_picture_less_familiar_than_the_card_s_threshold_is_called_unfamiliar(
+    percent: int, *, familiar: bool
+) -> None:
     image = encoded(tagged_image(4, percent))
     answer = asyncio.run(predictor(FirstPixelClassifier()).predict(image, "image/png", Mode.AUTO))
     assert answer["familiar"] == familiar
     assert answer["familiarity"] == pytest.approx(percent / 100)
 
 
-def test_what_is_just_as_familiar_as_the_threshold_is_familiar() -> None:
+def test_a_picture_exactly_at_the_threshold_is_familiar() -> None:
     classifier = FirstPixelClassifier()
     half = classifier.card.familiarity.model_copy(update={"threshold": 0.5})  # which float32 holds exactly, unlike 0.05
     classifier.card = classifier.card.model_copy(update={"familiarity": half})
@@ -103,7 +103,7 @@ def test_what_is_just_as_familiar_as_the_threshold_is_familiar() -> None:
     assert answer["familiar"]
 
 
-def test_a_burst_admits_exactly_the_limit_and_the_places_come_back() -> None:
+def test_a_burst_admits_exactly_the_limit_and_the_places_are_given_back() -> None:
     async def run() -> list[str]:
         service = predictor(FirstPixelClassifier(), max_pending_images=5)
         one = encoded(tagged_image(1))
@@ -154,7 +154,7 @@ def test_a_picture_is_refused_behind_more_work_than_the_settings_allow(
     [b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\x7f\xff\xff\xff\x7f\xff\xff\xff\x08\0\0\0\0", bytes(10_000_000)],
     ids=["more pixels than any", "ten megabytes of nothing"],
 )
-def test_what_its_first_bytes_refuse_counts_as_no_work_for_those_behind_it(refused: bytes) -> None:
+def test_a_file_refused_by_its_first_bytes_counts_as_no_work_for_those_behind_it(refused: bytes) -> None:
     service = predictor(FirstPixelClassifier(lambda _: time.sleep(0.3)), max_queue_seconds=1.4)
 
     async def run() -> list[type]:
@@ -169,15 +169,15 @@ def test_what_its_first_bytes_refuse_counts_as_no_work_for_those_behind_it(refus
     assert second is dict
 
 
-def test_a_picture_that_is_given_up_while_it_waits_for_a_thread_is_never_decoded_and_gives_its_place_back() -> None:
-    # The first takes long: the others are to be given up before the thread comes to them.
+def test_a_picture_cancelled_while_it_waits_for_a_thread_is_never_decoded_and_frees_its_place() -> None:
+    # The first takes long, so that the others are cancelled before the thread gets to them.
     sizes = [(6000, 5000), *((2000 + number, 1500) for number in range(4))]
     photographs = [encoded(Image.new("RGB", size, "red")) for size in sizes]
     service = predictor(FirstPixelClassifier(), max_pending_images=5, cores=1)
     decoded: list[Stages] = []
 
     class Noted(Stages):
-        """Notes whose turn came: the first stage that ends is the wait for a thread."""
+        """Records which pictures got a thread: the first stage to end is the wait for one."""
 
         def end(self, stage: Stage, at: float | None = None) -> None:
             decoded.append(self)
@@ -201,7 +201,7 @@ def test_a_picture_that_is_given_up_while_it_waits_for_a_thread_is_never_decoded
     assert asyncio.run(run()) == 2
 
 
-def test_what_is_given_up_while_it_waits_for_a_thread_leaves_nothing_in_the_queue() -> None:
+def test_a_picture_cancelled_while_it_waits_for_a_thread_leaves_nothing_in_the_queue() -> None:
     first, photograph = (encoded(Image.new("RGB", (3000, 2000), colour)) for colour in ("blue", "red"))
     service = predictor(FirstPixelClassifier(), cores=1)
 
@@ -214,7 +214,7 @@ def test_what_is_given_up_while_it_waits_for_a_thread_leaves_nothing_in_the_queu
         for task in waiting:
             task.cancel()
         await asyncio.wait(waiting)
-        del task, waiting  # their errors remember where they were raised
+        del task, waiting  # their exceptions hold the frames in which they were raised
         assert not busy.done()
         more = sys.getrefcount(photograph) - before
         await busy
@@ -223,7 +223,7 @@ def test_what_is_given_up_while_it_waits_for_a_thread_leaves_nothing_in_the_queu
     assert asyncio.run(run()) <= 0
 
 
-def test_of_a_picture_that_is_given_up_while_it_waits_for_its_batch_nothing_is_computed() -> None:
+def test_a_picture_cancelled_while_it_waits_for_its_batch_is_not_computed() -> None:
     release = threading.Event()
 
     def hold(_: NDArray[np.uint8]) -> None:
@@ -236,7 +236,7 @@ def test_of_a_picture_that_is_given_up_while_it_waits_for_its_batch_nothing_is_c
         tasks = [
             asyncio.create_task(service.predict(encoded(tagged_image(tag)), "image/png", Mode.AUTO)) for tag in range(2)
         ]
-        await asyncio.sleep(0.1)  # both go, since one turn of the loop brought them
+        await asyncio.sleep(0.1)  # both share a pass, since one turn of the loop brought them
         later = [
             asyncio.create_task(service.predict(encoded(tagged_image(tag)), "image/png", Mode.AUTO)) for tag in (5, 6)
         ]
@@ -264,7 +264,7 @@ def test_large_pictures_never_stall_small_ones_that_come_after() -> None:
 
     class_ids, done = asyncio.run(run())
     assert class_ids == [4] * 20
-    assert done < 4  # of four that would have been decoded one after the other
+    assert done < 4  # the small ones did not wait for all of the large ones
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_large_pictures_never_stall_small_ones_that_come_after() -> None:
     ],
     ids=["a photograph", "only resized", "grey", "grey, written in three channels"],
 )
-def test_a_photograph_is_looked_at_in_colour_and_weighs_in_the_answer(
+def test_the_colours_of_a_photograph_weigh_in_the_answer(
     changed: Callable[[Image.Image], Image.Image], mode: Mode, *, is_seen: bool
 ) -> None:
     classifier = FirstPixelClassifier()
@@ -290,12 +290,12 @@ def test_a_photograph_is_looked_at_in_colour_and_weighs_in_the_answer(
     weighed = [entry["probability"] for entry in answer["probabilities"]]
     assert weighed == pytest.approx(
         weigh(said, evidence, 1).tolist(), rel=0.2, abs=0.01
-    )  # of pixels reduced in two steps
+    )  # the service reduces the pixels in two steps
     assert (weighed == said.tolist()) is not is_seen
     assert answer["prediction"]["probability"] == max(weighed)
 
 
-def test_a_model_of_other_classes_answers_for_a_photograph_by_itself() -> None:
+def test_a_model_with_other_classes_answers_for_a_photograph_by_itself() -> None:
     classifier = FirstPixelClassifier()
     classifier.card = classifier.card.model_copy(update={"labels": tuple(f"class {i}" for i in range(10))})
     data = Path("app/web/samples/sweater.jpg").read_bytes()
@@ -330,7 +330,7 @@ def test_as_many_pictures_are_decoded_at_a_time_as_there_are_cores(cores: int, m
     assert most == cores
 
 
-def test_a_photograph_weighs_at_the_temperature_on_the_card() -> None:
+def test_a_photograph_is_weighed_at_the_temperature_on_the_card() -> None:
     def probabilities(temperature: float) -> np.ndarray:
         classifier = FirstPixelClassifier()
         shipped = read_verified(Settings().model_dir).photos
@@ -347,7 +347,7 @@ def test_a_photograph_weighs_at_the_temperature_on_the_card() -> None:
     assert twice.max() < once.max()
 
 
-def test_raw_pixels_that_are_to_be_converted_as_a_photograph_count_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_raw_pixels_converted_as_a_photograph_count_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[float] = []
     permit = Admission.permit
 
@@ -361,7 +361,7 @@ def test_raw_pixels_that_are_to_be_converted_as_a_photograph_count_as_one(monkey
     assert taken == [work_of(RAW_BYTES)]
 
 
-def test_a_catalogue_picture_is_not_looked_at_in_colour_even_where_it_is_converted_as_a_photograph() -> None:
+def test_a_catalogue_picture_is_not_seen_in_colour_even_if_it_is_converted_as_a_photograph() -> None:
     pale = Image.new("RGB", (200, 200), "white")
     pale.paste((250, 252, 255), (60, 40, 140, 160))
     answer = asyncio.run(predictor(FirstPixelClassifier()).predict(encoded(pale), "image/png", Mode.AUTO))
@@ -369,13 +369,13 @@ def test_a_catalogue_picture_is_not_looked_at_in_colour_even_where_it_is_convert
     assert "seen_in_colour" not in answer["conversion"]["steps"]
 
 
-def test_nobody_is_asked_to_come_back_later_than_a_request_may_take() -> None:
+def test_retry_after_is_at_most_the_request_timeout() -> None:
     slow = FirstPixelClassifier(lambda _: time.sleep(0.6))
     service = predictor(slow, request_timeout_seconds=2, max_pending_images=20, max_queue_seconds=1000)
     one = encoded(tagged_image(1))
 
     async def run() -> BaseException | object:
-        await service.predict(one, "image/png", Mode.AUTO)  # by now it knows how slow it is
+        await service.predict(one, "image/png", Mode.AUTO)  # after this the rate is known
         asked = (service.predict(one, "image/png", Mode.AUTO) for _ in range(21))
         *_, last = await asyncio.gather(*asked, return_exceptions=True)
         return last
@@ -389,7 +389,7 @@ def waits(event: threading.Event) -> None:
     event.wait(10)
 
 
-def test_what_a_thread_is_still_at_is_older_than_what_came_after_its_asker_had_left() -> None:
+def test_work_that_a_thread_continues_after_its_client_left_counts_as_the_oldest() -> None:
     release = threading.Event()
     service = predictor(FirstPixelClassifier(lambda _: waits(release)))
 
@@ -413,7 +413,7 @@ def test_what_a_thread_is_still_at_is_older_than_what_came_after_its_asker_had_l
     asyncio.run(run())
 
 
-def test_a_forward_pass_that_is_stuck_is_seen_beside_a_picture_that_was_just_begun(
+def test_a_stuck_forward_pass_is_noticed_even_if_another_picture_has_just_begun(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     passing, decoding = threading.Event(), threading.Event()

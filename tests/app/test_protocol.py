@@ -1,4 +1,4 @@
-"""The service behind its own protocol, talked to by sockets that do what no client of good will does."""
+"""The service behind its own HTTP protocol, with sockets that do what no well-meaning client does."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Impatient(Protocol):
 
 
 class Service:
-    """A server on a free port, with what it holds."""
+    """A server on a free port, and the app that it serves."""
 
     def __init__(self, app: FastAPI, server: uvicorn.Server, address: tuple[str, int]) -> None:
         self.app, self.server, self.address = app, server, address
@@ -65,7 +65,7 @@ class Service:
         return connection
 
     def answer(self, *sent: bytes) -> tuple[int, str]:
-        """Send, read until the other side closes, and return the last status and its code or label."""
+        """Send, read until the server closes, and return the last status with its code or label."""
         with self.connect(*sent) as connection:
             return last(read_all(connection))
 
@@ -75,7 +75,7 @@ def read_all(connection: socket.socket) -> bytes:
     try:
         while piece := connection.recv(65536):
             received += piece
-    except ConnectionResetError:  # closed with something unread
+    except ConnectionResetError:  # the server closed with something unread
         pass
     return received
 
@@ -147,7 +147,7 @@ def eventually(holds: Callable[[], bool]) -> None:
 
 
 class CountedWrites:
-    """A transport that counts the pieces that are written to it."""
+    """A transport that keeps the pieces that are written to it."""
 
     pieces: ClassVar[list[bytes]] = []
 
@@ -178,14 +178,14 @@ class Counted(Protocol):
     ],
     ids=["prediction", "get", "refusal", "head", "continue"],
 )
-def test_head_and_body_of_an_answer_go_out_in_one_piece(sent: bytes, pieces: int) -> None:
+def test_head_and_body_of_an_answer_are_sent_in_one_piece(sent: bytes, pieces: int) -> None:
     CountedWrites.pieces.clear()
     with serving(Counted) as service, service.connect(closing(sent)) as connection:
         assert read_all(connection) == b"".join(CountedWrites.pieces)
     assert len(CountedWrites.pieces) == pieces
 
 
-def test_a_long_answer_is_whole(service: Service) -> None:
+def test_a_long_answer_is_complete(service: Service) -> None:
     with service.connect(closing(LARGE)) as connection:
         head, _, body = read_all(connection).partition(b"\r\n\r\n")
     assert f"content-length: {len(body)}".encode() in head
@@ -225,7 +225,7 @@ def test_a_connection_leaves_nothing_to_the_garbage_collector(service: Service, 
 
 
 class CountingLoop:
-    """An event loop that counts the timers of ours among those it is asked for."""
+    """An event loop that counts the protocol's timers for slow senders."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, counted: list[str]) -> None:
         self._loop, self._counted = loop, counted
@@ -239,7 +239,7 @@ class CountingLoop:
         return getattr(self._loop, name)
 
 
-def test_a_request_in_one_piece_makes_no_timer_and_one_in_two_makes_one() -> None:
+def test_a_request_in_one_piece_starts_no_timer_and_one_in_two_pieces_starts_one() -> None:
     made: list[str] = []
 
     class Counted(Impatient):
@@ -251,7 +251,7 @@ def test_a_request_in_one_piece_makes_no_timer_and_one_in_two_makes_one() -> Non
         for _ in range(3):
             connection.sendall(PICTURE)
             assert connection.recv(65536).startswith(b"HTTP/1.1 200")
-        assert len(made) == 1  # until the first header was there
+        assert len(made) == 1  # for the first header of the connection
         connection.sendall(PICTURE[:-9])
         eventually(lambda: len(made) == 2)
         connection.sendall(PICTURE[-9:])
@@ -259,7 +259,7 @@ def test_a_request_in_one_piece_makes_no_timer_and_one_in_two_makes_one() -> Non
         assert len(made) == 2
 
 
-def test_a_request_in_crumbs_that_come_in_time_is_answered() -> None:
+def test_a_request_in_small_pieces_that_arrive_in_time_is_answered() -> None:
     request = closing(PICTURE)
     crumbs = [request[place : place + 20] for place in range(0, len(request), 20)]
     with serving(Protocol, receive_seconds=60) as patient:
@@ -273,7 +273,7 @@ def test_a_header_that_does_not_end_in_time_is_408(service: Service, sent: bytes
     assert time.monotonic() - started >= SLOW_SECONDS * 0.9
 
 
-def test_a_header_that_comes_drop_by_drop_is_cut_off_all_the_same(service: Service) -> None:
+def test_a_header_that_arrives_byte_by_byte_is_cut_off_too(service: Service) -> None:
     with service.connect(b"GET / HTTP/1.1\r\nX: ") as connection:
         started = time.monotonic()
         with suppress(OSError):  # closed, then reset
@@ -283,7 +283,7 @@ def test_a_header_that_comes_drop_by_drop_is_cut_off_all_the_same(service: Servi
         assert SLOW_SECONDS * 0.9 <= time.monotonic() - started < SOON_SECONDS
 
 
-def test_a_connection_opened_in_advance_is_closed_without_a_word(service: Service) -> None:
+def test_a_connection_opened_in_advance_is_closed_without_an_answer(service: Service) -> None:
     assert service.answer() == (0, "nothing")
 
 
@@ -315,14 +315,14 @@ def test_a_chunked_body_that_never_ends_is_413(service: Service) -> None:
 def test_a_second_request_on_a_connection_has_its_own_time(service: Service) -> None:
     with service.connect(PICTURE) as connection:
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
-        time.sleep(2 * SLOW_SECONDS)  # idle, which is another thing
+        time.sleep(2 * SLOW_SECONDS)  # idle, which has a limit of its own
         connection.sendall(PICTURE)
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
         connection.sendall(PICTURE[:40])
         assert last(read_all(connection)) == (408, "too_slow")
 
 
-def test_who_is_refused_and_goes_on_sending_is_cut_off_too(service: Service) -> None:
+def test_a_refused_client_whose_body_never_arrives_is_cut_off_too(service: Service) -> None:
     with service.connect(b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n") as connection:
         assert last(connection.recv(65536)) == (413, "payload_too_large")
         assert read_all(connection) == b""
@@ -337,9 +337,11 @@ def test_who_is_refused_and_goes_on_sending_is_cut_off_too(service: Service) -> 
         (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
     ],
 )
-def test_who_sends_all_before_reading_gets_the_refusal_of_a_connection_that_closes(head: bytes, answer: int) -> None:
+def test_a_client_that_sends_everything_before_it_reads_gets_the_refusal_of_a_closing_connection(
+    head: bytes, answer: int
+) -> None:
     with serving(Protocol) as service, service.connect(head) as connection:
-        assert connection.recv(1, socket.MSG_PEEK) == b"H"  # it is refused before the body comes
+        assert connection.recv(1, socket.MSG_PEEK) == b"H"  # it is refused before the body arrives
         for _ in range(20):
             connection.sendall(b"x" * 200_000)
         received = b"".join(iter(lambda: connection.recv(65536), b""))
@@ -347,7 +349,7 @@ def test_who_sends_all_before_reading_gets_the_refusal_of_a_connection_that_clos
         assert connection.recv(1) == b""
 
 
-def test_who_goes_on_sending_after_the_last_answer_is_cut_off() -> None:
+def test_a_client_that_keeps_sending_after_the_last_answer_is_cut_off() -> None:
     head = b"POST /predict HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 99999999\r\n\r\n"
     with serving() as service:
         started = time.monotonic()
@@ -380,12 +382,12 @@ def test_a_connection_whose_body_came_after_the_refusal_is_closed_once_it_is_idl
         assert 0.9 <= time.monotonic() - started < SOON_SECONDS
 
 
-# --- those who do not listen --------------------------------------------------------------------------------------
+# --- clients that do not read -------------------------------------------------------------------------------------
 
 
-def test_who_leaves_answers_unread_is_cut_off() -> None:
+def test_a_client_that_leaves_answers_unread_is_cut_off() -> None:
     class Hasty(Impatient):
-        unread_seconds = 6 * SLOW_SECONDS  # long enough for it to be seen
+        unread_seconds = 6 * SLOW_SECONDS  # long enough for the connection to be seen
 
     with serving(Hasty) as service, service.connect(20 * LARGE):
         eventually(lambda: len(service.server.server_state.connections) == 1)
@@ -394,16 +396,16 @@ def test_who_leaves_answers_unread_is_cut_off() -> None:
 
 
 class Unsendable(Impatient):
-    """As if a part of an answer, too small to pause anything, could never be sent."""
+    """As if part of an answer, too small to pause writing, could never be sent."""
 
-    unread_seconds = 6 * SLOW_SECONDS  # long enough for it to be seen
+    unread_seconds = 6 * SLOW_SECONDS  # long enough for the connection to be seen
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
         super().connection_made(transport)
 
 
-def test_an_answer_that_nobody_reads_does_not_keep_an_idle_connection() -> None:
+def test_an_answer_that_nobody_reads_does_not_keep_an_idle_connection_open() -> None:
     with serving(Unsendable, keep_alive_seconds=1) as service, socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
         client.connect(service.address)
@@ -416,7 +418,7 @@ def test_an_answer_that_nobody_reads_does_not_keep_an_idle_connection() -> None:
     "request_",
     ["GET /openapi.json HTTP/1.0\r\n\r\n", "GET /openapi.json HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"],
 )
-def test_an_answer_that_nobody_reads_does_not_keep_a_closing_connection(request_: str) -> None:
+def test_an_answer_that_nobody_reads_does_not_keep_a_closing_connection_open(request_: str) -> None:
     with serving(Unsendable, keep_alive_seconds=3600) as service, socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
         client.connect(service.address)
@@ -425,7 +427,7 @@ def test_an_answer_that_nobody_reads_does_not_keep_a_closing_connection(request_
         eventually(lambda: not service.server.server_state.connections)
 
 
-def test_a_reset_leaves_nothing_of_an_idle_connection() -> None:
+def test_nothing_remains_of_an_idle_connection_after_a_reset() -> None:
     with serving(keep_alive_seconds=3600) as service:
         with service.connect(CLASSES) as connection:
             assert connection.recv(65536).startswith(b"HTTP/1.1 200")
@@ -435,7 +437,7 @@ def test_a_reset_leaves_nothing_of_an_idle_connection() -> None:
         assert cast("Protocol", protocol).timeout_keep_alive_task is None
 
 
-def test_who_reads_slowly_gets_everything() -> None:
+def test_a_client_that_reads_slowly_gets_everything() -> None:
     class Hasty(Impatient):
         unread_seconds = 6 * SLOW_SECONDS
 
@@ -449,7 +451,7 @@ def test_who_reads_slowly_gets_everything() -> None:
 
 
 def held_up() -> tuple[FirstPixelClassifier, threading.Event, threading.Event]:
-    """Return a classifier that waits for the second event once it has set the first."""
+    """Return a classifier that sets the first event when a pass begins, and then waits for the second."""
     entered, release = threading.Event(), threading.Event()
 
     def hold(_: NDArray[np.uint8]) -> None:
@@ -459,7 +461,7 @@ def held_up() -> tuple[FirstPixelClassifier, threading.Event, threading.Event]:
     return FirstPixelClassifier(hold), entered, release
 
 
-def test_who_leaves_with_several_requests_under_way_is_not_answered_and_counted_as_gone(
+def test_a_client_that_leaves_with_several_requests_pending_is_counted_as_gone(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     classifier, entered, release = held_up()
@@ -476,7 +478,7 @@ def test_who_leaves_with_several_requests_under_way_is_not_answered_and_counted_
     assert "Traceback" not in "".join(capsys.readouterr())
 
 
-def test_who_leaves_just_before_the_answer_is_counted_as_gone_too() -> None:
+def test_a_client_that_leaves_just_before_the_answer_is_counted_as_gone_too() -> None:
     classifier, entered, release = held_up()
     with serving(classifier=classifier) as service:
         with service.connect(PICTURE):
@@ -489,7 +491,7 @@ def test_who_leaves_just_before_the_answer_is_counted_as_gone_too() -> None:
     assert 'code="200",handler="/predict"' not in counted
 
 
-def test_who_leaves_with_requests_that_nobody_has_begun_with_leaves_nothing_to_the_garbage_collector() -> None:
+def test_a_client_that_leaves_before_its_requests_are_begun_leaves_nothing_to_the_garbage_collector() -> None:
     classifier, entered, release = held_up()
     with serving(classifier=classifier) as service:
         gc.collect()
@@ -505,7 +507,7 @@ def test_who_leaves_with_requests_that_nobody_has_begun_with_leaves_nothing_to_t
             gc.enable()
 
 
-def test_bodies_of_requests_that_wait_for_other_answers_are_not_read_without_end() -> None:
+def test_bodies_of_pipelined_requests_are_read_only_up_to_a_limit() -> None:
     ahead, most = 20, 0
     large = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 900000000\r\nConnection: close\r\n\r\n"
     seen = threading.Event()
@@ -532,7 +534,7 @@ def test_bodies_of_requests_that_wait_for_other_answers_are_not_read_without_end
         eventually(lambda: bool(service.server.server_state.connections))
         (connected,) = service.server.server_state.connections
         protocol = cast("Protocol", connected)
-        eventually(lambda: held() > len(BOOT) * ahead)  # the last one's body as well
+        eventually(lambda: held() > len(BOOT) * ahead)  # including the body of the last one
         seen.set()
         while protocol.pipeline:
             most = max(most, held())
@@ -542,10 +544,10 @@ def test_bodies_of_requests_that_wait_for_other_answers_are_not_read_without_end
         sending.join()
     assert received.count(b"HTTP/1.1 200 OK") == ahead
     assert last(received) == (413, "payload_too_large")
-    assert 0 < most < 2**19  # 64 KiB and a read of the socket, which are 256
+    assert 0 < most < 2**19  # 64 KiB and one read of the socket, which is 256 KiB
 
 
-def test_a_body_that_was_refused_unread_does_not_stay_with_its_connection(service: Service) -> None:
+def test_a_body_that_was_refused_unread_is_not_kept_with_its_connection(service: Service) -> None:
     refused = b"POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n" + bytes(100_000)
     with service.connect(refused) as connection:
         assert connection.recv(65536).startswith(b"HTTP/1.1 404")
@@ -557,7 +559,7 @@ def test_a_body_that_was_refused_unread_does_not_stay_with_its_connection(servic
 def test_a_request_that_waits_for_an_earlier_answer_is_not_called_slow(missing: int) -> None:
     classifier, entered, release = held_up()
     second = closing(PICTURE)
-    seconds = 8 * SLOW_SECONDS  # once it is released, the rest has to arrive in these, and the machine may be busy
+    seconds = 8 * SLOW_SECONDS  # after the release the rest has to arrive within these, and the machine may be busy
     slow = type("Slow", (Protocol,), {"header_seconds": seconds})
     with (
         serving(slow, classifier, receive_seconds=seconds) as service,
@@ -571,7 +573,7 @@ def test_a_request_that_waits_for_an_earlier_answer_is_not_called_slow(missing: 
         assert last(read_all(connection)) == (200, "Ankle boot")
 
 
-# --- what HTTP asks for -------------------------------------------------------------------------------------------
+# --- what HTTP requires -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", [b"/", b"/classes", b"/health/ready", b"/health/live", b"/metrics"])
@@ -589,7 +591,7 @@ def test_head_is_get_without_the_body(service: Service, path: bytes) -> None:
     }
 
 
-def test_head_is_told_from_get_and_is_of_the_whole(service: Service) -> None:
+def test_head_is_counted_apart_from_get_and_ignores_ranges(service: Service) -> None:
     head = b"HEAD /web/answer.js HTTP/1.1\r\nHost: a\r\nRange: bytes=0-1\r\nConnection: close\r\n\r\n"
     with service.connect(head) as connection:
         assert read_all(connection).startswith(b"HTTP/1.1 200 OK\r\n")
@@ -597,7 +599,7 @@ def test_head_is_told_from_get_and_is_of_the_whole(service: Service) -> None:
     eventually(lambda: line in service.app.state.metrics.exposition().decode())  # once the file is closed
 
 
-def test_who_asks_before_sending_and_is_refused_finds_the_connection_closed(service: Service) -> None:
+def test_a_refusal_instead_of_100_continue_closes_the_connection(service: Service) -> None:
     head = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\nExpect: 100-continue\r\n\r\n"
     picture = PICTURE.replace(b"Host: a", b"Host: a\r\nConnection: close\r\nExpect: 100-continue")
     assert service.answer(head) == (413, "payload_too_large")
@@ -617,7 +619,7 @@ def with_header(size: int, request: bytes = PICTURE) -> bytes:
     return closing(request).replace(b"Host: a\r\n", b"Host: a\r\nX-Large: " + b"x" * size + b"\r\n")
 
 
-def test_a_header_within_the_limit_is_taken(service: Service) -> None:
+def test_a_header_within_the_limit_is_accepted(service: Service) -> None:
     assert service.answer(with_header(30_000)) == (200, "Ankle boot")
 
 
@@ -626,12 +628,12 @@ def test_a_header_over_the_limit_is_431(service: Service, size: int) -> None:
     with service.connect() as connection:
         try:
             connection.sendall(with_header(size))
-        except OSError:  # refused before all was sent
+        except OSError:  # refused before everything was sent
             assert size > 200_000
         assert last(read_all(connection)) in {(431, "header_too_large"), (0, "nothing")}
 
 
-def test_a_header_over_the_limit_is_told_so(service: Service) -> None:
+def test_a_header_over_the_limit_gets_an_answer_wherever_its_bytes_are(service: Service) -> None:
     assert service.answer(with_header(40_000)) == (431, "header_too_large")
     assert service.answer(closing(PICTURE).replace(b"/predict", b"/predict?" + b"x" * 40_000)) == (
         431,
@@ -640,8 +642,8 @@ def test_a_header_over_the_limit_is_told_so(service: Service) -> None:
     assert service.answer(closing(PICTURE).replace(b"Host: a\r\n", b"a: b\r\n" * 20_000)) == (431, "header_too_large")
 
 
-def test_httptools_by_itself_would_take_any_header() -> None:
-    """The reason for a limit of our own: where this fails one day, it may go."""
+def test_httptools_by_itself_would_accept_any_header() -> None:
+    """The reason for a limit of our own: if this ever fails, the limit may go."""
     with serving(type("Unlimited", (Protocol,), {"max_header_bytes": 2**40})) as unlimited:
         assert unlimited.answer(with_header(2_000_000)) == (200, "Ankle boot")
 
@@ -652,7 +654,7 @@ def test_httptools_by_itself_would_take_any_header() -> None:
 def test_trailers_and_chunk_extensions_are_limited_too(rest: bytes) -> None:
     head = b"POST /predict HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
     with serving(Protocol, receive_seconds=60) as service, service.connect(head, b"4\r\nabcd\r\n") as connection:
-        with suppress(OSError):  # refused before all was sent
+        with suppress(OSError):  # refused before everything was sent
             connection.sendall(rest)
         assert last(read_all(connection)) in {(431, "header_too_large"), (0, "nothing")}
         eventually(lambda: not service.held_bytes)
@@ -676,12 +678,12 @@ def test_trailers_and_chunk_extensions_are_limited_too(rest: bytes) -> None:
         b"GET /classes HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n",
     ],
 )
-def test_what_is_not_http_is_a_problem_too(service: Service, sent: bytes) -> None:
+def test_what_is_not_http_gets_a_problem_too(service: Service, sent: bytes) -> None:
     assert service.answer(sent) == (400, "malformed_request")
 
 
 @pytest.mark.usefixtures("restored_logging")
-def test_what_is_not_http_leaves_one_line_that_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_not_http_leaves_one_log_line_that_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(Settings(log_format="json"))
     with serving() as service:
         service.answer(b"hello\r\n\r\n")
@@ -702,7 +704,7 @@ def test_what_is_not_http_leaves_one_line_that_says_what_to_do(capsys: pytest.Ca
     ids=["no HTTP", "no Host", "header too large", "no chunk", "framing too large"],
 )
 @pytest.mark.parametrize("is_in_one_piece", [True, False])
-def test_what_is_not_http_after_whole_requests_costs_them_no_answer(rest: bytes, *, is_in_one_piece: bool) -> None:
+def test_complete_requests_are_answered_even_if_what_follows_is_not_http(rest: bytes, *, is_in_one_piece: bool) -> None:
     classifier, entered, release = held_up()
     with serving(classifier=classifier) as service:
         sent = [PICTURE + PICTURE + rest] if is_in_one_piece else [PICTURE + PICTURE, rest]
@@ -718,12 +720,12 @@ def test_what_is_not_http_after_whole_requests_costs_them_no_answer(rest: bytes,
     assert 'http_requests_total{code="200",handler="/predict",method="POST"} 2.0' in counted
 
 
-def test_a_header_that_begins_in_the_segment_of_another_request_has_its_time_too(service: Service) -> None:
+def test_a_header_that_begins_in_the_segment_of_another_request_is_timed_too(service: Service) -> None:
     assert service.answer(CLASSES + b"GET /classes HT") == (408, "too_slow")
     assert service.answer(CLASSES, b"GET /classes HT") == (408, "too_slow")
 
 
-def test_a_line_break_on_an_idle_connection_is_no_request(service: Service) -> None:
+def test_a_line_break_on_an_idle_connection_is_not_a_request(service: Service) -> None:
     with service.connect(CLASSES) as connection:
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
         connection.sendall(b"\r\n")
@@ -733,7 +735,7 @@ def test_a_line_break_on_an_idle_connection_is_no_request(service: Service) -> N
 
 
 @pytest.mark.parametrize("address", ["http://a", "http://a?x=1", "http://a/", "https://a:1"])
-def test_an_address_may_leave_out_the_path_of_the_root(service: Service, address: str) -> None:
+def test_an_absolute_url_may_leave_out_the_root_path(service: Service, address: str) -> None:
     request = f"GET {address} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
     with service.connect(request.encode()) as connection:
         assert b"<title>Which garment" in read_all(connection)
@@ -745,7 +747,7 @@ def test_a_query_has_a_limited_number_of_parameters(service: Service) -> None:
     assert service.answer(most.replace(b"&", b"&preview=true&", 1)) == (400, "malformed_request")
 
 
-def test_http_1_0_gets_no_100(service: Service) -> None:
+def test_http_1_0_gets_no_100_continue(service: Service) -> None:
     request = PICTURE.replace(b"HTTP/1.1", b"HTTP/1.0").replace(b"Host: a", b"Expect: 100-continue")
     with service.connect(request) as connection:
         assert read_all(connection).startswith(b"HTTP/1.1 200 ")
@@ -764,7 +766,7 @@ def test_a_burst_of_requests_before_any_answer_is_cut_off_at_once(service: Servi
     eventually(lambda: not service.server.server_state.connections)
 
 
-def test_a_request_that_comes_while_others_wait_is_answered_after_them() -> None:
+def test_a_request_that_arrives_while_others_wait_is_answered_after_them() -> None:
     classifier, entered, release = held_up()
     with serving(classifier=classifier) as service, service.connect(PICTURE * 3) as connection:
         assert entered.wait(SOON_SECONDS)
@@ -775,7 +777,7 @@ def test_a_request_that_comes_while_others_wait_is_answered_after_them() -> None
         assert not cast("Protocol", protocol).pipeline
 
 
-def test_a_trailer_is_no_header(service: Service) -> None:
+def test_a_trailer_is_not_a_header(service: Service) -> None:
     chunks = b"%x\r\n%s\r\n0\r\nX-Request-ID: forged\r\nHost: b\r\n\r\n" % (len(BOOT), BOOT)
     head = b"POST /predict HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
     with service.connect(head + chunks) as connection:
@@ -792,7 +794,7 @@ def test_http_1_0_needs_no_host(service: Service) -> None:
 UPGRADE = b"Connection: upgrade\r\nUpgrade: h2c\r\n\r\n"
 
 
-def test_an_upgrade_is_answered_as_if_it_were_not_asked_for_and_is_the_last_request() -> None:
+def test_an_upgrade_is_ignored_and_its_request_is_the_last_on_the_connection() -> None:
     with serving(receive_seconds=60, keep_alive_seconds=60) as service, service.connect(CLASSES[:-2] + UPGRADE) as one:
         answer = read_all(one)
     assert answer.startswith(b"HTTP/1.1 200")
@@ -809,7 +811,7 @@ def test_an_upgrade_with_a_body_is_refused_with_what_to_set(service: Service) ->
 # --- how much at a time -------------------------------------------------------------------------------------------
 
 
-def test_bodies_of_more_bytes_than_the_limit_are_refused_and_the_bytes_given_back() -> None:
+def test_bodies_over_the_total_limit_are_refused_and_their_bytes_given_back() -> None:
     with serving(max_pending_bytes=100_000, receive_seconds=60) as service:
         head = b"POST /predict HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
         holders = [service.connect(head, b"7530\r\n" + bytes(30_000)) for _ in range(3)]
@@ -825,14 +827,14 @@ def test_bodies_of_more_bytes_than_the_limit_are_refused_and_the_bytes_given_bac
         eventually(lambda: service.held_bytes == 0)
 
 
-def test_a_body_that_there_is_no_room_for_is_refused_before_any_of_it_comes() -> None:
+def test_a_body_without_room_is_refused_before_any_of_it_arrives() -> None:
     with serving(max_pending_bytes=100_000, receive_seconds=60) as service:
         announcement = closing(PICTURE).replace(BOOT, b"").replace(b"Length: %d" % len(BOOT), b"Length: 100001")
         assert service.answer(announcement) == (503, "overloaded")
 
 
-def test_the_largest_body_finds_room_where_it_is_alone() -> None:
-    """In pieces smaller than those of any network, under the least limit with which the service starts."""
+def test_the_largest_body_finds_room_if_it_is_alone() -> None:
+    """Even in pieces smaller than those of any network, under the lowest limit with which the service starts."""
     largest, piece = 1_000_000 + FRAMING_BYTES, PIECE_BYTES
     settings = {"MAX_BODY_BYTES": 1_000_000, "MAX_BATCH_BYTES": 1, "MAX_PENDING_BYTES": 2 * largest}
     limit = read_settings({f"FASHION_{name}": str(value) for name, value in settings.items()}).max_pending_bytes
@@ -842,7 +844,7 @@ def test_the_largest_body_finds_room_where_it_is_alone() -> None:
         held.take(piece + PIECE_BYTES)
 
 
-def test_a_body_in_crumbs_costs_more_than_its_bytes() -> None:
+def test_a_body_in_small_pieces_counts_more_than_its_bytes() -> None:
     budget = BodyBudget(10_000)
     held = Held(budget)
     for _ in range(77):
@@ -854,7 +856,7 @@ def test_a_body_in_crumbs_costs_more_than_its_bytes() -> None:
     assert budget.held_bytes == 0
 
 
-def test_a_connection_too_many_is_503_at_once() -> None:
+def test_a_connection_over_the_limit_is_503_at_once() -> None:
     with serving(max_connections=3) as service:
         first = [service.connect(PICTURE) for _ in range(3)]
         assert all(connection.recv(100).startswith(b"HTTP/1.1 200") for connection in first)
@@ -865,7 +867,7 @@ def test_a_connection_too_many_is_503_at_once() -> None:
         assert service.answer(closing(PICTURE)) == (200, "Ankle boot")
 
 
-def test_a_connection_too_many_does_not_stay_open_until_its_client_closes_it() -> None:
+def test_a_connection_over_the_limit_does_not_stay_open_until_its_client_closes_it() -> None:
     lingering = type("Lingering", (Impatient,), {"linger_seconds": 3600.0})
     with serving(lingering, max_connections=1) as service, service.connect(PICTURE) as first:
         assert first.recv(100).startswith(b"HTTP/1.1 200")
@@ -874,7 +876,7 @@ def test_a_connection_too_many_does_not_stay_open_until_its_client_closes_it() -
             eventually(lambda: len(service.server.server_state.connections) == 1)
 
 
-def test_what_is_refused_before_there_is_a_request_is_counted_as_well() -> None:
+def test_refusals_before_there_is_a_request_are_counted_too() -> None:
     with serving() as service:
         assert service.answer(b"GET / HTTP/1.1\r\n") == (408, "too_slow")
         assert service.answer(b"nonsense\r\n\r\n") == (400, "malformed_request")

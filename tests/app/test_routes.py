@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 BOOT = encoded(tagged_image(9))
 PROBLEM_TYPE = "application/problem+json"
 GARMENT = {"left": 201, "top": 118, "right": 423, "bottom": 721}
-"""Where the garment is on `photograph()`, in pixels."""
+"""Where the garment is in `photograph()`, in pixels."""
 
 
 def problem(response: Response) -> tuple[int, str]:
-    """Return status and code of a problem, having looked at its shape."""
+    """Check the shape of a problem, and return its status and code."""
     assert response.headers["content-type"] == PROBLEM_TYPE
     body = response.json()
     assert body.keys() == {"type", "title", "status", "detail", "code"}
@@ -50,7 +50,7 @@ def small(**limits: int) -> TestClient:
 
 
 def photograph(scale: int = 1) -> Image.Image:
-    """Draw a dark garment on a light ground, 605 x 803 pixels times the scale."""
+    """Draw a dark garment on a light background, 605 x 803 pixels times the scale."""
     picture = Image.new("RGB", (605 * scale, 803 * scale), (235, 232, 228))
     left, top, right, bottom = (scale * edge for edge in GARMENT.values())
     picture.paste((60, 40, 90), (left, top, right, bottom))
@@ -58,7 +58,7 @@ def photograph(scale: int = 1) -> Image.Image:
 
 
 def shown(preview: str) -> NDArray[np.uint8]:
-    """Read the pixels of an answer's preview."""
+    """Return the pixels of an answer's preview."""
     kind, _, content = preview.partition(",")
     assert kind == "data:image/png;base64"
     with Image.open(io.BytesIO(base64.b64decode(content)), formats=["PNG"]) as image:
@@ -101,7 +101,7 @@ def test_a_picture_is_answered_however_it_is_sent(client: TestClient, sent: dict
         ("RAW", "L", {}),
     ],
 )
-def test_serving_feeds_the_very_array_that_training_learns_from(
+def test_serving_feeds_the_model_exactly_the_array_that_training_uses(
     client: TestClient,
     classifier: FirstPixelClassifier,
     data: Data,
@@ -129,7 +129,7 @@ def test_the_query_chooses_the_conversion(client: TestClient) -> None:
     assert client.post("/predict?conversion=none", content=BOOT).json()["conversion"]["mode"] == "none"
 
 
-def test_a_garment_on_a_transparent_ground_is_cut_out_by_its_transparency(client: TestClient) -> None:
+def test_a_garment_on_a_transparent_background_is_cut_out_by_its_transparency(client: TestClient) -> None:
     opacity = Image.new("L", (120, 160))
     ImageDraw.Draw(opacity).polygon([(30, 20), (90, 20), (110, 140), (10, 140)], 255)
     white_dress = Image.new("RGB", opacity.size, "white")
@@ -150,7 +150,7 @@ def test_a_picture_without_a_garment_says_so_and_is_answered(client: TestClient)
     ("kind", "scale", "turned"),
     [("PNG", 1, False), ("PNG", 1, True), ("JPEG", 1, False), ("JPEG", 5, False), ("JPEG", 5, True)],
 )
-def test_the_garment_is_found_in_pixels_of_the_upright_file(
+def test_the_garment_is_located_in_pixels_of_the_upright_picture(
     client: TestClient, kind: str, scale: int, *, turned: bool
 ) -> None:
     picture = stored = photograph(scale)
@@ -159,14 +159,14 @@ def test_the_garment_is_found_in_pixels_of_the_upright_file(
         stored, exif[ExifTags.Base.Orientation] = picture.transpose(Image.Transpose.ROTATE_90), 6
     answer = client.post("/predict", content=encoded(stored, kind, exif=exif)).json()
     assert (answer["image"]["width"], answer["image"]["height"]) == picture.size
-    # The garment is looked for on a smaller copy: an edge may be one of its pixels outside.
+    # The garment is searched for in a smaller copy, so an edge may be off by one of its pixels.
     expected = {edge: pytest.approx(scale * value, abs=8 * scale) for edge, value in GARMENT.items()}
     assert answer["conversion"]["garment"] == expected
 
 
 def test_a_garment_that_touches_the_edge_ends_there(client: TestClient) -> None:
-    picture = Image.new("L", (2403, 2405), 235)  # a quarter of it, or an eighth, is no whole number of pixels
-    picture.paste(40, (2250, 2230, *picture.size))  # so little of the frame that the ground stays plain
+    picture = Image.new("L", (2403, 2405), 235)  # neither a quarter nor an eighth is a whole number of pixels
+    picture.paste(40, (2250, 2230, *picture.size))  # so little of the frame that the background stays plain
     garment = client.post("/predict", content=encoded(picture, "JPEG")).json()["conversion"]["garment"]
     assert (garment["right"], garment["bottom"]) == (2403, pytest.approx(2405, abs=8))
 
@@ -176,12 +176,12 @@ def test_a_garment_that_touches_the_edge_ends_there(client: TestClient) -> None:
     [("", BOOT), ("", encoded(Image.new("L", (50, 50), 235))), ("?conversion=none", encoded(photograph()))],
     ids=["native", "nothing there", "only resized"],
 )
-def test_where_nothing_is_cut_out_no_garment_is_named(client: TestClient, query: str, picture: bytes) -> None:
+def test_no_garment_is_named_if_nothing_is_cut_out(client: TestClient, query: str, picture: bytes) -> None:
     assert "garment" not in client.post(f"/predict{query}", content=picture).json()["conversion"]
 
 
 @pytest.mark.parametrize("picture", [BOOT, encoded(photograph())], ids=["native", "photograph"])
-def test_the_preview_is_the_very_image_that_the_model_saw(
+def test_the_preview_is_exactly_the_image_that_the_model_saw(
     client: TestClient, classifier: FirstPixelClassifier, picture: bytes
 ) -> None:
     answer = client.post("/predict?preview=true", content=picture).json()
@@ -233,7 +233,7 @@ def test_there_is_no_preview_unless_it_is_asked_for(client: TestClient) -> None:
         "two files",
     ],
 )
-def test_what_cannot_be_answered_gets_its_problem(
+def test_a_request_that_cannot_be_answered_gets_its_problem(
     client: TestClient, query: str, sent: dict[str, Any], expected: tuple[int, str]
 ) -> None:
     assert problem(client.post("/predict" + query, **sent)) == expected
@@ -245,7 +245,7 @@ def test_a_body_over_the_limit_is_refused_by_its_announced_length() -> None:
     assert "at most 100 bytes, received 101" in response.json()["detail"]
 
 
-def test_a_body_over_the_limit_is_refused_while_it_is_counted() -> None:
+def test_a_body_over_the_limit_is_refused_while_it_is_received() -> None:
     response = small(max_body_bytes=100).post("/predict", content=(bytes(50) for _ in range(3)))
     assert problem(response) == (413, "payload_too_large")
 
@@ -265,7 +265,7 @@ def test_too_many_pixels_are_refused() -> None:
     assert problem(small(max_image_pixels=783).post("/predict", content=BOOT)) == (413, "image_too_large")
 
 
-def test_over_the_limit_of_pending_pictures_the_answer_is_503_with_a_time_to_come_back() -> None:
+def test_over_the_limit_of_pending_pictures_the_answer_is_503_with_a_retry_after() -> None:
     release, entered = threading.Event(), threading.Event()
 
     def hold(_: NDArray[np.uint8]) -> None:
@@ -286,7 +286,7 @@ def test_over_the_limit_of_pending_pictures_the_answer_is_503_with_a_time_to_com
 
 
 @pytest.mark.usefixtures("restored_logging")
-def test_a_failure_of_ours_says_nothing_of_what_failed() -> None:
+def test_an_internal_failure_reveals_nothing_about_its_cause() -> None:
     def fail(_: NDArray[np.uint8]) -> None:
         msg = "a secret"
         raise RuntimeError(msg)
@@ -302,7 +302,7 @@ def test_a_failure_of_ours_says_nothing_of_what_failed() -> None:
 # --- POST /predict/batch ------------------------------------------------------------------------------------------
 
 
-def test_a_batch_answers_in_order_and_a_bad_file_spoils_nothing() -> None:
+def test_a_batch_answers_in_order_and_a_bad_file_does_not_affect_the_others() -> None:
     client = small(max_body_bytes=5000)
     files = [
         ("files", ("boot.png", BOOT, "image/png")),
@@ -317,7 +317,7 @@ def test_a_batch_answers_in_order_and_a_bad_file_spoils_nothing() -> None:
     assert [results[i]["problem"]["code"] for i in (1, 2)] == ["unsupported_media_type", "payload_too_large"]
 
 
-def test_a_failure_of_ours_at_one_picture_costs_no_other_of_the_batch_its_answer(
+def test_an_internal_failure_on_one_picture_does_not_affect_the_others_of_the_batch(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     passes: list[int] = []
@@ -343,7 +343,7 @@ def test_a_failure_of_ours_at_one_picture_costs_no_other_of_the_batch_its_answer
     assert passes == [1] * 8
 
 
-def test_an_answer_that_is_not_as_documented_costs_no_other_of_the_batch_its_own() -> None:
+def test_an_answer_that_violates_the_schema_does_not_affect_the_others_of_the_batch() -> None:
     class TooFamiliarWithDresses(FirstPixelClassifier):
         def classify(self, images: NDArray[np.uint8]) -> Answers:
             answers = super().classify(images)
@@ -416,7 +416,7 @@ def test_model_carries_the_card_the_limits_and_the_version(client: TestClient) -
     assert body["coverage"] == 0.95
 
 
-def test_health_is_live_always_and_ready_only_between_start_and_stop() -> None:
+def test_health_is_always_live_and_ready_only_between_start_and_stop() -> None:
     app = create_app(Settings(), FirstPixelClassifier())
     client = TestClient(app)
     assert client.get("/health/live").json() == {"status": "live"}
@@ -442,7 +442,7 @@ def test_calls_that_do_not_exist_get_a_problem_too(
     assert problem(client.request(method, path)) == expected
 
 
-def test_a_wrong_method_is_told_the_right_ones(client: TestClient) -> None:
+def test_a_wrong_method_is_answered_with_the_right_ones(client: TestClient) -> None:
     assert client.get("/predict").json()["detail"] == "Expected POST /predict, received GET /predict."
     answer = client.delete("/classes")
     assert answer.headers["allow"] == "GET, HEAD"
@@ -467,7 +467,7 @@ def test_a_wrong_method_is_told_the_right_ones(client: TestClient) -> None:
         ("/nowhere/at/all", ""),
     ],
 )
-def test_a_path_that_is_nearly_right_is_told_the_right_one(client: TestClient, path: str, meant: str) -> None:
+def test_a_path_that_is_nearly_right_is_answered_with_the_right_one(client: TestClient, path: str, meant: str) -> None:
     assert client.get(path).json()["detail"] == (
         f"Expected a path that the service has{meant}, received GET {path}. All calls are listed at /docs."
     )
@@ -483,7 +483,7 @@ def test_every_option_of_the_query_is_refused_in_a_form() -> None:
     assert frozenset(Wishes.model_fields) == IN_QUERY
 
 
-def test_several_pictures_in_one_form_are_told_where_they_are_taken(client: TestClient) -> None:
+def test_several_pictures_in_one_form_are_referred_to_the_batch_call(client: TestClient) -> None:
     answer = client.post("/predict", files=[("file", BOOT), ("file", BOOT)])
     assert problem(answer) == (422, "invalid_request")
     assert answer.json()["detail"].endswith("Send several to /predict/batch.")
@@ -498,11 +498,13 @@ def test_several_pictures_in_one_form_are_told_where_they_are_taken(client: Test
         ("preview=", "Expected `preview` to be true or false, received ''."),
     ],
 )
-def test_a_value_that_does_not_fit_is_told_which_do(client: TestClient, path: str, query: str, expected: str) -> None:
+def test_an_invalid_value_is_answered_with_the_valid_ones(
+    client: TestClient, path: str, query: str, expected: str
+) -> None:
     assert client.post(f"{path}?{query}", content=BOOT).json()["detail"] == expected
 
 
-def test_of_a_long_value_that_does_not_fit_only_a_part_is_shown(client: TestClient) -> None:
+def test_only_part_of_a_long_invalid_value_is_repeated(client: TestClient) -> None:
     detail = client.post(f"/predict?conversion={'m' * 9000}", content=BOOT).json()["detail"]
     assert ", received 'mmm" in detail
     assert len(detail) < 250
@@ -563,7 +565,7 @@ def test_an_example_of_the_api_document_is_what_the_service_answers(
     assert client.post("/predict", **sent[error]).json()["detail"] == error.example
 
 
-def test_the_api_document_tells_of_the_id_of_every_request_and_answer(client: TestClient) -> None:
+def test_the_api_document_describes_the_id_of_every_request_and_answer(client: TestClient) -> None:
     for path in client.get("/openapi.json").json()["paths"].values():
         for operation in path.values():
             (parameter,) = (one for one in operation["parameters"] if one["name"] == "X-Request-ID")
@@ -571,7 +573,7 @@ def test_the_api_document_tells_of_the_id_of_every_request_and_answer(client: Te
             assert all("X-Request-ID" in response["headers"] for response in operation["responses"].values())
 
 
-def test_the_api_document_tells_of_the_stages_of_answers_and_refusals(client: TestClient) -> None:
+def test_the_api_document_describes_the_stages_of_answers_and_refusals(client: TestClient) -> None:
     responses = client.get("/openapi.json").json()["paths"]["/predict"]["post"]["responses"]
     assert {status for status, one in responses.items() if "Server-Timing" in one["headers"]} >= {"200", "415", "503"}
     assert {status for status, one in responses.items() if "Retry-After" in one["headers"]} == {"503"}
@@ -593,7 +595,7 @@ def test_methods_of_generated_clients_have_short_names(client: TestClient) -> No
     assert len(names) == len(set(names))
 
 
-def test_the_api_document_knows_of_one_shape_of_problems(client: TestClient) -> None:
+def test_the_api_document_has_only_one_shape_of_problem(client: TestClient) -> None:
     document = client.get("/openapi.json")
     assert "ValidationError" not in document.text
     for path in document.json()["paths"].values():
@@ -609,7 +611,7 @@ def test_the_api_document_promises_no_null_where_a_field_is_left_out(client: Tes
 
 
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
-def test_the_api_document_tells_of_the_preview_and_of_the_garment(client: TestClient, path: str) -> None:
+def test_the_api_document_describes_the_preview_and_the_garment(client: TestClient, path: str) -> None:
     document = client.get("/openapi.json").json()
     schemas = document["components"]["schemas"]
     (preview,) = (one for one in document["paths"][path]["post"]["parameters"] if one["name"] == "preview")

@@ -1,4 +1,4 @@
-"""What a running service keeps to itself: it writes no file while it is asked, and tells nobody of what was sent."""
+"""What a running service keeps private: it writes no file while it serves, and reveals nothing of what was sent."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ sys.exit(main([]))
 TELLTALES = re.compile(
     r'Traceback|File "|\.py\b|/(?:usr|home|root|work|tmp|venv|site-packages)/|uvicorn|[Pp]ython|Pillow/'
 )
-"""What an answer would have of a path, a version or a traceback."""
+"""What would give away a path, a version or a traceback in an answer."""
 VERSION = re.compile(r"\b(?:uvicorn|starlette|fastapi|pillow|tensorflow|python|httptools)\b[ /]?\d", re.IGNORECASE)
 
 
@@ -69,7 +69,7 @@ def pictures() -> Iterator[tuple[str, bytes]]:
 
 
 class Asked:
-    """A service that was asked everything: its answers, and what it said on standard error meanwhile."""
+    """The answers of a service to all requests, and what it wrote to standard error meanwhile."""
 
     def __init__(self, answers: list[httpx2.Response], raw: list[bytes], log: str) -> None:
         self.answers, self.raw, self.log = answers, raw, log
@@ -140,7 +140,7 @@ def test_no_answer_is_a_failure_of_the_service(asked: Asked) -> None:
     assert "Traceback" not in asked.log
 
 
-def test_no_problem_tells_of_a_path_a_version_or_a_traceback(asked: Asked) -> None:
+def test_no_problem_reveals_a_path_a_version_or_a_traceback(asked: Asked) -> None:
     for answer in asked.answers:
         if answer.status_code >= 400:
             assert answer.headers["content-type"] == "application/problem+json"
@@ -158,7 +158,7 @@ OF_EVERY_ANSWER = {
 }
 
 
-def test_every_answer_has_the_headers_that_keep_it_to_itself(asked: Asked) -> None:
+def test_every_answer_has_the_security_headers(asked: Asked) -> None:
     for answer in asked.answers:
         assert {name: answer.headers.get(name) for name in OF_EVERY_ANSWER} == OF_EVERY_ANSWER
         predicted = answer.request.url.path.startswith("/predict")

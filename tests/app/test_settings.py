@@ -23,11 +23,11 @@ def test_workers_are_a_number_or_auto(value: str, workers: int | str) -> None:
     assert read_settings({"FASHION_WORKERS": value}).workers == workers
 
 
-def test_what_the_client_reads_is_no_setting_of_the_service_and_no_mistake() -> None:
+def test_variables_that_the_client_reads_are_ignored() -> None:
     assert read_settings({"FASHION_URL": "http://a", "FASHION_API_KEY": "secret"}) == Settings()
 
 
-def test_what_kubernetes_says_of_a_service_named_alike_is_no_setting_and_no_mistake(
+def test_variables_that_kubernetes_sets_for_a_service_with_a_similar_name_are_ignored(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name in ("FASHION", "FASHION_MNIST", "FASHION_API"):
@@ -49,7 +49,7 @@ def test_an_unknown_variable_stops_the_start_and_is_named_with_the_one_that_was_
         read_settings({"FASHION_PROT": "9000"})
 
 
-def test_an_unknown_variable_that_is_like_no_other_is_named_with_all() -> None:
+def test_an_unknown_variable_that_resembles_no_other_is_named_with_all_of_them() -> None:
     with pytest.raises(
         StartError, match=r"^FASHION_XYZZY: expected FASHION_HOST or FASHION_PORT or .*LOG_LEVEL, found"
     ):

@@ -23,7 +23,7 @@ def test_every_moment_belongs_to_one_stage() -> None:
     assert durations["queue"].endswith(';desc="batch of 7"')
 
 
-def test_a_stage_that_comes_again_is_added_up() -> None:
+def test_repeated_stages_add_up() -> None:
     stages = Stages()
     started = time.perf_counter()
     stages.end("receive", started)
@@ -33,7 +33,7 @@ def test_a_stage_that_comes_again_is_added_up() -> None:
     assert stages.seconds["queue"] == pytest.approx(1.25)
 
 
-def test_what_others_time_is_left_out() -> None:
+def test_time_that_others_measure_is_left_out() -> None:
     stages = Stages()
     started = time.perf_counter()
     stages.end("receive", started - 60)
@@ -42,7 +42,7 @@ def test_what_others_time_is_left_out() -> None:
     assert stages.seconds["serialise"] < 30
 
 
-def test_what_was_timed_stays_while_a_thread_goes_on() -> None:
+def test_the_timed_stages_do_not_change_while_a_thread_goes_on() -> None:
     stages = Stages()
     stages.end("receive")
     reached = []

@@ -1,4 +1,4 @@
-"""Who is replaced, when, and what one worker that cannot start means for the others."""
+"""Which workers are replaced and when, and what a worker that cannot start means for the others."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Worker:
-    """A worker that is ready until it is told how it ends."""
+    """A worker that is ready until a test sets its exit code."""
 
     def __init__(self, pid: int, exitcode: int | None = None, *, ready: bool = True) -> None:
         self.pid = pid
@@ -50,11 +50,11 @@ class Worker:
 
 
 class Company:
-    """Two workers under a supervisor, whose clock stands until a test moves it.
+    """Two workers under a supervisor, whose clock stands still until a test advances it.
 
     Attributes:
-        next_exitcode: How workers end that are started from now on; None lets them live.
-        workers: All that there ever were.
+        next_exitcode: Exit code of the workers that are started from now on; None lets them live.
+        workers: All workers that were ever started.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +62,7 @@ class Company:
         self.next_exitcode: int | None = None
         self.workers: list[Worker] = []
         config = uvicorn.Config("no:app", workers=2, log_config=None)
-        monkeypatch.setattr(multiprocess, "Process", multiprocess.Process)  # so that what it becomes ends with the test
+        monkeypatch.setattr(multiprocess, "Process", multiprocess.Process)  # undone after the test
         monkeypatch.setattr(supervisor, "Worker", lambda *_: self.hire())
         self.supervisor = Supervisor(config, [], lambda: self.now)
         self.supervisor.processes = [multiprocess.Process(config, []) for _ in range(2)]
@@ -73,7 +73,7 @@ class Company:
         return worker
 
     def look_after(self, seconds: float = 0) -> int:
-        """Let time pass, let the supervisor look, and return how many workers it started."""
+        """Let time pass, let the supervisor check its workers, and return how many it started."""
         before = len(self.workers)
         self.now += seconds
         self.supervisor.keep_subprocess_alive()
@@ -87,11 +87,11 @@ def company(monkeypatch: pytest.MonkeyPatch) -> Iterator[Company]:
         yield Company(monkeypatch)
     finally:
         for number, handler in before.items():
-            with suppress(TypeError):  # was set by no Python
+            with suppress(TypeError):  # it was not set from Python
                 signal.signal(number, handler)
 
 
-def test_while_all_live_nobody_is_replaced(company: Company) -> None:
+def test_no_worker_is_replaced_while_all_are_alive(company: Company) -> None:
     assert company.look_after() == 0
     assert not any(worker.killed for worker in company.workers)
 
@@ -105,7 +105,7 @@ def test_a_worker_that_dies_is_replaced_at_once_and_the_other_is_left_alone(comp
     assert not company.workers[1].killed
 
 
-def test_one_that_cannot_start_before_all_have_stops_the_service(company: Company) -> None:
+def test_a_worker_that_cannot_start_before_all_have_started_stops_the_service(company: Company) -> None:
     company.workers[1].ready = False
     company.look_after()
     company.workers[1].exitcode = 3
@@ -114,7 +114,7 @@ def test_one_that_cannot_start_before_all_have_stops_the_service(company: Compan
     assert company.supervisor.failed
 
 
-def test_one_that_cannot_start_later_is_tried_again_ever_more_slowly_and_stops_nobody(company: Company) -> None:
+def test_a_worker_that_cannot_start_later_is_retried_ever_more_slowly_and_stops_no_other(company: Company) -> None:
     company.look_after()
     company.next_exitcode = 3
     company.workers[0].exitcode = -signal.SIGKILL
@@ -125,14 +125,14 @@ def test_one_that_cannot_start_later_is_tried_again_ever_more_slowly_and_stops_n
     assert not company.workers[1].killed
 
 
-def test_one_that_crashes_while_it_starts_is_not_tried_at_full_speed_either(company: Company) -> None:
+def test_a_worker_that_crashes_while_it_starts_is_not_retried_at_full_speed_either(company: Company) -> None:
     company.next_exitcode = -signal.SIGILL
     company.workers[0].exitcode = -signal.SIGILL
     assert sum(company.look_after(0.5) for _ in range(60)) == 5
     assert not company.supervisor.should_exit.is_set()
 
 
-def test_once_all_are_ready_again_the_next_is_replaced_at_once(company: Company) -> None:
+def test_once_all_are_ready_again_the_next_that_dies_is_replaced_at_once(company: Company) -> None:
     company.look_after()
     company.next_exitcode = 3
     company.workers[0].exitcode = -signal.SIGKILL
@@ -146,7 +146,7 @@ def test_once_all_are_ready_again_the_next_is_replaced_at_once(company: Company)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_who_is_told_to_stop_while_it_replaces_its_workers_replaces_no_more(
+def test_a_supervisor_told_to_stop_during_a_reload_replaces_no_more_workers(
     company: Company, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     def signalled(*_: object) -> bool:
@@ -161,7 +161,7 @@ def test_who_is_told_to_stop_while_it_replaces_its_workers_replaces_no_more(
     assert company.supervisor.should_exit.wait(0)
 
 
-def test_told_to_stop_it_tells_its_workers_at_once_even_while_it_waits_for_one_that_hangs(
+def test_a_supervisor_told_to_stop_tells_its_workers_at_once_even_while_it_waits_for_one_that_hangs(
     company: Company, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stopped_meanwhile(worker: Worker, _timeout: float) -> bool:
@@ -179,7 +179,7 @@ def test_told_to_stop_it_tells_its_workers_at_once_even_while_it_waits_for_one_t
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_told_to_stop_while_an_old_worker_retires_it_tells_the_new_one_too(
+def test_a_supervisor_told_to_stop_while_an_old_worker_retires_tells_the_new_one_too(
     company: Company, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     told: list[int] = []
@@ -192,9 +192,7 @@ def test_told_to_stop_while_an_old_worker_retires_it_tells_the_new_one_too(
     assert sorted(told) == [0, 1, 2]
 
 
-def test_hangups_that_come_during_a_reload_are_one_more_reload(
-    company: Company, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_hangups_during_a_reload_cause_one_more_reload(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
     def hung_up_again(_: object) -> None:
         if not reloads:
             for _ in range(9):
@@ -226,7 +224,7 @@ class DiesOfAPing(supervisor.Worker):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_one_that_dies_between_a_ping_and_its_answer_is_not_waited_for() -> None:
+def test_a_worker_that_dies_between_a_ping_and_its_answer_is_not_waited_for() -> None:
     worker = DiesOfAPing(Config("app", drain_seconds=0, log_config=None), [])
     worker.start()
     started = time.monotonic()
@@ -237,13 +235,13 @@ def test_one_that_dies_between_a_ping_and_its_answer_is_not_waited_for() -> None
     assert worker.exitcode == -signal.SIGKILL
 
 
-def test_one_that_has_ended_is_sent_no_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_has_ended_is_sent_no_signal(monkeypatch: pytest.MonkeyPatch) -> None:
     worker = DiesOfAPing(Config("app", drain_seconds=0, log_config=None), [])
     worker.start()
     worker.parent_conn.send(b"ping")
     worker.join()
     sent: list[object] = []
-    monkeypatch.setattr(os, "kill", lambda *signalled: sent.append(signalled))  # its number may be another's by now
+    monkeypatch.setattr(os, "kill", lambda *signalled: sent.append(signalled))  # its pid may be another's by now
     worker.tell_to_stop()
     assert sent == []
 
@@ -257,7 +255,7 @@ class AnswersLate(supervisor.Worker):
         time.sleep(600)
 
 
-def test_one_that_hangs_holds_up_nobody_and_is_given_up_once_it_has_been_silent_for_long() -> None:
+def test_a_worker_that_hangs_delays_nobody_and_counts_as_dead_once_it_has_been_silent_for_long() -> None:
     worker = AnswersLate(Config("app", drain_seconds=0, log_config=None), [])
     worker.start()
     longest, deadline = 0.0, time.monotonic() + 60
@@ -290,7 +288,7 @@ class NeverStops(supervisor.Worker):
             time.sleep(1)
 
 
-def test_one_that_does_not_stop_in_time_is_killed_and_those_beside_it_wait_no_longer(
+def test_workers_that_do_not_stop_in_time_are_killed_after_one_wait_for_all(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     config = Config(
@@ -314,7 +312,7 @@ def test_one_that_does_not_stop_in_time_is_killed_and_those_beside_it_wait_no_lo
     assert caplog.text.count("did not stop within 2.5 s and is killed") == 3
 
 
-def test_one_that_retires_gains_no_time_when_the_service_stops_meanwhile() -> None:
+def test_a_retiring_worker_gains_no_time_when_the_service_stops_meanwhile() -> None:
     config = Config(
         "app", drain_seconds=0.5, timeout_graceful_shutdown=1, timeout_worker_healthcheck=1, log_config=None
     )
@@ -328,7 +326,7 @@ def test_one_that_retires_gains_no_time_when_the_service_stops_meanwhile() -> No
     worker.tell_to_stop()
     assert worker.parent_conn.recv() == "told"
     worker.join()
-    assert 2.4 < time.monotonic() - started < 4.4  # two more, if it did
+    assert 2.4 < time.monotonic() - started < 4.4  # two more if it did
 
 
 def test_in_a_reload_a_new_worker_has_time_to_load(monkeypatch: pytest.MonkeyPatch) -> None:

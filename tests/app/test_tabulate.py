@@ -32,7 +32,7 @@ OUTCOMES: dict[str, Outcome[None]] = {
 
 
 class Terminal(io.StringIO):
-    """Says that somebody is looking."""
+    """A stream that claims to be a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -58,7 +58,7 @@ def test_a_table_says_what_a_person_wants_to_know() -> None:
 
 
 @pytest.mark.parametrize("name", ["a.png", "clothes/" * 10 + "left.png"], ids=["short", "long"])
-def test_a_row_of_a_table_stands_below_its_header_however_long_the_name_is(name: str) -> None:
+def test_a_row_of_a_table_is_aligned_with_its_header_however_long_the_name_is(name: str) -> None:
     out = io.StringIO()
     with Listing("table", [name], out, io.StringIO()) as listing:
         listing.add(name, OUTCOMES["a boot.png"])
@@ -68,7 +68,7 @@ def test_a_row_of_a_table_stands_below_its_header_however_long_the_name_is(name:
     assert row.split("  ")[0].endswith(name[-5:])
 
 
-def test_a_terminal_is_not_made_to_obey_the_name_of_a_file() -> None:
+def test_control_characters_in_the_name_of_a_file_do_not_reach_the_terminal() -> None:
     out, name = io.StringIO(), "\x1b[2J\rb\u00f6t \u202e\udcf6.png"
     with Listing("table", [name], out, io.StringIO()) as listing:
         listing.add(name, OUTCOMES["a boot.png"])
@@ -80,7 +80,7 @@ def test_a_terminal_is_not_made_to_obey_the_name_of_a_file() -> None:
 
 
 @pytest.mark.parametrize("name", ["\x1b[2J\n.png", "a\rb.png"])
-def test_csv_has_the_name_as_it_is(name: str) -> None:
+def test_csv_keeps_the_name_as_it_is(name: str) -> None:
     out = io.StringIO(newline="")
     with Listing("csv", [name], out, io.StringIO()) as listing:
         listing.add(name, OUTCOMES["a boot.png"])
@@ -88,7 +88,7 @@ def test_csv_has_the_name_as_it_is(name: str) -> None:
     assert [row["filename"] for row in csv.DictReader(out)] == [name]
 
 
-def test_json_is_an_object_a_line_with_all_that_a_batch_would_say() -> None:
+def test_json_is_one_object_per_line_with_all_that_a_batch_would_say() -> None:
     first, _, third, fourth = map(json.loads, listed("json").splitlines())
     assert first == {"filename": "a boot.png", "result": BOOT.model_dump(mode="json", exclude_none=True)}
     assert third == {"filename": 'bad, "very".png', "problem": problem_of(DAMAGED).model_dump()}
@@ -118,7 +118,7 @@ def test_csv_can_be_read_back() -> None:
 
 
 @pytest.mark.parametrize("kind", ["table", "json", "csv"])
-def test_nothing_is_written_where_nothing_came(kind: str) -> None:
+def test_nothing_is_written_if_there_is_no_outcome(kind: str) -> None:
     out, progress = io.StringIO(), Terminal()
     with Listing(kind, ["boot.png"], out, progress):
         pass
@@ -126,7 +126,7 @@ def test_nothing_is_written_where_nothing_came(kind: str) -> None:
 
 
 def progress_of(count: int, out: io.StringIO, progress: io.StringIO) -> list[str]:
-    """Return the lines of progress, each of which is written over the last."""
+    """Return the lines of progress, each of which overwrites the last."""
     with Listing("csv", ["boot.png"] * count, out, progress) as listing:
         for number in range(count):
             listing.add("boot.png", OUTCOMES["gone.png" if number == 0 else "a boot.png"])
@@ -139,10 +139,10 @@ def test_many_pictures_show_progress_with_the_rate_on_a_terminal() -> None:
     assert lines[-1].endswith(" a second, 1 without an answer\n")
 
 
-def test_there_is_no_progress_of_few_or_for_a_file() -> None:
+def test_there_is_no_progress_for_few_pictures_or_in_a_file() -> None:
     assert progress_of(MANY - 1, io.StringIO(), Terminal()) == []
     assert progress_of(MANY, io.StringIO(), io.StringIO()) == []
 
 
-def test_where_rows_are_seen_as_well_there_is_only_the_last_line_of_progress() -> None:
+def test_if_rows_go_to_the_terminal_too_there_is_only_the_last_line_of_progress() -> None:
     assert len(progress_of(MANY, Terminal(), Terminal())) == 1

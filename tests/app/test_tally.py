@@ -23,7 +23,7 @@ spawn = multiprocessing.get_context("spawn")
 
 
 def count(tally: Tally, amount: float, connection: Connection) -> None:
-    """Add to a cell, say what is seen of all, and stay until told to go."""
+    """Add to a cell, report the totals and the living processes seen here, and stay until told to end."""
     tally.join()[CELL] += amount
     connection.send((tally.totals()[: CELL + 1], {row: pid for row, (pid, _) in tally.living().items()}))
     connection.recv()
@@ -60,7 +60,7 @@ def test_processes_count_together_and_what_one_counted_outlives_it() -> None:
                 assert living_after == {0: third.pid, 1: second.pid}
 
 
-def test_a_tally_that_is_not_shared_is_that_of_its_process() -> None:
+def test_a_tally_that_is_not_shared_belongs_to_its_process() -> None:
     tally = Tally()
     tally.join()[CELL] += 3
     with counting(tally, 4.0) as (_, totals, _):
@@ -74,7 +74,7 @@ def refuse(_: str) -> int:
     raise OSError(msg)
 
 
-def test_where_memory_cannot_be_shared_each_process_counts_alone() -> None:
+def test_if_memory_cannot_be_shared_each_process_counts_alone() -> None:
     with (
         counting(Tally.shared(2, refuse), 1.0) as (_, first, _),
         counting(Tally.shared(2, refuse), 2.0) as (_, second, _),
@@ -83,7 +83,7 @@ def test_where_memory_cannot_be_shared_each_process_counts_alone() -> None:
 
 
 def test_a_python_built_without_memory_files_counts_alone_too_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(os, "memfd_create")  # what a build against an old glibc leaves out, and no argument can
+    monkeypatch.delattr(os, "memfd_create")  # builds against an old glibc lack it; no argument can simulate that
     with structlog.testing.capture_logs() as logged:
         tally = Tally.shared(2)
     assert tally.join()[JOINS] == 1
@@ -97,7 +97,7 @@ def test_a_process_for_which_no_row_is_left_counts_alone() -> None:
         assert living == {0: third.pid}
 
 
-def test_shared_rows_are_a_file_that_no_folder_has() -> None:
+def test_shared_rows_are_a_file_without_a_path() -> None:
     assert Tally.shared(2).join()[JOINS] == 1
     targets = [os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()]
     assert [target for target in targets if "tally" in target and Path(target).exists()] == []

@@ -41,7 +41,7 @@ def test_an_id_that_could_forge_a_log_line_is_replaced(client: TestClient, unsaf
 
 
 @pytest.mark.usefixtures("restored_logging")
-def test_a_request_is_one_line_of_json_with_its_id_and_never_the_picture(
+def test_a_request_is_logged_as_one_line_of_json_with_its_id_and_without_the_picture(
     client: TestClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configure_logging(Settings(log_format="json"))
@@ -61,7 +61,7 @@ def test_a_request_is_one_line_of_json_with_its_id_and_never_the_picture(
 
 
 @pytest.mark.usefixtures("restored_logging")
-def test_the_line_of_a_batch_says_what_was_refused_and_how_many_there_were(
+def test_the_log_line_of_a_batch_says_what_was_refused_and_how_many_pictures_there_were(
     client: TestClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configure_logging(Settings(log_format="json"))
@@ -77,7 +77,7 @@ def test_the_line_of_a_batch_says_what_was_refused_and_how_many_there_were(
 
 
 @pytest.mark.usefixtures("restored_logging")
-def test_the_line_of_a_batch_that_is_refused_whole_counts_no_pictures(
+def test_the_log_line_of_a_batch_that_is_refused_whole_counts_no_pictures(
     client: TestClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configure_logging(Settings(log_format="json"))
@@ -99,7 +99,7 @@ def test_what_is_logged_cannot_look_like_another_line_or_field(capsys: pytest.Ca
 
 
 @pytest.mark.usefixtures("restored_logging")
-def test_lines_of_other_loggers_come_in_the_same_format(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_of_other_loggers_have_the_same_format(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(Settings(log_format="json", log_level="warning"))
     logging.getLogger("uvicorn.error").info("too quiet")
     logging.getLogger("uvicorn.error").warning("loud %s", "enough")
@@ -108,7 +108,7 @@ def test_lines_of_other_loggers_come_in_the_same_format(capsys: pytest.CaptureFi
 
 
 @pytest.mark.usefixtures("restored_logging")
-def test_a_log_that_cannot_be_written_takes_no_answer_along(
+def test_answers_are_sent_even_if_the_log_cannot_be_written(
     client: TestClient, classifier: FirstPixelClassifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: NDArray[np.uint8]) -> None:
@@ -121,7 +121,7 @@ def test_a_log_that_cannot_be_written_takes_no_answer_along(
         classifier.before = fail
         assert client.post("/predict", content=encoded(tagged_image(9))).json()["code"] == "internal"
         with suppress(OSError):
-            full.close()  # it would write what is left
+            full.close()  # it tries to write what is left
 
 
 @pytest.mark.usefixtures("restored_logging")
@@ -150,7 +150,7 @@ def test_a_failure_is_logged_with_its_traceback_and_without_the_picture(
 
 
 @pytest.mark.usefixtures("restored_logging")
-def test_probes_are_logged_only_when_everything_is(client: TestClient, capsys: pytest.CaptureFixture[str]) -> None:
+def test_probes_are_logged_only_at_debug_level(client: TestClient, capsys: pytest.CaptureFixture[str]) -> None:
     lines = []
     for level in ("info", "debug"):
         configure_logging(Settings(log_format="json", log_level=level))
@@ -161,7 +161,7 @@ def test_probes_are_logged_only_when_everything_is(client: TestClient, capsys: p
     assert lines == [[], ["/health/live", "/metrics"]]
 
 
-def test_a_request_that_a_stop_cuts_short_is_told_so() -> None:
+def test_a_request_cut_short_by_a_stop_gets_a_problem() -> None:
     async def never(_: Scope, __: Receive, ___: Send) -> None:
         await asyncio.sleep(3600)
 
@@ -188,7 +188,7 @@ async def _nothing() -> Message:
 
 
 @pytest.mark.usefixtures("restored_logging")
-def test_a_path_of_any_length_takes_little_of_the_log(client: TestClient, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_long_path_is_shortened_in_the_log(client: TestClient, capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(Settings(log_format="json"))
     answer = client.get("/" + "x" * 20_000)
     assert len(answer.text) < 1000
@@ -217,7 +217,7 @@ def test_a_failure_after_the_answer_began_is_left_to_the_server() -> None:
     assert [message["type"] for message in sent] == ["http.response.start"]
 
 
-def test_a_client_that_hangs_up_while_sending_is_no_failure(client: TestClient) -> None:
+def test_a_client_that_hangs_up_while_sending_is_not_a_failure(client: TestClient) -> None:
     sent: list[Message] = []
 
     async def send(message: Message) -> None:
@@ -234,7 +234,7 @@ def test_a_client_that_hangs_up_while_sending_is_no_failure(client: TestClient) 
     assert sent[0]["status"] == 400
 
 
-def test_of_many_stopwatches_the_longest_time_of_each_stage_is_told() -> None:
+def test_a_trace_reports_the_longest_time_of_each_stage() -> None:
     slow, quick = Stages(), Stages()
     slow.seconds, quick.seconds = {"decode": 0.2, "infer": 0.001}, {"decode": 0.1, "infer": 0.003}
     assert Trace(stages=[slow, quick]).facts()["stages"] == {"decode": 200.0, "infer": 3.0}

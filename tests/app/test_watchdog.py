@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import pytest
 
 
-def test_a_process_ends_itself_once_its_event_loop_has_not_turned_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_ends_itself_once_its_event_loop_has_not_turned_for_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[int] = []
     monkeypatch.setattr(os, "_exit", ended.append)
     server = DrainingServer(
@@ -25,7 +25,7 @@ def test_a_process_ends_itself_once_its_event_loop_has_not_turned_for_long(monke
         return ended
 
     patience, patience_with_a_stop = 3 * LOOKS_A_SECOND, (2 + 3) * LOOKS_A_SECOND
-    assert not look(2 * patience)  # it loads
+    assert not look(2 * patience)  # it is still loading
     server.should_exit = True
     assert not look(patience_with_a_stop)
     assert look(1) == [HANGS]

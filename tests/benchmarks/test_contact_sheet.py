@@ -27,7 +27,7 @@ def cell(*, is_right: bool | None, size: tuple[int, int] = (30, 40)) -> Cell:
 
 
 def places(sheet: Image.Image, colour: str) -> list[tuple[int, int]]:
-    """Return left and top of each bar of a colour, row by row."""
+    """Return the left and top edge of each bar of a colour, row by row."""
     is_bar = (np.asarray(sheet) == ImageColor.getrgb(colour)).all(axis=2)
     starts = is_bar & ~np.roll(is_bar, 1, axis=0) & ~np.roll(is_bar, 1, axis=1)
     return [(int(x), int(y)) for y, x in np.argwhere(starts)]
@@ -41,7 +41,7 @@ def test_a_cell_has_one_bar_as_wide_as_both_pictures(*, is_right: bool | None) -
     assert rows[rows > CELL_WIDTH // 2].tolist() == [CELL_WIDTH] * 4
 
 
-def test_a_cell_shows_each_pixel_that_the_model_saw_as_a_square_of_four() -> None:
+def test_a_cell_shows_each_pixel_that_the_model_saw_as_4x4_pixels() -> None:
     one = cell(is_right=True)
     seen = np.asarray(draw_cell(one).crop((CELL_WIDTH - SIDE, 0, CELL_WIDTH, SIDE)).convert("L"))
     assert np.array_equal(seen, one.seen.repeat(4, axis=0).repeat(4, axis=1))
@@ -56,7 +56,7 @@ def test_a_photograph_is_shown_whole_in_the_middle(size: tuple[int, int], expect
     assert (left + right, top + bottom) == (SIDE, SIDE)
 
 
-def test_the_bars_stand_where_the_cells_are_and_the_margins_are_even() -> None:
+def test_the_cells_are_arranged_in_rows_with_even_margins() -> None:
     sheet = draw_sheet("title", [cell(is_right=False), *[cell(is_right=True)] * COLUMNS, cell(is_right=None)])
     ((left, top),) = places(sheet, WRONG_COLOUR)
     green, ((grey, _),) = places(sheet, RIGHT_COLOUR), places(sheet, OTHER_COLOUR)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from training.data import Data
 
 
-def test_a_cell_says_how_often_it_is_right_how_wrong_its_confidence_and_how_often_unfamiliar(data: Data) -> None:
+def test_a_cell_shows_accuracy_calibration_error_and_the_share_called_unfamiliar(data: Data) -> None:
     evaluation = evaluate(FirstPixelClassifier().classify, data.test)
     known, wrong = evaluation.metrics, (evaluation.answers.familiarity < 0.05).mean()
     measured = measure(FirstPixelClassifier().classify, data.test)
@@ -25,7 +25,7 @@ def test_a_cell_says_how_often_it_is_right_how_wrong_its_confidence_and_how_ofte
     assert cell(earlier) == f"{known.accuracy:.1%}, {known.ece_equal_mass:.3f}"
 
 
-def test_a_row_is_of_one_model_and_one_damage_and_begins_with_undamaged_images(
+def test_each_model_has_a_row_for_each_damage_that_begins_with_undamaged_images(
     data: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kind, made = next(iter(CORRUPTIONS.items()))
@@ -38,7 +38,7 @@ def test_a_row_is_of_one_model_and_one_damage_and_begins_with_undamaged_images(
     assert second == (what, "other", *first[2:])
 
 
-def test_models_of_one_name_have_a_row_each_and_models_of_other_splits_are_refused(
+def test_models_of_the_same_name_have_a_row_each_and_models_of_different_splits_are_refused(
     artifact: Path,
     data: Data,
     tmp_path: Path,

@@ -25,7 +25,7 @@ class KnowsShirts(FirstPixelClassifier):
     """Calls whatever has the outline of the drawn shirt a T-shirt, and anything else a bag."""
 
     def classify(self, images: NDArray[np.uint8]) -> Answers:
-        """Look at sleeves: wide above, narrow below."""
+        """Recognise the sleeves: wide above, narrow below."""
         widths = (images > 0).sum(axis=2)
         is_shirt = (widths[:, 2:6].mean(axis=1) > 1.3 * widths[:, 18:26].mean(axis=1)) & (widths[:, 20] > 5)
         named = np.where(is_shirt, LABELS.index("T-shirt/top"), LABELS.index("Bag"))
@@ -42,7 +42,7 @@ def test_the_ground_becomes_transparent_and_the_garment_stays(is_bleached: bool)
     assert is_bleached or np.array_equal(picture[..., :3], COLOURS)
 
 
-def test_what_is_laid_on_white_keeps_no_word_of_its_ground() -> None:
+def test_a_cut_out_laid_on_white_keeps_nothing_of_its_ground() -> None:
     picture = on_white(Image.fromarray(np.dstack([COLOURS, np.zeros(COLOURS.shape[:2], np.uint8)])))
     assert picture.mode == "RGB"
     assert (np.asarray(picture) == 255).all()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from training.data import Data
 
 
-def test_a_test_image_disguised_as_a_catalogue_picture_is_answered_as_itself(data: Data) -> None:
+def test_a_test_image_disguised_as_a_catalogue_picture_gets_the_same_answer(data: Data) -> None:
     classifier = SavedModelClassifier(Settings().model_dir)
     measured = dict(measure(classifier, data.test.take(slice(0, None, 2)), seed=0))
     assert [*measured] == [*itertools.product(GROUNDS, GARMENTS)]
@@ -35,7 +35,7 @@ def test_the_native_images_are_classified_once_for_all_disguises(data: Data) -> 
     assert sum(np.array_equal(seen, split.images) for seen in classifier.seen) == 1
 
 
-def test_a_folder_without_a_model_is_refused_in_a_line(
+def test_a_folder_without_a_model_is_refused_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["disguise", "--model", str(tmp_path)])

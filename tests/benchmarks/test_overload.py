@@ -51,7 +51,7 @@ def test_every_client_asks_again_once_it_is_answered(pictures: list[Picture]) ->
     assert seen.checked == len(seen.milliseconds) // 20
 
 
-def test_a_patient_client_waits_as_it_is_told_and_an_impatient_one_does_not(pictures: list[Picture]) -> None:
+def test_a_patient_client_waits_as_told_and_an_impatient_one_does_not(pictures: list[Picture]) -> None:
     service = ScriptedService(refusal(retry_after="7"))
     with listening(service) as url:
         seen_of(url, pictures)
@@ -60,14 +60,14 @@ def test_a_patient_client_waits_as_it_is_told_and_an_impatient_one_does_not(pict
         assert len(service.times) > 10
 
 
-def test_answers_that_are_others_than_at_rest_and_connections_that_break_are_seen(pictures: list[Picture]) -> None:
+def test_answers_that_differ_from_those_at_rest_and_broken_connections_are_counted(pictures: list[Picture]) -> None:
     with listening(ScriptedService(answer(ANSWER.replace("0.1", "0.2", 1)))) as url:
         seen = seen_of(url, pictures)
     assert seen.wrong == seen.checked > 0
-    assert seen_of("http://127.0.0.1:9", pictures).failures  # nobody listens
+    assert seen_of("http://127.0.0.1:9", pictures).failures  # nothing listens there
 
 
-def test_a_connection_that_an_answer_closes_is_opened_again(pictures: list[Picture]) -> None:
+def test_a_connection_closed_after_an_answer_is_reopened(pictures: list[Picture]) -> None:
     closing = answer()
     closing.headers["connection"] = "close"
     with listening(ScriptedService(closing)) as url:
@@ -76,7 +76,7 @@ def test_a_connection_that_an_answer_closes_is_opened_again(pictures: list[Pictu
     assert not seen.failures
 
 
-def test_the_run_ends_with_1_where_nothing_is_refused_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_run_exits_with_1_and_says_so_if_nothing_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with listening(ScriptedService(answer())) as url:
         assert overload.main(["--url", url, "--connections", "2", "--seconds", "0.1", "--rounds", "1"]) == 1
     rows = capsys.readouterr().out.splitlines()[2:]
@@ -85,7 +85,7 @@ def test_the_run_ends_with_1_where_nothing_is_refused_and_says_so(capsys: pytest
 
 
 @pytest.mark.parametrize(("over", "kept"), [((95.0, 20.0), [True, True]), ((80.0, 40.0), [False, False])])
-def test_pace_is_held_against_the_best_throughput_and_the_waits_at_full_load(
+def test_pace_is_compared_with_the_best_throughput_and_the_waits_at_full_load(
     over: tuple[float, float], kept: list[bool]
 ) -> None:
     def seen(rate: float, milliseconds: float) -> Seen:
@@ -97,7 +97,7 @@ def test_pace_is_held_against_the_best_throughput_and_the_waits_at_full_load(
 @pytest.mark.parametrize(
     ("memory", "kept"), [([], []), ([100], []), ([100, 200, 105], [True]), ([100, 100, 106], [False])]
 )
-def test_memory_is_promised_nothing_after_one_overload_alone(memory: list[int], kept: list[bool]) -> None:
+def test_memory_growth_is_not_judged_after_a_single_overload(memory: list[int], kept: list[bool]) -> None:
     assert [one.kept for one in overload.growth(memory)] == kept
 
 

@@ -85,7 +85,7 @@ def photo(tmp_path: Path) -> Photo:
     return Photo(tmp_path / "a.jpg", "dress")
 
 
-def test_a_photograph_goes_the_way_of_every_upload(photo: Photo) -> None:
+def test_a_photograph_is_processed_like_every_upload(photo: Photo) -> None:
     classifier = FirstPixelClassifier()
     sent = answer(photo, classifier)
     expected = convert(decode(photo.path.read_bytes(), "image/jpeg", 10**8).pixels, Mode.AUTO)
@@ -98,7 +98,7 @@ def test_a_photograph_goes_the_way_of_every_upload(photo: Photo) -> None:
     assert all(0 < seconds < 10 for seconds in sent.seconds)
 
 
-def test_a_photograph_can_be_converted_otherwise_to_compare(photo: Photo) -> None:
+def test_a_photograph_can_be_converted_in_another_mode_for_comparison(photo: Photo) -> None:
     sent = answer(photo, FirstPixelClassifier(), Mode.NONE)
     assert sent.mode == "none"
     assert sent.image[0, 0] > 200  # the ground is still there
@@ -109,22 +109,22 @@ def test_a_photograph_of_nothing_but_ground_has_no_garment(tmp_path: Path) -> No
     assert not answer(Photo(tmp_path / "a.jpg", "dress"), FirstPixelClassifier()).is_found
 
 
-def test_an_answer_is_right_wrong_or_neither_where_no_class_would_be_right() -> None:
+def test_an_answer_is_right_wrong_or_neither_if_no_class_would_be_right() -> None:
     assert [one.is_right for one in OUTCOMES] == [True, None, False, True, True]
 
 
-def test_at_full_size_a_small_photograph_is_answered_alike(photo: Photo) -> None:
+def test_a_small_photograph_gets_the_same_answer_at_full_size(photo: Photo) -> None:
     classifier = FirstPixelClassifier()
     assert label_at_full_size(photo, classifier) == answer(photo, classifier).label
 
 
-def test_at_full_size_a_photograph_is_converted_as_asked_for(photo: Photo) -> None:
+def test_at_full_size_a_photograph_is_converted_in_the_requested_mode(photo: Photo) -> None:
     classifier = FirstPixelClassifier()
     label_at_full_size(photo, classifier, Mode.NONE)
     assert classifier.seen[0][0, 0, 0] > 200  # the ground is still there
 
 
-def test_other_answers_are_compared_by_what_stays_and_what_is_right() -> None:
+def test_other_answers_are_compared_by_how_many_are_the_same_and_how_many_are_right() -> None:
     labels = ["Dress", "Coat", "Shirt", "Pullover", "Bag"]
     assert compare(OUTCOMES, labels) == (
         "Decoded at full size 2 of 5 have the same first label, and 3 of 4 are right instead of 3."
@@ -138,7 +138,7 @@ def test_photographs_are_scored_as_in_training() -> None:
     assert [LABELS[row.argmax()] for row in scored.of_unknown.probabilities] == ["Bag"]
 
 
-def test_what_was_told_apart_by_eye_is_counted_by_the_one_label_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_photographs_told_apart_by_eye_are_counted_by_the_one_label_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "by eye" not in page(OUTCOMES)
     monkeypatch.setitem(labels_by_eye(), ("longsleeve", "a.jpg"), "Pullover")
     lines = page(OUTCOMES).splitlines()
@@ -151,7 +151,7 @@ def test_what_was_told_apart_by_eye_is_counted_by_the_one_label_that_fits(monkey
 def test_probabilities_are_compared_with_how_often_the_one_label_that_fits_is_named() -> None:
     lines = page(OUTCOMES).splitlines()
     assert "One label alone fits 1; 1 of these get it, 100.0%." in lines
-    chance = 2 * 0.91 * 0.09  # of one answer that says 0.91
+    chance = 2 * 0.91 * 0.09  # for a single answer with 0.91
     (line,) = (line for line in lines if line.startswith("Expected calibration error"))
     error, by_chance = map(float, re.findall(r"\d\.\d{3}", line))
     assert error == 0.09
@@ -181,7 +181,7 @@ def test_times_are_the_median_and_the_95th_percentile_of_each_stage_and_of_their
     assert times["together"] == pytest.approx((30, 48))
 
 
-def test_conversions_count_the_modes_and_what_was_not_found() -> None:
+def test_conversions_count_the_modes_and_the_garments_not_found() -> None:
     assert conversions(OUTCOMES) == {"photo": (4, 1), "catalogue": (1, 0)}
 
 
@@ -196,7 +196,7 @@ def test_the_page_shows_every_figure() -> None:
 
 
 @pytest.mark.parametrize("which", [None, "held-out"])
-def test_what_training_held_out_is_measured_of_the_collection_that_the_card_names(
+def test_of_the_collection_on_the_card_only_held_out_photographs_are_measured(
     many: list[Photo], which: str | None
 ) -> None:
     photos, words = choose(many, card_that_learnt_from(many, 0.3, 5), which)
@@ -204,7 +204,7 @@ def test_what_training_held_out_is_measured_of_the_collection_that_the_card_name
     assert words == "held out from training (share 0.3, seed 5)"
 
 
-def test_all_are_measured_on_request_or_of_another_collection(many: list[Photo]) -> None:
+def test_all_photographs_are_measured_on_request_or_from_another_collection(many: list[Photo]) -> None:
     card = card_that_learnt_from(many, 0.3, 5)
     assert choose(many, card, "all") == (many, "all there are, most of which were learnt from")
     assert choose(many[1:], card, "all") == (many[1:], "all there are")
@@ -214,7 +214,7 @@ def test_all_are_measured_on_request_or_of_another_collection(many: list[Photo])
         assert "another collection or from none" in words
 
 
-def test_of_the_collection_that_the_networks_beside_the_model_learnt_from_only_what_they_did_not_is_measured(
+def test_photographs_that_the_networks_beside_the_model_learnt_from_are_left_out(
     many: list[Photo], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(
@@ -226,12 +226,12 @@ def test_of_the_collection_that_the_networks_beside_the_model_learnt_from_only_w
     assert choose(many, make_card(), "all") == (many, "all there are, most of which were learnt from")
 
 
-def test_what_was_held_out_cannot_be_measured_where_the_card_does_not_say(many: list[Photo]) -> None:
+def test_held_out_photographs_cannot_be_measured_without_a_card_that_records_them(many: list[Photo]) -> None:
     with pytest.raises(DataError, match=r"expected a card that says .* received that of fake 7"):
         choose(many, make_card(), "held-out")
 
 
-def test_the_sheet_s_photographs_are_picked_evenly_and_up_to_half_are_wrong_ones_which_come_first() -> None:
+def test_the_sheet_starts_with_wrong_answers_up_to_half_of_it_and_picks_evenly() -> None:
     assert [one.is_right for one in pick(OUTCOMES, 60)] == [False, True, True, True, None]
     assert [one.label for one in pick(OUTCOMES, 3)] == ["Coat", "Dress", "Bag"]
     assert [one.is_right for one in pick(8 * OUTCOMES, 10)][:6] == [False] * 5 + [True]

@@ -27,7 +27,7 @@ def with_seed(card: dict[str, Any], seed: int, accuracy: float) -> dict[str, Any
     return other
 
 
-def test_models_that_differ_in_their_seed_alone_make_one_row(card: dict[str, Any]) -> None:
+def test_models_that_differ_only_in_their_seed_share_a_row(card: dict[str, Any]) -> None:
     taught = deepcopy(card)
     taught["training"]["config"]["distillation"] = {"teachers": ["one", "other"]}
     further = deepcopy(card)
@@ -39,14 +39,14 @@ def test_models_that_differ_in_their_seed_alone_make_one_row(card: dict[str, Any
     assert "91.00% ± 1.41% (n = 2)" in made[0].cells()
 
 
-def test_models_of_other_photographs_or_data_are_no_seeds_of_one(card: dict[str, Any]) -> None:
+def test_models_of_other_photographs_or_data_have_rows_of_their_own(card: dict[str, Any]) -> None:
     photos, files = with_seed(card, 1, 0.9), with_seed(card, 2, 0.9)
     photos["photos"] = {"digest": "other", "accuracy": 0.9}
     files["training"]["data_digests"] = {}
     assert [len(row.cards) for row in rows([card, photos, files])] == [1, 1, 1]
 
 
-def test_of_photographs_what_the_network_by_itself_gets_right_is_told(card: dict[str, Any]) -> None:
+def test_the_accuracy_on_photographs_is_that_of_the_network_alone(card: dict[str, Any]) -> None:
     of_colours = {"recogniser": "0" * 64, "accuracy": 0.95}
     for photos, told in (
         ({"accuracy": 0.9}, [0.9]),
@@ -57,7 +57,7 @@ def test_of_photographs_what_the_network_by_itself_gets_right_is_told(card: dict
         assert rows([card | {"photos": photos}])[0].photos == told
 
 
-def test_two_models_of_one_seed_are_refused(
+def test_two_models_of_the_same_config_and_seed_are_refused(
     artifact: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["results", str(artifact), str(artifact)])
@@ -66,7 +66,7 @@ def test_two_models_of_one_seed_are_refused(
     assert "found models of one config and seeds 0, 0" in capsys.readouterr().err
 
 
-def test_networks_of_one_name_are_told_apart_by_their_parameters(card: dict[str, Any]) -> None:
+def test_networks_of_the_same_name_are_told_apart_by_their_parameters(card: dict[str, Any]) -> None:
     wider = deepcopy(card)
     wider["network"]["parameters"] = 527_402
     assert [row.name for row in rows([card, wider])] == ["mlp, 0.10 M", "mlp, 0.53 M"]
@@ -76,12 +76,12 @@ def test_networks_of_one_name_are_told_apart_by_their_parameters(card: dict[str,
     assert names == ["mlp, 0.10 M (1)", "mlp, 0.53 M", "mlp, 0.10 M (2)"]
 
 
-def test_one_value_has_no_spread_and_none_is_left_empty() -> None:
+def test_a_single_value_has_no_spread_and_without_values_the_cell_is_empty() -> None:
     assert spread([0.5], ".1%") == "50.0%"
     assert spread([], ".1%") == ""
 
 
-def test_a_card_of_an_earlier_version_is_enough(card: dict[str, Any]) -> None:
+def test_a_card_of_an_earlier_version_is_accepted(card: dict[str, Any]) -> None:
     del card["photos"], card["familiarity"], card["metrics"]["test"]["brier_score"]
     assert len(rows([card])[0].cells()) == len(COLUMNS)
 
@@ -96,7 +96,7 @@ def test_the_command_prints_the_table_and_draws_it(
         assert len(np.unique(np.asarray(picture.convert("L")))) > 10
 
 
-def test_the_picture_has_a_mark_for_each_seed_at_its_accuracy_and_the_cheapest_network_below(
+def test_the_picture_marks_the_error_of_each_seed_with_the_cheapest_network_at_the_bottom(
     card: dict[str, Any],
 ) -> None:
     dear = with_seed(card, 0, 0.95)
@@ -109,10 +109,10 @@ def test_the_picture_has_a_mark_for_each_seed_at_its_accuracy_and_the_cheapest_n
         "mlp, 0.10 M (1): 29.8 M multiply-accumulates, 0.10 M parameters",
     ]
     least, most = axes.get_xlim()
-    assert least > most  # the better stands to the right
+    assert least > most  # the axis is reversed: better networks are on the right
 
 
-def test_what_is_no_artifact_is_refused_in_a_line(
+def test_a_folder_that_is_not_an_artifact_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["results", str(tmp_path)])

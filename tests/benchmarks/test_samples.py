@@ -15,4 +15,4 @@ def test_the_samples_of_the_page_are_what_their_script_makes() -> None:
         again, kept = (
             np.asarray(Image.open(io.BytesIO(one)), float) for one in (content, (FOLDER / name).read_bytes())
         )
-        assert np.abs(again - kept).mean() < 1, name  # another processor may round otherwise
+        assert np.abs(again - kept).mean() < 1, name  # another processor may round differently

@@ -45,7 +45,7 @@ def test_the_median_is_in_microseconds_of_processor_time() -> None:
     assert measure(lambda: time.sleep(0.002), rounds=3) < 2000
 
 
-def test_a_folder_without_a_model_is_refused_in_a_line(
+def test_a_folder_without_a_model_is_refused_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["stages", "--model", str(tmp_path)])

@@ -21,7 +21,7 @@ def test_a_picture_is_answered_whole_and_in_crops(tmp_path: Path) -> None:
     assert len(stranger.familiarity) == len(classifier.seen[0]) == 1 + CROPS
 
 
-def test_what_is_drawn_on_a_transparent_ground_is_told_from_it_as_the_service_does(tmp_path: Path) -> None:
+def test_a_drawing_is_separated_from_its_transparent_ground_as_in_the_service(tmp_path: Path) -> None:
     drawing = Image.new("RGBA", (80, 60))
     drawing.paste("white", (20, 10, 60, 50))  # laid on white, nothing of it would be left
     drawing.save(tmp_path / "drawing.png")
@@ -31,7 +31,7 @@ def test_what_is_drawn_on_a_transparent_ground_is_told_from_it_as_the_service_do
     assert seen[0].any()
 
 
-def test_crops_depend_on_the_seed_and_the_name_whatever_other_pictures_there_are(tmp_path: Path) -> None:
+def test_crops_depend_on_the_seed_and_the_name_but_not_on_other_pictures(tmp_path: Path) -> None:
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8))
     for name in ("cat.png", "dog.png"):
         noise.save(tmp_path / name)
@@ -54,7 +54,7 @@ def test_a_crop_is_a_part_of_the_picture() -> None:
     assert crop(Image.new("L", (1, 1)), np.random.default_rng(0)).size == (1, 1)
 
 
-def test_the_page_counts_what_is_called_unfamiliar_and_names_what_is_not() -> None:
+def test_the_page_counts_unfamiliar_pictures_and_names_the_others() -> None:
     strangers = [
         Stranger("cat.png", (0.01, *[0.2] * CROPS), "Bag", 0.5),
         Stranger("temple.jpg", (0.05, *[0.01] * CROPS), "T-shirt/top", 0.7),
@@ -75,7 +75,7 @@ def test_the_command_says_what_it_measured_with_which_model_and_seed(
     assert capsys.readouterr().out.splitlines()[0] == "sample 1 on 1 pictures, seed 3"
 
 
-def test_what_is_no_picture_ends_in_one_line(
+def test_a_file_that_is_not_a_picture_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], artifact: Path
 ) -> None:
     (tmp_path / "notes.txt").write_text("no picture")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 SCREENSHOTS = Path(__file__).parent / "screenshots"
-"""Test output for people to look at; `docs/page.png` is one of these."""
+"""Screenshots for people to look at; `docs/page.png` is one of them."""
 QUIET = [
     "--no-sandbox",
     "--disable-gpu",
@@ -34,7 +34,7 @@ CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"
 
 @pytest.fixture(scope="session")
 def url() -> Iterator[str]:
-    """Yield the URL of a service with the shipped model whose limit is two pending pictures."""
+    """Yield the URL of a service with the shipped model that accepts at most two pending pictures."""
     with service(MAX_PENDING_IMAGES=2, LOG_LEVEL="warning") as (_, url):
         yield url
 
@@ -52,7 +52,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, url: str) -> Iterator[Page]:
-    """Yield a page, then require that the browser reported no error: no exception, no violation of the policy."""
+    """Yield a page, then require that its console shows no error, such as an exception or a policy violation."""
     with browser.new_context(base_url=url, viewport={"width": 1280, "height": 1080}) as context:
         page = context.new_page()
         page.set_default_timeout(20_000)

@@ -68,7 +68,7 @@ def open_with(page: Page, *files: Any) -> None:  # noqa: ANN401  paths, or files
 
 
 def expect_answer(page: Page, answer: dict[str, Any]) -> None:
-    """Expect what the service said about the picture to stand on the page."""
+    """Expect the page to show the answer of the service."""
     said = page.locator("#status")
     expect(said).to_contain_text(answer["prediction"]["label"])
     if answer["familiar"]:
@@ -83,7 +83,7 @@ def expect_answer(page: Page, answer: dict[str, Any]) -> None:
 
 
 def flaws(page: Page, *excepted: str) -> list[str]:
-    """Return what axe-core finds, by rule and place, but for some rules."""
+    """Return what axe-core finds, by rule and place, with some rules disabled."""
     found = Axe().run(page, options={"rules": {rule: {"enabled": False} for rule in excepted}}).response["violations"]
     return [f"{one['id']}: {node['target']} {node['failureSummary']}" for one in found for node in one["nodes"]]
 
@@ -103,10 +103,10 @@ def test_a_chosen_picture_is_shown_with_its_garment_what_the_model_saw_and_the_a
     expect(page.locator(".note")).to_contain_text(f"Of {facts['card']['photos']['held_out']} photographs")
     keep(page, "answer")
     page.set_viewport_size({"width": 1280, "height": 930})
-    keep(page, "page", whole=False)  # the README's: docs/page.png
+    keep(page, "page", whole=False)  # docs/page.png, for the README
 
 
-def test_a_sideways_photograph_of_a_phone_is_shown_small_and_upright_with_the_box_around_its_garment(
+def test_a_sideways_photograph_from_a_phone_is_shown_small_and_upright_with_the_box_around_its_garment(
     page: Page,
 ) -> None:
     upright = photograph(scale=5)  # 12 megapixels
@@ -130,7 +130,7 @@ def expect_box_around_the_garment(page: Page) -> None:
     assert (left, top, right, bottom) == pytest.approx(tuple(GARMENT.values()), abs=8)
 
 
-def test_the_box_is_around_the_garment_though_the_browser_takes_the_picture_for_half_as_large(page: Page) -> None:
+def test_the_box_is_around_the_garment_though_the_browser_reports_half_the_size_of_the_picture(page: Page) -> None:
     picture, exif = photograph(scale=2), Image.Exif()
     exif.update({ExifTags.Base.XResolution: 144.0, ExifTags.Base.YResolution: 144.0, ExifTags.Base.ResolutionUnit: 2})
     tags = exif.get_ifd(ExifTags.IFD.Exif)
@@ -199,14 +199,14 @@ def test_a_picture_dragged_from_another_page_says_what_to_do_and_keeps_the_answe
       window.left = ["dragover", "drop"].filter((kind) => document.querySelector("main").dispatchEvent(
         new DragEvent(kind, { dataTransfer: carried, bubbles: true, cancelable: true })));
     """)
-    assert page.evaluate("left") == []  # what is not prevented is the browser's to open
+    assert page.evaluate("left") == []  # the browser would open what the page does not prevent
     expect(page.get_by_role("alert")).to_contain_text("Save the picture first")
     expect(page.locator(".bars li")).to_have_count(10)
     page.set_input_files("#choose", NOISE)
     expect(page.locator("#drop-problem")).to_be_hidden()
 
 
-def test_text_that_is_pasted_says_what_to_do_each_time(page: Page) -> None:
+def test_pasting_text_says_what_to_do_each_time(page: Page) -> None:
     page.goto("/")
     page.evaluate("""
       window.told = 0;
@@ -224,7 +224,7 @@ def test_text_that_is_pasted_says_what_to_do_each_time(page: Page) -> None:
         page.wait_for_function(f"told >= {count}")
 
 
-def test_what_is_chosen_before_the_scripts_have_come_is_answered(page: Page, url: str) -> None:
+def test_a_picture_chosen_before_the_scripts_have_loaded_is_answered(page: Page, url: str) -> None:
     held: list[Route] = []
     page.route("**/web/words.js", lambda route: held.append(route))  # noqa: PLW0108  Playwright cannot wrap a list's
     page.goto("/", wait_until="commit")
@@ -235,7 +235,7 @@ def test_what_is_chosen_before_the_scripts_have_come_is_answered(page: Page, url
     expect_answer(page, served(url, SWEATER.read_bytes()))
 
 
-def test_a_screen_reader_hears_what_stands_there(page: Page, url: str) -> None:
+def test_a_screen_reader_hears_what_is_shown(page: Page, url: str) -> None:
     open_with(page, SWEATER)
     said = page.locator("#status")
     label = served(url, SWEATER.read_bytes())["prediction"]["label"]
@@ -246,7 +246,7 @@ def test_a_screen_reader_hears_what_stands_there(page: Page, url: str) -> None:
     expect(page.locator("pre").first).to_contain_text("conversion=none")
     expect(said).not_to_have_text(of_auto)
     expect(said).not_to_have_text("Looking at it …")
-    page.locator("label", has_text="Auto").click()  # which is not asked again
+    page.locator("label", has_text="Auto").click()  # answered already, so not asked again
     expect(said).to_have_text(of_auto)
     page.set_input_files("#choose", [SWEATER, WEB / "samples" / "boot.png"])
     expect(said).to_have_text(re.compile(rf"^sweater\.jpg: {label}, .*\. 2 of 2 pictures answered$"))
@@ -279,7 +279,7 @@ def test_a_sample_that_loads_slowly_yields_to_what_was_chosen_after_it(page: Pag
 @pytest.mark.parametrize(
     "refuse", [lambda route: route.fulfill(status=503), lambda route: route.abort()], ids=["refused", "cut off"]
 )
-def test_a_sample_that_cannot_be_loaded_is_told_and_not_asked_about(
+def test_a_sample_that_cannot_be_loaded_is_reported_and_not_sent(
     page: Page, url: str, refuse: Callable[[Route], None]
 ) -> None:
     page.goto("/")
@@ -297,14 +297,14 @@ def test_a_sample_that_cannot_be_loaded_is_told_and_not_asked_about(
 
 
 def test_a_picture_that_cannot_be_shown_does_not_keep_the_next_from_being_shown(page: Page) -> None:
-    page.add_init_script("HTMLCanvasElement.prototype.toBlob = (done) => done(null)")  # as where memory is short
+    page.add_init_script("HTMLCanvasElement.prototype.toBlob = (done) => done(null)")  # as when memory is short
     open_with(page, {"name": "large.png", "mimeType": "image/png", "buffer": encoded(photograph(scale=2))}, NOISE)
     expect(page.locator("#caption")).to_contain_text("large.png")
     expect(page.locator("#frame")).to_have_text("The browser cannot show this file.")
     expect(page.get_by_role("button", name="noise.png").locator("img")).to_be_visible()
 
 
-def test_a_picture_of_the_camera_is_answered(page: Page) -> None:
+def test_a_picture_from_the_camera_is_answered(page: Page) -> None:
     page.goto("/")
     page.click("#open-camera")
     page.click("#shoot")
@@ -313,7 +313,7 @@ def test_a_picture_of_the_camera_is_answered(page: Page) -> None:
     expect(page.locator("#camera")).to_be_hidden()
 
 
-def test_a_picture_that_is_pasted_while_the_camera_is_open_closes_it(page: Page, url: str) -> None:
+def test_pasting_a_picture_closes_the_camera(page: Page, url: str) -> None:
     page.goto("/")
     page.click("#open-camera")
     expect(page.locator("#shoot")).to_be_enabled()
@@ -344,7 +344,7 @@ def test_a_camera_that_answers_late_is_not_left_on(page: Page) -> None:
     assert states == ["ended", "ended"]
 
 
-def test_the_switch_asks_anew_and_leaves_what_was_answered_beside_it(page: Page, url: str) -> None:
+def test_switching_the_conversion_asks_again_and_keeps_each_answer_beside_its_mode(page: Page, url: str) -> None:
     open_with(page, SWEATER)
     expect_answer(page, served(url, SWEATER.read_bytes()))
     page.get_by_text("Only resize").click()
@@ -359,7 +359,7 @@ def test_the_switch_asks_anew_and_leaves_what_was_answered_beside_it(page: Page,
     keep(page, "only-resized")
 
 
-def test_several_pictures_are_a_gallery_even_when_the_service_is_overloaded(page: Page, url: str) -> None:
+def test_several_pictures_become_a_gallery_even_when_the_service_is_overloaded(page: Page, url: str) -> None:
     pictures = [{"name": one.name, "mimeType": "image/*", "buffer": one.read_bytes()} for one in SAMPLES]
     open_with(page, *pictures, TEXT)
     count = len(SAMPLES)
@@ -371,7 +371,7 @@ def test_several_pictures_are_a_gallery_even_when_the_service_is_overloaded(page
     keep(page, "gallery")
 
 
-def test_a_gallery_can_be_taken_away_as_csv_and_json(page: Page, url: str) -> None:
+def test_a_gallery_can_be_saved_as_csv_and_json(page: Page, url: str) -> None:
     formula: FilePayload = {"name": '=1+1,"x".png', "mimeType": "image/png", "buffer": NOISE["buffer"]}
     open_with(page, formula, TEXT)
     expect(page.locator("#gallery-title")).to_have_text("1 of 2 pictures answered, 1 not")
@@ -406,7 +406,7 @@ def test_a_gallery_can_be_taken_away_as_csv_and_json(page: Page, url: str) -> No
     ],
     ids=["no image", "damaged", "too many pixels"],
 )
-def test_a_problem_is_told_in_the_service_s_own_words_with_the_picture_kept(
+def test_a_problem_is_shown_in_the_service_s_own_words_and_the_picture_is_kept(
     page: Page, url: str, name: str, content: bytes
 ) -> None:
     open_with(page, {"name": name, "mimeType": "application/octet-stream", "buffer": content})
@@ -474,12 +474,12 @@ def test_a_gallery_goes_on_by_itself_when_the_service_is_back(page: Page) -> Non
     open_with(page, *[NOISE | {"name": f"{number}.png"} for number in range(20)])
     expect(page.locator(".problem")).to_contain_text("The service cannot be reached")
     expect(page.locator("#wait")).to_contain_text("Trying again in")
-    assert len(asked) <= 4  # not all of them in vain
+    assert len(asked) <= 4  # the rest wait until the service is back
     page.unroute("**/predict?*")
     expect(page.locator("#gallery-title")).to_have_text("20 of 20 pictures answered", timeout=20_000)
 
 
-def test_what_the_model_is_is_asked_again_where_it_was_asked_in_vain(page: Page) -> None:
+def test_the_page_asks_about_the_model_again_after_a_failure(page: Page) -> None:
     page.route("**/model", lambda route: route.fulfill(status=503, body=""))
     page.goto("/")
     page.wait_for_load_state("networkidle")
@@ -531,7 +531,7 @@ def test_trying_again_by_hand_works_too(page: Page, url: str) -> None:
     expect_answer(page, served(url, SWEATER.read_bytes()))
 
 
-def test_what_cannot_pass_is_not_asked_again(page: Page, url: str) -> None:
+def test_a_permanent_refusal_is_not_retried(page: Page, url: str) -> None:
     asked: list[bytes | None] = []
 
     def fail_first(route: Route) -> None:
@@ -554,7 +554,7 @@ def test_what_cannot_pass_is_not_asked_again(page: Page, url: str) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 408, 429])
-def test_what_may_pass_can_be_tried_again(page: Page, url: str, status: int) -> None:
+def test_a_failure_that_may_pass_can_be_tried_again(page: Page, url: str, status: int) -> None:
     page.route("**/predict?*", lambda route: route.fulfill(status=status, body='{"predi'))
     open_with(page, SWEATER)
     expect(page.locator(".problem")).to_contain_text(f"The status is {status}.")
@@ -563,7 +563,7 @@ def test_what_may_pass_can_be_tried_again(page: Page, url: str, status: int) -> 
     expect_answer(page, served(url, SWEATER.read_bytes()))
 
 
-def test_on_a_slow_line_pictures_are_sent_one_at_a_time_and_those_cut_off_once_more(page: Page) -> None:
+def test_on_a_slow_line_pictures_are_sent_one_at_a_time_and_those_cut_off_are_sent_once_more(page: Page) -> None:
     page.add_init_script("""
       const send = window.fetch;
       let sending = 0;
@@ -596,7 +596,7 @@ def test_on_a_slow_line_pictures_are_sent_one_at_a_time_and_those_cut_off_once_m
 
 
 def python(lines: str) -> list[str]:
-    """Return the command that runs lines of the page, with httpx under the name that tests have."""
+    """Return the command that runs Python lines of the page, with httpx2, which the tests have, as httpx."""
     return [sys.executable, "-c", lines.replace("import httpx\n", "import httpx2 as httpx\n")]
 
 
@@ -619,7 +619,7 @@ def test_the_lines_to_copy_give_the_same_answer(page: Page, url: str, tmp_path: 
     command = ["sh", "-c", f"{lines} -s"] if language == "curl" else python(lines)
     direct = os.environ | {"no_proxy": "*"}
     answer = served(url, SWEATER.read_bytes(), "?conversion=none")
-    expect_answer(page, answer)  # by then the page asks for nothing more, and there is room
+    expect_answer(page, answer)  # the page now sends nothing more, so the service has room for the command
     done = subprocess.run(command, cwd=tmp_path, env=direct, capture_output=True, text=True, check=True)
     label = answer["prediction"]["label"]
     assert (json.loads(done.stdout)["prediction"]["label"] if language == "curl" else done.stdout.strip()) == label
@@ -673,7 +673,7 @@ def test_the_keyboard_alone_is_enough(page: Page, url: str) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(("name", "width", "height"), [("phone", 360, 740), ("desktop", 1280, 860), ("4k", 3840, 2160)])
-def test_every_screen_shows_it_whole_and_axe_finds_nothing(
+def test_the_pages_fit_every_screen_and_axe_finds_nothing(
     browser: Browser, url: str, name: str, width: int, height: int, scheme: Literal["light", "dark"]
 ) -> None:
     def look(what: str) -> None:
@@ -699,8 +699,8 @@ def test_every_screen_shows_it_whole_and_axe_finds_nothing(
         look("model")
 
 
-def test_a_laptop_brings_the_answer_to_the_chosen_of_many_pictures_into_view(page: Page) -> None:
-    page.emulate_media(reduced_motion="reduce")  # a scroll on its way would be measured
+def test_on_a_laptop_choosing_one_of_many_pictures_brings_its_answer_into_view(page: Page) -> None:
+    page.emulate_media(reduced_motion="reduce")  # a smooth scroll could still be under way when measured
     page.set_viewport_size({"width": 1366, "height": 650})
     open_with(page, *SAMPLES * 3)
     count = 3 * len(SAMPLES)
@@ -738,7 +738,7 @@ def test_a_picture_thinner_than_a_pixel_is_still_seen(page: Page) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/model"])
-def test_letters_twice_as_large_fit_a_narrow_window(page: Page, path: str) -> None:
+def test_text_twice_as_large_fits_a_narrow_window(page: Page, path: str) -> None:
     page.set_viewport_size({"width": 320, "height": 740})
     page.goto(path)
     page.evaluate("document.documentElement.style.fontSize = '32px'")
@@ -754,7 +754,7 @@ def test_letters_twice_as_large_fit_a_narrow_window(page: Page, path: str) -> No
 
 @contextmanager
 def slow_line(url: str, bytes_a_second: int) -> Iterator[tuple[str, bytearray]]:
-    """Forward to a service, upwards only so fast; return the address, and all that was sent so far."""
+    """Forward to a service, limiting the upload rate; yield the address, and all that was sent so far."""
     sent = bytearray()
     ends: list[socket.socket] = []
     service = urlsplit(url)
@@ -789,7 +789,7 @@ def slow_line(url: str, bytes_a_second: int) -> Iterator[tuple[str, bytearray]]:
             end.close()
 
 
-def test_what_takes_too_long_to_send_is_sent_once_and_told(browser: Browser) -> None:
+def test_a_picture_that_takes_too_long_to_send_is_sent_once_and_reported(browser: Browser) -> None:
     large: FilePayload = {"name": "large.png", "mimeType": "image/png", "buffer": bytes(2**20)}
     with (
         service(RECEIVE_SECONDS=1, LOG_LEVEL="warning") as (_, url),
@@ -816,7 +816,7 @@ def test_one_picture_on_a_slow_line_is_sent_once(page: Page) -> None:
     assert len(asked) == 1
 
 
-def test_what_has_the_focus_in_the_lines_to_copy_keeps_it_when_the_answer_comes(page: Page) -> None:
+def test_a_copy_button_keeps_the_focus_when_the_answer_comes(page: Page) -> None:
     held: list[Route] = []
     page.route("**/predict?*", lambda route: held.append(route))  # noqa: PLW0108  Playwright cannot wrap a list's
     open_with(page, SWEATER)
@@ -859,7 +859,7 @@ def test_without_scripts_nothing_that_needs_them_is_shown(browser: Browser, url:
         expect(page.locator(".headlines")).to_be_visible()
 
 
-def test_colours_that_the_system_forces_leave_the_bars_and_the_chosen_mode(page: Page) -> None:
+def test_forced_colours_keep_the_bars_and_what_is_chosen_visible(page: Page) -> None:
     page.emulate_media(forced_colors="active")
     open_with(page, SWEATER)
     expect(page.locator(".bars li")).to_have_count(10)
@@ -873,14 +873,14 @@ def test_colours_that_the_system_forces_leave_the_bars_and_the_chosen_mode(page:
     assert shown.evaluate(width) != other.evaluate(width)
 
 
-def test_no_probability_below_one_is_said_to_be_all(page: Page) -> None:
+def test_no_probability_is_shown_as_100_per_cent(page: Page) -> None:
     page.goto("/")
     said = page.evaluate("import('/web/words.js').then(({percent}) => [0.0004, 0.9994, 0.9995, 1].map(percent))")
     assert said == ["< 0.1%", "99.9%", "> 99.9%", "> 99.9%"]
 
 
 def answered(first: float, second: float, third: float = 0, **facts: Any) -> dict[str, Any]:  # noqa: ANN401  fields of an answer
-    """Make an answer with these three probabilities of Coat, Pullover and Shirt, and none of the others."""
+    """Make an answer with these probabilities of Coat, Pullover and Shirt, and 0 for the others."""
     labels = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
     given = {"Coat": first, "Pullover": second, "Shirt": third}
     entries = [{"label": label, "probability": given.get(label, 0)} for label in labels]
@@ -915,7 +915,7 @@ def answered(first: float, second: float, third: float = 0, **facts: Any) -> dic
     ],
     ids=["sure", "hardly less sure", "two are near", "three are near", "a set of two"],
 )
-def test_how_sure_it_is_is_said_of_this_answer(page: Page, answer: dict[str, Any], told: str) -> None:
+def test_the_page_says_how_sure_this_answer_is(page: Page, answer: dict[str, Any], told: str) -> None:
     page.route("**/predict?*", lambda route: route.fulfill(json=answer))
     page.goto("/")
     expect(page.locator("#limits")).to_contain_text("up to")  # so the coverage is known
@@ -924,11 +924,11 @@ def test_how_sure_it_is_is_said_of_this_answer(page: Page, answer: dict[str, Any
     expect(page.locator("#status")).to_contain_text(told)
 
 
-def test_the_api_document_can_be_tried_with_a_picture_in_place(page: Page, url: str) -> None:
+def test_the_api_document_can_be_tried_with_the_picture_it_offers(page: Page, url: str) -> None:
     page.goto("/docs")
     page.get_by_role("button", name="post /predict", exact=True).click()
     page.get_by_role("button", name="Use this picture").click()
-    # The script fetches it first.
+    # The script has to fetch the picture first.
     expect(page.locator("#swagger-ui input[type=file]")).not_to_have_value("")
     keep(page, "docs", whole=False)
     page.get_by_role("button", name="Execute").click()
@@ -948,7 +948,7 @@ def test_the_api_document_is_as_light_or_dark_as_the_system_and_axe_finds_nothin
     assert flaws(page, "color-contrast", "nested-interactive", "heading-order") == []  # Swagger's own
 
 
-def test_a_service_that_asks_for_a_key_asks_once_for_many_pictures(browser: Browser, tmp_path: Path) -> None:
+def test_the_page_asks_for_a_key_once_for_many_pictures(browser: Browser, tmp_path: Path) -> None:
     (tmp_path / "keys").write_text(f"{digest('open sesame')} visitors\n")
     with service(API_KEYS_FILE=tmp_path / "keys", LOG_LEVEL="warning") as (_, url):
         context = browser.new_context(base_url=url)
@@ -991,7 +991,7 @@ def test_a_key_is_kept_where_the_browser_blocks_storage(page: Page, url: str) ->
     assert asked == ["This service asks for a key."]
 
 
-def test_who_gives_no_key_is_asked_once_a_round_and_what_no_header_holds_is_no_key(
+def test_a_declined_key_is_asked_for_again_only_by_hand_and_a_wrong_one_at_once(
     browser: Browser, tmp_path: Path
 ) -> None:
     (tmp_path / "keys").write_text(f"{digest('open sesame')} visitors\n")

@@ -1,4 +1,4 @@
-"""The container as a user starts it, built and questioned from outside."""
+"""The container, built and started as a user would, and queried from outside."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MAX_IMAGE_BYTES = 1_250_000_000
 
 @dataclass(frozen=True)
 class Deployment:
-    """A Compose project of its own, so that nothing else on the machine is touched."""
+    """A Compose project of its own, so that nothing else on the machine is affected."""
 
     project: str
 
@@ -44,24 +44,24 @@ class Deployment:
         return f"http://{self.compose('port', 'api', '8000')}"
 
     def compose(self, *arguments: str, folder: Path = REPOSITORY) -> str:
-        """Run `docker compose` with the repository's file; relative paths in it start from `folder`."""
+        """Run `docker compose` with the repository's file; relative paths in it are resolved against `folder`."""
         file = str(REPOSITORY / "docker-compose.yml")
         return docker("compose", "-p", self.project, "-f", file, "--project-directory", str(folder), *arguments)
 
     def execute(self, *command: str, user: str = "") -> str:
-        """Run a command in the container that serves."""
+        """Run a command in the service's container."""
         return self.compose("exec", "-T", *(("--user", user) if user else ()), "api", *command)
 
 
 def docker(*arguments: str) -> str:
-    """Return what a command prints; raise with what it complains of."""
+    """Return a command's output; if it fails, raise with its error output."""
     done = run_docker(*arguments)
     assert done.returncode == 0, f"docker {' '.join(arguments)}\n{done.stderr}"
     return done.stdout.strip()
 
 
 def run_docker(*arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PUBLISHED_PORT": "0"}  # any free one
+    environment = os.environ | {"PUBLISHED_PORT": "0"}  # any free port
     return subprocess.run(["docker", *arguments], env=environment, capture_output=True, text=True, check=False)  # noqa: S607  the user's own docker
 
 
@@ -94,7 +94,7 @@ def test_a_healthy_container_classifies_a_test_image(client: httpx2.Client, data
     assert sum(one["probability"] for one in answer["probabilities"]) == pytest.approx(1, abs=1e-4)
 
 
-def test_its_page_comes_with_the_pictures_to_try(client: httpx2.Client) -> None:
+def test_its_page_comes_with_sample_pictures(client: httpx2.Client) -> None:
     page = client.get("/").raise_for_status()
     sample = client.get("/web/samples/sweater.jpg").raise_for_status()
 
@@ -102,7 +102,7 @@ def test_its_page_comes_with_the_pictures_to_try(client: httpx2.Client) -> None:
     assert client.post("/predict", content=sample.content).raise_for_status().json()["conversion"]["garment"]
 
 
-def test_a_bad_file_spoils_nothing_of_a_batch(client: httpx2.Client, data: Data) -> None:
+def test_a_bad_file_does_not_affect_the_rest_of_a_batch(client: httpx2.Client, data: Data) -> None:
     good = encoded(data.test.images[0])
     files = [("files", ("boot.png", good)), ("files", ("notes.txt", b"a boot")), ("files", ("again.png", good))]
 
@@ -114,14 +114,14 @@ def test_a_bad_file_spoils_nothing_of_a_batch(client: httpx2.Client, data: Data)
 
 
 def test_it_runs_as_a_user_without_capabilities_or_a_way_to_gain_any(service: Deployment) -> None:
-    # Process 1 is the init, whose children inherit all of it.
+    # Process 1 is the init process; its children inherit all of this.
     lines = service.execute("cat", "/proc/1/status").splitlines()
     status = {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
 
     assert "0" not in status["Uid"] + status["Gid"] + status["Groups"]
     assert {int(status[name][0], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
     assert status["NoNewPrivs"] == ["1"]
-    assert status["Seccomp"] == ["2"]  # calls of the kernel are filtered
+    assert status["Seccomp"] == ["2"]  # system calls are filtered
 
 
 def test_not_even_root_can_write_to_its_file_system(service: Deployment) -> None:
@@ -129,16 +129,16 @@ def test_not_even_root_can_write_to_its_file_system(service: Deployment) -> None
         service.execute("touch", "/service/new", user="root")
 
 
-def test_what_is_written_to_its_scratch_space_cannot_be_run(service: Deployment) -> None:
+def test_files_in_its_scratch_space_cannot_be_executed(service: Deployment) -> None:
     with pytest.raises(AssertionError, match="Permission denied"):
         service.execute("sh", "-c", "cp /bin/true /tmp/true && /tmp/true")
 
 
-def test_only_this_machine_reaches_its_port(service: Deployment) -> None:
+def test_its_port_is_published_on_localhost_only(service: Deployment) -> None:
     assert service.url.startswith("http://127.0.0.1:")
 
 
-def test_its_bill_of_materials_lists_what_is_installed_with_versions(service: Deployment) -> None:
+def test_its_bill_of_materials_lists_every_installed_package_and_version(service: Deployment) -> None:
     code = (
         "import importlib.metadata as m, json; print(json.dumps({one.name: one.version for one in m.distributions()}))"
     )
@@ -153,7 +153,7 @@ def test_its_bill_of_materials_lists_what_is_installed_with_versions(service: De
     assert {"pillow", "python-multipart", "starlette", "uvicorn"} <= installed.keys()
 
 
-def test_it_holds_the_service_and_its_models_and_nothing_else_of_ours(service: Deployment) -> None:
+def test_it_contains_only_the_service_its_models_and_the_license(service: Deployment) -> None:
     assert service.execute("ls", "-A", "/service").split() == ["LICENSE", "app", "models"]
     assert service.execute("find", "/service/models", "-name", "report-*", "-o", "-name", ".*") == ""
 
@@ -183,12 +183,12 @@ def test_its_limits_are_in_force(service: Deployment, version_2: str, version_1:
     assert int(service.execute("sh", "-c", either).split()[0]) == expected
 
 
-def test_libraries_bring_no_thread_for_each_core_of_the_host(service: Deployment) -> None:
+def test_libraries_do_not_start_a_thread_per_core_of_the_host(service: Deployment) -> None:
     count = "import os, numpy, cv2; print(len(os.listdir('/proc/self/task')))"
     assert service.execute("python", "-c", count).split() == ["1"]
 
 
-def test_what_fashion_env_says_reaches_the_service(service: Deployment, tmp_path: Path) -> None:
+def test_settings_in_fashion_env_reach_the_service(service: Deployment, tmp_path: Path) -> None:
     (tmp_path / "fashion.env").write_text("FASHION_WORKERS=1\nFASHION_COVERAGE=0.9\n")
 
     given = service.compose("run", "--rm", "-T", "api", "env", folder=tmp_path).splitlines()
@@ -226,7 +226,7 @@ def test_it_serves_from_a_read_only_disk_without_any_place_for_temporary_files(s
 def test_training_writes_an_artifact_that_belongs_to_the_owner_of_the_folder(
     service: Deployment, tmp_path: Path
 ) -> None:
-    models = tmp_path / "models"  # and no runs/ beside it, as in a fresh clone
+    models = tmp_path / "models"  # without runs/ beside it, as in a fresh clone
     models.mkdir()
     if os.geteuid() == 0:
         os.chown(models, 1234, 1234)
@@ -241,7 +241,7 @@ def test_training_writes_an_artifact_that_belongs_to_the_owner_of_the_folder(
     assert {path.stat().st_uid for path in tmp_path.rglob("*")} == {owner}
 
 
-def test_a_hangup_replaces_its_workers_while_it_stays_ready(service: Deployment, client: httpx2.Client) -> None:
+def test_sighup_replaces_its_workers_while_it_stays_ready(service: Deployment, client: httpx2.Client) -> None:
     def started() -> float:
         return float(re.findall(r"^fashion_worker_starts_total (\S+)", client.get("/metrics").text, re.MULTILINE)[0])
 
@@ -254,7 +254,7 @@ def test_a_hangup_replaces_its_workers_while_it_stays_ready(service: Deployment,
 
 
 def test_it_stops_cleanly(service: Deployment) -> None:
-    # The last of the module, since the others question the container that it stops.
+    # Must be the last in this module: the others use the container that it stops.
     container = service.compose("ps", "-q", "api")
 
     service.compose("stop")

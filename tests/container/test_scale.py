@@ -1,4 +1,4 @@
-"""Two replicas behind nginx, of which one is killed while both are at work."""
+"""Two replicas behind nginx, one of which is killed under load."""
 
 from __future__ import annotations
 
@@ -43,20 +43,20 @@ def scaled() -> Iterator[Deployment]:
         deployment.compose("--profile", "scale", "down", "-v", "--remove-orphans", "-t", "5", "--rmi", "local")
 
 
-def test_the_id_of_a_request_goes_through_the_proxy_both_ways(scaled: Deployment) -> None:
+def test_the_proxy_passes_request_ids_both_ways(scaled: Deployment) -> None:
     url = f"http://{scaled.compose('port', 'proxy', '8000')}/health/ready"
     assert httpx2.get(url, headers={"X-Request-ID": "mine-1"}).headers["X-Request-ID"] == "mine-1"
     assert len(httpx2.get(url).headers["X-Request-ID"]) == 32
 
 
-def test_a_body_as_large_as_a_batch_may_be_goes_through_the_proxy(scaled: Deployment) -> None:
+def test_the_proxy_passes_a_body_as_large_as_a_batch_may_be(scaled: Deployment) -> None:
     url = f"http://{scaled.compose('port', 'proxy', '8000')}/predict/batch"
     files = [("files", (f"{number}.bin", bytes(9 * 2**20))) for number in range(7)]
     results = httpx2.post(url, files=files, timeout=60).raise_for_status().json()["results"]
     assert [one["problem"]["code"] for one in results] == ["unsupported_media_type"] * 7
 
 
-def test_what_the_proxy_answers_by_itself_is_a_problem_as_well(scaled: Deployment) -> None:
+def test_the_errors_of_the_proxy_itself_are_problems_too(scaled: Deployment) -> None:
     url = f"http://{scaled.compose('port', 'proxy', '8000')}"
     too_large = httpx2.post(f"{url}/predict/batch", content=bytes(64 * 2**20 + 1), timeout=60)
     assert problem(too_large) == (413, "payload_too_large")
@@ -84,8 +84,8 @@ def test_no_request_fails_when_one_of_two_replicas_is_killed(scaled: Deployment)
     assert not tally.faults
 
 
-def test_a_proxy_that_is_stopped_answers_what_it_has_in_hand(scaled: Deployment) -> None:
-    # The last of the module, since the others ask the proxy that it stops.
+def test_a_proxy_being_stopped_answers_requests_in_progress(scaled: Deployment) -> None:
+    # Must be the last in this module: the others use the proxy that it stops.
     container = scaled.compose("ps", "-q", "proxy")
     port = int(scaled.compose("port", "proxy", "8000").rpartition(":")[2])
     message = request("/predict", Pictures(seed=0).all[0])

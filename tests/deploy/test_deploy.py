@@ -1,4 +1,4 @@
-"""What is to be watched, against what the service shows."""
+"""The dashboard, the alerts and the documented monitoring, compared with the metrics that the service exposes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ needs_promtool = pytest.mark.skipif(
 
 
 def promtool(*arguments: str, text: str | None = None) -> tuple[int, str]:
-    """Run promtool in the folder, and return its code and what it said."""
+    """Run promtool in the deploy folder; return its exit code and output."""
     done = subprocess.run(
         ["promtool", *arguments],  # noqa: S607  wherever it is installed
         cwd=DEPLOY,
@@ -47,27 +47,27 @@ def promtool(*arguments: str, text: str | None = None) -> tuple[int, str]:
 
 
 def queries() -> Iterator[tuple[str, str]]:
-    """Yield each query of the dashboard with its panel's title."""
+    """Yield each query of the dashboard, preceded by its panel's title."""
     dashboard: dict[str, Any] = json.loads(DASHBOARD.read_text())
     for panel in dashboard["panels"]:
         yield from ((panel["title"], target["expr"]) for target in panel.get("targets", ()))
 
 
 def expressions() -> list[str]:
-    """Return the expressions of the rules, which is where their names of metrics are."""
+    """Return the expressions of the alert rules, the only place where the rules name metrics."""
     found = re.findall(r"^        expr: (.+?)^        (?:for|labels):", RULES.read_text(), re.DOTALL | re.MULTILINE)
     assert len(found) == RULES.read_text().count("- alert:")
     return found
 
 
 def used() -> set[str]:
-    """Return the names of metrics that are drawn or watched."""
+    """Return the names of all metrics that the dashboard or the alerts use."""
     return {name for text in (*(query for _, query in queries()), *expressions()) for name in NAME.findall(text)}
 
 
 @pytest.fixture
 def shown(client: TestClient) -> dict[str, dict[str, set[str]]]:
-    """Return the labels, with their values, of each name that the service shows once it has answered a picture."""
+    """Return the labels and their values of each metric that the service exposes after a prediction."""
     client.post("/predict", content=encoded(tagged_image(9)))
     shown: dict[str, dict[str, set[str]]] = {}
     for family in text_string_to_metric_families(client.get("/metrics").text):
@@ -78,12 +78,14 @@ def shown(client: TestClient) -> dict[str, dict[str, set[str]]]:
     return shown
 
 
-def test_every_metric_that_is_drawn_or_watched_is_shown(shown: dict[str, dict[str, set[str]]]) -> None:
+def test_every_metric_that_the_dashboard_or_the_alerts_use_is_exposed(shown: dict[str, dict[str, set[str]]]) -> None:
     assert len(used()) > 25
     assert used() - shown.keys() == set()
 
 
-def test_every_label_that_is_drawn_or_watched_is_shown_with_that_value(shown: dict[str, dict[str, set[str]]]) -> None:
+def test_every_label_that_the_dashboard_or_the_alerts_use_is_exposed_with_that_value(
+    shown: dict[str, dict[str, set[str]]],
+) -> None:
     given_by_prometheus = {"__name__", "job", "instance"}
     checked = 0
     for text in (*(query for _, query in queries()), *expressions()):
@@ -97,30 +99,32 @@ def test_every_label_that_is_drawn_or_watched_is_shown_with_that_value(shown: di
                     checked += 1
         grouped = {name for names in re.findall(r"\bby \(([\w, ]+)\)", text) for name in names.split(", ")}
         labels = {label for name in NAME.findall(text) for label in shown[name]}
-        # What Prometheus itself knows of each instance, as `up`, has none of the service's labels.
+        # Metrics that Prometheus itself records for each instance, such as `up`, have none of the service's labels.
         assert grouped - labels - given_by_prometheus - {"le"} == set(), text
     assert checked > 15
 
 
-def test_every_metric_of_the_service_is_drawn_or_watched(shown: dict[str, dict[str, set[str]]]) -> None:
+def test_every_metric_of_the_service_is_used_by_the_dashboard_or_the_alerts(
+    shown: dict[str, dict[str, set[str]]],
+) -> None:
     stems = {re.sub(r"_(bucket|count|sum)$", "", name) for name in used()}
     ours = {re.sub(r"_(bucket|count|sum)$", "", name) for name in shown if name.startswith(("fashion_", "http_"))}
     assert ours - stems == set()
 
 
-def test_every_alert_points_at_what_to_do_and_is_tested() -> None:
+def test_every_alert_links_to_instructions_and_is_tested() -> None:
     rules, tests = RULES.read_text(), RULES_TEST.read_text()
     alerts = re.findall(r"- alert: (\w+)", rules)
     assert rules.count("docs/reliability.md") >= len(alerts)
     assert [alert for alert in alerts if f'alertname="{alert}"' not in tests] == []
 
 
-def test_the_share_that_fails_in_the_documentation_is_that_of_the_alert() -> None:
+def test_the_documented_query_for_the_share_of_failures_is_that_of_the_alert() -> None:
     alert = " ".join(expressions()[0].removeprefix(">-").split())
     assert f"    {alert.replace('sum by (job) (', 'sum(').removesuffix(' > 0.01')}\n" in OPERATING
 
 
-def test_the_job_of_the_documentation_is_one_that_the_alerts_know() -> None:
+def test_the_documented_job_name_matches_the_alerts() -> None:
     (job,) = re.findall(r"job_name: (\w+)", RELIABILITY)
     patterns = re.findall(r'job=~"(.+?)"', RULES.read_text())
     assert patterns
@@ -128,7 +132,7 @@ def test_the_job_of_the_documentation_is_one_that_the_alerts_know() -> None:
 
 
 @needs_promtool
-def test_promtool_takes_the_configurations_of_the_documentation(tmp_path: Path) -> None:
+def test_promtool_accepts_the_documented_configurations(tmp_path: Path) -> None:
     of_one, of_replicas = re.findall(r"```yaml\n(.+?)```", RELIABILITY, re.DOTALL)
     (tmp_path / "deploy").symlink_to(DEPLOY)
     for text in (of_one, of_one.partition("    static_configs")[0] + of_replicas):
@@ -138,15 +142,15 @@ def test_promtool_takes_the_configurations_of_the_documentation(tmp_path: Path) 
 
 
 @needs_promtool
-def test_promtool_finds_the_rules_sound_and_their_tests_pass() -> None:
+def test_promtool_accepts_the_rules_and_their_tests_pass() -> None:
     for arguments in (("check", "rules", "--lint-fatal", RULES.name), ("test", "rules", RULES_TEST.name)):
         code, said = promtool(*arguments)
         assert (code, said.count("SUCCESS")) == (0, 1), said
 
 
 @needs_promtool
-def test_promtool_can_read_every_query_of_the_dashboard(tmp_path: Path) -> None:
-    # JSON is YAML; Grafana's variables are replaced as Grafana would.
+def test_promtool_can_parse_every_query_of_the_dashboard(tmp_path: Path) -> None:
+    # JSON is valid YAML. Grafana's variables are replaced as Grafana would replace them.
     rules = [
         {"record": f"query:{number}", "expr": query.replace("$__rate_interval", "1m")}
         for number, (_, query) in enumerate(queries())
@@ -157,6 +161,6 @@ def test_promtool_can_read_every_query_of_the_dashboard(tmp_path: Path) -> None:
 
 
 @needs_promtool
-def test_promtool_finds_nothing_to_improve_in_the_names(client: TestClient) -> None:
+def test_promtool_has_no_complaint_about_the_metrics(client: TestClient) -> None:
     client.post("/predict", content=encoded(tagged_image(9)))
     assert promtool("check", "metrics", text=client.get("/metrics").text) == (0, "")

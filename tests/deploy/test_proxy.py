@@ -1,4 +1,4 @@
-"""What nginx answers by itself, against what the service would say."""
+"""The answers that nginx gives by itself and its limits, compared with those of the service."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.settings import Settings
 CONFIGURATION = (Path(__file__).parents[2] / "deploy" / "nginx.conf").read_text()
 
 
-def test_it_answers_in_the_shape_and_the_words_of_the_service() -> None:
+def test_its_own_errors_are_worded_like_those_of_the_service() -> None:
     not_found = HTTPStatus.NOT_FOUND
     expected = [
         (not_found, "not_found", not_found.phrase),
@@ -27,6 +27,6 @@ def test_it_answers_in_the_shape_and_the_words_of_the_service() -> None:
         assert (problem.type, problem.code, problem.title) == (f"urn:problem:fashion-mnist:{code}", code, title)
 
 
-def test_it_lets_a_body_through_as_large_as_the_service_takes() -> None:
+def test_its_body_limit_is_that_of_the_service() -> None:
     (mebibytes,) = re.findall(r"client_max_body_size (\d+)m;", CONFIGURATION)
     assert int(mebibytes) * 2**20 == Settings().max_batch_bytes

@@ -1,4 +1,4 @@
-"""The real service with the shipped model, as processes that tests may break."""
+"""Runs the real service with the shipped model in processes that tests may break."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def sockets(port: int, state: str, client_port: int = 0) -> list[str]:
 
 
 def open_files() -> Iterator[tuple[int, str]]:
-    """Yield the open files of this machine's processes, each as process ID and target."""
+    """Yield each open file of this machine's processes as a process ID and the file's target."""
     for link in Path("/proc").glob("[0-9]*/fd/*"):
         try:
             yield int(link.parts[2]), str(link.readlink())
@@ -136,6 +136,6 @@ def picture(data: Data) -> bytes:
 
 @pytest.fixture(scope="session")
 def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run a service with two workers, which each test must leave intact."""
+    """Run a service with two workers; each test must leave it with two."""
     with service(tmp_path_factory.mktemp("service")) as started:
         yield started

@@ -1,4 +1,4 @@
-"""An artifact that is not what its card says: refused at the start, and no matter to a service that runs."""
+"""An artifact that differs from its card is refused at startup but does not affect a running service."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def leave_out(artifact: Path) -> None:
 
 
 def swap(artifact: Path) -> None:
-    """Put another program in the place of the graph, of the same size."""
+    """Replace the graph with other bytes of the same length."""
     graph = artifact / "saved_model.pb"
     graph.write_bytes(graph.read_bytes()[::-1])
 
@@ -63,7 +63,7 @@ def artifact(tmp_path: Path) -> Path:
     ],
     ids=["a bit flipped", "half-written", "a file missing", "from elsewhere", "a file added"],
 )
-def test_it_is_refused_in_one_line_by_its_digest(
+def test_an_artifact_that_differs_from_its_card_is_refused_in_one_line(
     artifact: Path, harm: Callable[[Path], None], file: str, found: str
 ) -> None:
     harm(artifact)
@@ -83,7 +83,7 @@ def test_it_is_refused_in_one_line_by_its_digest(
     assert found in done.stderr
 
 
-def test_a_service_that_runs_goes_on_without_it_and_is_whole_again_when_it_is_back(
+def test_a_running_service_does_without_its_artifact_and_recovers_once_it_is_back(
     artifact: Path, picture: bytes, tmp_path: Path
 ) -> None:
     with service(tmp_path, MODEL_DIR=artifact) as started:

@@ -1,4 +1,4 @@
-"""No place to write, not even for the log: the service starts and answers."""
+"""The service starts and answers even where it can write nothing, not even its log."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.faults
 
-# Matplotlib, which nobody who only serves has, wants to write when TensorFlow's import brings it along.
+# TensorFlow imports Matplotlib if it is installed, which serving does not need, and Matplotlib needs to write.
 WITHOUT_MATPLOTLIB = "env MPLCONFIGDIR=/dev/shm"
 READ_ONLY = "mount -t tmpfs -o ro none /tmp; mount -o remount,bind,ro /"
 FULL = "mount -t tmpfs -o size=4k none /tmp; head -c 4096 /dev/zero >/tmp/filler; mount --bind /tmp /dev/shm"
-# A root of its own with every folder but /tmp.
+# A new root with everything but /tmp.
 MISSING = """
 mount -t tmpfs none /mnt
 for one in $(ls / | grep -vxE 'tmp|mnt'); do
@@ -31,7 +31,7 @@ done
 
 
 def world(change: str, enter: str = "") -> Sequence[str]:
-    """Return a command that runs another one on mounts that were changed for it alone."""
+    """Return a command that runs another one in its own mount namespace, with changed mounts."""
     return ["unshare", "--mount", "sh", "-euc", f'{change}\nexec {enter} "$@"', "sh"]
 
 

@@ -1,4 +1,4 @@
-"""Probes while both workers have more to do than they can."""
+"""Probes while both workers are overloaded."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ CONNECTIONS = 32
 TRIVIAL = "a trivial server"
 EVERY_SECONDS = 0.02
 FEWEST_PROBES = 50
-"""Of each path in a round; a machine too busy for so many measures nothing."""
+"""A round counts only with more probes of each path than this; with fewer, the machine was too busy to measure."""
 
 
 def load(port: int, seconds: float, begun: Event) -> None:
-    """Send small pictures and photographs in turn, in a process of its own, so that it delays no probe."""
+    """Send small pictures and photographs in turn. This runs in its own process, so that it delays no probe."""
     pictures = Pictures(seed=0)
     pairs = zip(itertools.cycle(pictures.native), itertools.cycle(pictures.photographs), strict=False)
     requests = (Request("picture", request("/predict", picture), has_status(200)) for pair in pairs for picture in pair)
@@ -52,7 +52,7 @@ def load(port: int, seconds: float, begun: Event) -> None:
 
 
 def serve_trivially(port: int) -> None:
-    """Answer everything with the same bytes: no server on this machine can be quicker."""
+    """Answer every request with the same bytes: no server on this machine can be faster."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -80,7 +80,7 @@ def serving_trivially(port: int) -> Iterator[None]:
 
 
 def seconds_to_answer(port: int, path: str) -> float:
-    """Ask as a probe does: on a connection of its own, which any worker may get."""
+    """Send a request on a new connection, which any worker may get, as a probe does; return how long it took."""
     started = time.perf_counter()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request("GET", path)
@@ -90,16 +90,16 @@ def seconds_to_answer(port: int, path: str) -> float:
 
 
 def test_probes_are_answered_within_50_milliseconds(two_workers: Service) -> None:
-    """What a trivial server takes at that moment is allowed, and the best of three rounds counts.
+    """The time that a trivial server takes at that moment is allowed on top, and the best of three rounds counts.
 
-    Other work on the machine can only make an answer slower, and then it makes every server's so.
+    Other work on the machine can only make answers slower, and then it slows down those of every server.
     """
     with serving_trivially(trivial_port := free_port()):
         assert any(round_of_probes(two_workers.port, trivial_port) for _ in range(ROUNDS))
 
 
 def round_of_probes(port: int, trivial_port: int) -> bool:
-    """Probe under load, and tell whether all paths were quick enough."""
+    """Probe under load, and return whether all paths were fast enough."""
     seconds: dict[str, list[float]] = {path: [] for path in (*PATHS, TRIVIAL)}
     begun = get_context("spawn").Event()
     loading = get_context("spawn").Process(target=load, args=(port, LOAD_SECONDS, begun))

@@ -1,4 +1,4 @@
-"""Two workers, of which one is killed while both are at work."""
+"""One of two workers is killed while both are under load."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.faults
 
 CALLERS = 3
-"""Connections to each worker: with less than a millisecond between two requests, more than it can answer."""
+"""Connections to each worker. Each sends its next request within a millisecond, so they overload the worker."""
 
-MOST_STARTS = 10  # other work on the machine may have begun since the first
-"""How much longer than the first start a replacement may take, as its core is loaded."""
+MOST_STARTS = 10  # other work on the machine may have begun since the first start
+"""How many times as long as the first start a replacement may take, since its core is under load."""
 
 
 class Caller:
-    """Sends one picture after the other on one connection until told to stop; opens another when it breaks."""
+    """Sends one picture after another on one connection until told to stop; reconnects when it breaks."""
 
     def __init__(self, port: int, picture: bytes) -> None:
         self._picture = picture
@@ -67,7 +67,7 @@ class Caller:
 
 
 def callers_of_each_worker(service: Service, picture: bytes) -> dict[int, list[Caller]]:
-    """Connect again and again, until every worker has its callers."""
+    """Open connections until every worker has its callers."""
     callers: defaultdict[int, list[Caller]] = defaultdict(list)
 
     def connect() -> bool:
@@ -84,9 +84,7 @@ def callers_of_each_worker(service: Service, picture: bytes) -> dict[int, list[C
     return callers
 
 
-def test_a_worker_that_is_killed_takes_only_its_own_requests_along_and_is_replaced(
-    two_workers: Service, picture: bytes
-) -> None:
+def test_a_killed_worker_loses_only_its_own_requests_and_is_replaced(two_workers: Service, picture: bytes) -> None:
     callers = callers_of_each_worker(two_workers, picture)
     everyone = [caller for some in callers.values() for caller in some]
     victim, survivor = callers
@@ -105,7 +103,7 @@ def test_a_worker_that_is_killed_takes_only_its_own_requests_along_and_is_replac
     print(f"\nfirst start {two_workers.start_seconds:.1f} s; under load another worker was ready after {seconds:.1f} s")
     print(f"meanwhile {after - before} requests of the other worker's callers were answered")
     assert [caller.failed for caller in callers[survivor]] == [0] * CALLERS
-    # More than once fails who comes back before the last socket of what was killed is closed.
+    # A caller that reconnects before the killed worker's last socket is closed fails more than once.
     assert all(1 <= caller.failed <= 3 for caller in callers[victim])
     assert after > before > 0
     assert all(caller.answered for caller in callers[victim])

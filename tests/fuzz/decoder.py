@@ -1,4 +1,4 @@
-"""Looks for bytes that break the decoder, guided by coverage; needs atheris, which `make test-fuzz` installs.
+"""Searches for bytes that break the decoder, guided by coverage; needs atheris, which `make test-fuzz` installs.
 
 `python -m tests.fuzz.decoder --seconds 120` starts from intact files and the corpus of earlier runs. It ends with the
 traceback of the first error that is not a refusal, or when the time is over. Coverage is that of `app.imaging` and of
@@ -20,7 +20,7 @@ with atheris.instrument_imports(include=["app.imaging", "PIL"]):
     from app.imaging.conversion import Mode, convert
     from app.imaging.decode import FORMATS, RAW_MEDIA_TYPE, decode
 
-    Image.init()  # imports the decoders, which would otherwise happen with the first file
+    Image.init()  # imports the decoders here, not outside with the first file
 
 from app.errors import ServiceError
 from tests.fuzz.files import intact_files
@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--seed", type=int, default=1, help="of libFuzzer, not 0 (default: %(default)s)")
     parser.add_argument("--folder", type=Path, default=Path("runs/fuzz"), help="for finds (default: %(default)s)")
     options = parser.parse_args(arguments)
-    warnings.simplefilter("ignore")  # Pillow warns of damaged tags
+    warnings.simplefilter("ignore")  # Pillow warns about damaged tags
     corpus = options.folder / "corpus"
     corpus.mkdir(parents=True, exist_ok=True)
     for kind in FORMATS:

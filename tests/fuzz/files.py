@@ -1,4 +1,4 @@
-"""Small pictures of every accepted format, intact and damaged, the same for the same seed."""
+"""Makes small pictures of every accepted format, intact and damaged; the same seed makes the same files."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def damaged_files(kind: str, count: int, seed: int = 0) -> Iterator[bytes]:
 
 
 def with_right_checksums(data: bytes) -> bytes:
-    """Correct the checksums of a PNG, which would otherwise keep most damage from the code behind them."""
+    """Correct the checksums of a PNG; otherwise most damage would never reach the code behind their check."""
     mended, place = data[:8], 8
     while len(chunk := data[place:]) >= 12:
         end = 8 + int.from_bytes(chunk[:4], "big")

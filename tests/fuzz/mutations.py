@@ -37,7 +37,7 @@ MAX_SECONDS = 10
 """Longest allowed answer; most take milliseconds, but a damaged header may announce 50 megapixels to be filled."""
 
 HANG_SECONDS = 120
-"""After this the process ends with a traceback of each thread, since nothing else would end it."""
+"""After this time the process ends with a traceback of each thread, since nothing else would end it."""
 
 STDERR = 2
 """File descriptor, used since tests replace `sys.stderr`."""
@@ -81,9 +81,9 @@ class Report:
 
 
 def send(files: int, seed: int) -> Report:
-    """Send that many damaged files, the formats in turn, alternately as a body and as a form, in every mode."""
+    """Send so many damaged files, of all formats in turn, alternately as a body and as a form, in every mode."""
     report = Report()
-    classifier = FirstPixelClassifier(before=lambda _: classifier.seen.clear())  # it would keep every batch
+    classifier = FirstPixelClassifier(before=lambda _: classifier.seen.clear())  # else it would keep every batch
     modes = tuple(Mode)
     warm_bytes = 0
     with TestClient(create_app(Settings(), classifier)) as client:

@@ -15,7 +15,7 @@ BOUNDARY = "frontier"
 TYPE = f"multipart/form-data; boundary={BOUNDARY}"
 MAX_FILES = 3
 
-# What the grammar of a form is made of, so that chance comes upon its corners.
+# Tokens of the form grammar, so that random examples reach its corner cases.
 TOKENS = st.sampled_from(
     [
         b"--frontier\r\n",
@@ -53,11 +53,11 @@ BODIES = st.one_of(
 )
 
 
-LATIN_1 = st.text(st.characters(max_codepoint=255), max_size=80)  # what bytes of a header are read as
+LATIN_1 = st.text(st.characters(max_codepoint=255), max_size=80)  # how the bytes of a header are decoded
 
 
 def read(pieces: list[bytes], content_type: str = TYPE) -> list[Upload] | str:
-    """Return the files of a body that comes in pieces, or why it is refused; anything else is raised."""
+    """Return the files of a body that arrives in pieces, or why it is refused; any other error is raised."""
     try:
         form = Form(content_type, "file", MAX_FILES)
         for piece in pieces:
@@ -68,13 +68,13 @@ def read(pieces: list[bytes], content_type: str = TYPE) -> list[Upload] | str:
 
 
 @given(body=BODIES, cuts=st.lists(st.integers(0, 300), max_size=8))
-def test_a_body_means_the_same_however_it_is_cut(body: bytes, cuts: list[int]) -> None:
+def test_a_body_is_parsed_the_same_however_it_is_split(body: bytes, cuts: list[int]) -> None:
     places = sorted({0, len(body), *(cut for cut in cuts if cut < len(body))})
     assert read([body[start:end] for start, end in pairwise(places)]) == read([body])
 
 
 @given(body=BODIES)
-def test_a_body_means_the_same_byte_by_byte(body: bytes) -> None:
+def test_a_body_is_parsed_the_same_byte_by_byte(body: bytes) -> None:
     assert read([body[place : place + 1] for place in range(len(body))]) == read([body])
 
 

@@ -17,7 +17,7 @@ from app.imaging.conversion import Mode, convert
 from app.imaging.decode import FORMATS, RAW_BYTES, RAW_MEDIA_TYPE, decode
 from tests.fuzz.files import damaged_files, intact_files
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # as `decode` does where it serves
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # as the service does
 
 MAX_IMAGE_PIXELS = 10**6
 SLOW_SECONDS = 3
@@ -27,7 +27,7 @@ OUTCOMES = {"answered", "invalid_image", "image_too_large", "unsupported_media_t
 
 
 def outcome(data: bytes, media_type: str = "image/png", mode: Mode = Mode.AUTO) -> str:
-    """Return `answered` or the code of the refusal; a refusal of another kind is raised, an unclear one told whole."""
+    """Return `answered`, or the refusal's code, or its detail if that is unclear; any other error is raised."""
     try:
         decoded = decode(data, media_type, MAX_IMAGE_PIXELS)
     except (InvalidImageError, ImageTooLargeError, UnsupportedMediaTypeError) as error:
@@ -47,7 +47,7 @@ def test_every_intact_file_is_answered(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_a_damaged_file_is_answered_or_refused_as_documented_and_soon(kind: str) -> None:
+def test_a_damaged_file_is_quickly_answered_or_refused_as_documented(kind: str) -> None:
     outcomes: Counter[str] = Counter()
     slowest = 0.0
     for data in damaged_files(kind, FILES_OF_EACH_FORMAT):
@@ -58,11 +58,11 @@ def test_a_damaged_file_is_answered_or_refused_as_documented_and_soon(kind: str)
     assert slowest < SLOW_SECONDS
 
 
-# --- files whose pieces are exchanged, with lengths and checksums that fit again --------------------------------------
+# --- files with edited pieces and matching lengths and checksums ----------------------------------------------------
 
 
 class Edit(NamedTuple):
-    """What to do with one piece of a file: drop, repeat, swap, fill anew, or (most often) set a number in it."""
+    """What to do with one piece of a file: drop, repeat, swap, replace, or (most often) set a number in it."""
 
     what: str
     place: int
@@ -92,7 +92,7 @@ EDITS = st.lists(
 )
 
 
-# Each piece is its name, if it has one, and its bytes without length and checksum.
+# A piece consists of its name, empty if it has none, and its bytes without length and checksum.
 Pieces = Iterable[tuple[bytes, bytes]]
 
 
@@ -132,7 +132,7 @@ def chunks_of_webp(data: bytes) -> Pieces:
 
 def segments_of_jpeg(data: bytes) -> Pieces:
     place = 2
-    while data[place + 1] != 0xDA:  # after which the picture itself comes
+    while data[place + 1] != 0xDA:  # followed by the picture itself
         length = int.from_bytes(data[place + 2 : place + 4])
         yield data[place : place + 2], data[place + 4 : place + 2 + length]
         place += 2 + length
@@ -182,14 +182,14 @@ GRAMMARS: dict[str, tuple[Callable[[bytes], Pieces], Callable[[Pieces], bytes]]]
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_a_file_put_together_again_is_the_same(kind: str) -> None:
+def test_a_file_taken_apart_and_put_together_again_is_the_same(kind: str) -> None:
     take_apart, put_together = GRAMMARS[kind]
     assert all(put_together(take_apart(data)) == data for data in intact_files(kind))
 
 
 @pytest.mark.parametrize("kind", FORMATS)
 @given(data=st.data(), edits=EDITS, mode=st.sampled_from(Mode))
-def test_a_file_with_pieces_exchanged_is_answered_or_refused(
+def test_a_file_with_edited_pieces_is_answered_or_refused(
     kind: str, data: st.DataObject, edits: list[Edit], mode: Mode
 ) -> None:
     assert outcome(edited(kind, data.draw(st.sampled_from(intact_files(kind))), edits), mode=mode) in OUTCOMES

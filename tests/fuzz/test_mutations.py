@@ -13,13 +13,13 @@ from tests.fuzz.mutations import main, outcome
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # as `decode` does where it serves
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # as the service does
 
 PROBLEM = {"content-type": "application/problem+json"}
 
 
 @pytest.mark.usefixtures("quiet")
-def test_a_few_hundred_damaged_files_are_no_failure_of_the_service(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_few_hundred_damaged_files_cause_no_failure(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--files", "240", "--seed", "1"]) == 0
     *rows, summary = capsys.readouterr().out.splitlines()
     assert [row.split()[0] for row in rows[1:]] == list(FORMATS)
@@ -51,7 +51,7 @@ def test_each_damage_changes_nearly_every_file(damage: Callable[[bytes, np.rando
         ),
     ],
 )
-def test_what_the_service_documents_is_no_failure(answer: httpx2.Response, expected: str) -> None:
+def test_a_documented_answer_is_not_a_failure(answer: httpx2.Response, expected: str) -> None:
     assert outcome(answer) == expected
 
 

@@ -31,7 +31,7 @@ while True:
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Replace a folder again and again, from when it is there until the block ends, however that ends."""
+    """Replace a folder repeatedly in another process until the block ends; it begins once the folder exists."""
     with subprocess.Popen([sys.executable, "-c", WRITER, str(folder)]) as writer:
         try:
             deadline = time.monotonic() + 60
@@ -44,7 +44,7 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 def generations(folder: Path) -> set[str]:
-    """Return what stands in the files of a folder, having looked that all are there."""
+    """Return the distinct contents of a folder's files, of which none may be missing."""
     files = list(folder.iterdir())
     assert len(files) == FILES
     return {file.read_text() for file in files}
@@ -61,7 +61,7 @@ def test_a_folder_is_created_and_replaced_whole(tmp_path: Path) -> None:
     assert folder.stat().st_mode & 0o777 == 0o755
 
 
-def test_a_link_goes_on_leading_to_the_folder_that_is_replaced(tmp_path: Path) -> None:
+def test_a_link_keeps_pointing_to_the_folder_that_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (folder := tmp_path / "1").symlink_to(tmp_path / "elsewhere")
     for content in ("old", "new"):
@@ -82,7 +82,7 @@ def test_a_failure_leaves_the_old_content_and_nothing_else(tmp_path: Path) -> No
     assert [path.name for path in tmp_path.iterdir()] == ["1"]
 
 
-def test_what_a_killed_job_left_is_removed_by_the_next(tmp_path: Path) -> None:
+def test_the_leftovers_of_a_killed_job_are_removed_by_the_next(tmp_path: Path) -> None:
     folder = tmp_path / "1"
     folder.mkdir()
     (tmp_path / ".1-staging-killed").mkdir()
@@ -92,7 +92,7 @@ def test_what_a_killed_job_left_is_removed_by_the_next(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"1", ".1-notes"}
 
 
-def test_where_folders_cannot_be_swapped_two_renames_do(tmp_path: Path) -> None:
+def test_where_folders_cannot_be_exchanged_two_renames_replace_them(tmp_path: Path) -> None:
     def cannot(_: Path, __: Path) -> None:
         raise AttributeError
 
@@ -112,13 +112,13 @@ def test_a_job_killed_at_any_moment_leaves_one_whole_generation(tmp_path: Path) 
         assert len(generations(folder)) == 1
 
 
-def test_whoever_looks_while_a_folder_is_replaced_finds_one(tmp_path: Path) -> None:
+def test_a_folder_exists_at_every_moment_while_it_is_replaced(tmp_path: Path) -> None:
     folder = tmp_path / "1"
     with writing(folder):
         looked = 0
         end = time.monotonic() + 1
         while time.monotonic() < end:
-            handle = os.open(folder, os.O_RDONLY)  # would fail in a moment without the folder
+            handle = os.open(folder, os.O_RDONLY)  # fails if the folder is missing even for a moment
             os.close(handle)
             looked += 1
     assert looked > 100

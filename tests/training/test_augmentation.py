@@ -37,7 +37,7 @@ def _of(data: Data) -> tuple[np.ndarray, np.ndarray]:
     return data.train.images, data.train.class_ids
 
 
-def test_a_stream_resumed_at_an_epoch_goes_on_as_an_unbroken_one(data: Data) -> None:
+def test_a_stream_resumed_at_an_epoch_continues_like_an_unbroken_one(data: Data) -> None:
     steps = len(data.train) // FULL.batch_size
     unbroken = stream(data, FULL, 3 * steps)[2 * steps :]
     resumed = stream(data, FULL, steps, first_epoch=2)
@@ -64,7 +64,7 @@ def test_a_shift_moves_by_at_most_its_pixels_and_fills_with_black() -> None:
 
 
 @pytest.mark.parametrize("side", [1, 8, 9])
-def test_a_cutout_blanks_one_square_that_may_stand_over_the_edge(side: int) -> None:
+def test_a_cutout_blanks_one_square_that_may_extend_past_the_edge(side: int) -> None:
     white = np.full((500, 28, 28), 255, np.uint8)
     cut = augment(white, np.zeros(500, bool), PLAIN.override(cutout_pixels=side), np.random.default_rng(0)) == 0
     areas = cut.sum(axis=(1, 2))
@@ -74,7 +74,7 @@ def test_a_cutout_blanks_one_square_that_may_stand_over_the_edge(side: int) -> N
     assert np.array_equal(areas, heights * widths)
 
 
-def test_the_last_epochs_blank_nothing(data: Data) -> None:
+def test_the_last_epochs_have_no_cutout(data: Data) -> None:
     white = replace(data, train=replace(data.train, images=np.full_like(data.train.images, 255)))
     config = PLAIN.override(epochs=10, batch_size=len(data.train), cutout_pixels=9, uncut_share=0.2)
     assert [bool((images == 0).any()) for images, _ in stream(white, config, 11)] == [True] * 8 + [False] * 3
@@ -113,22 +113,22 @@ def test_the_chosen_share_of_the_images_is_degraded_and_the_rest_left_alone() ->
     grey[:, 7:21, 7:21] = 128
     degraded = degrade(grey, 0.4, np.random.default_rng(0))
     changed = (degraded != grey).any(axis=(1, 2))
-    # Of those chosen one in 32 gets neither a blur along either axis, nor less contrast, nor more light, nor noise.
+    # One in 32 of the chosen images gets no blur along either axis, no less contrast, no more light and no noise.
     assert changed.mean() == pytest.approx(0.4 * 31 / 32, abs=0.03)
 
 
-def test_what_is_degraded_is_blurred_paler_lighter_and_noisy_up_to_a_limit() -> None:
+def test_degraded_images_are_blurred_paler_lighter_and_noisy_up_to_a_limit() -> None:
     white = np.zeros((4000, 28, 28), np.uint8)
     white[:, :, 14:] = 255
     degraded = degrade(white, 1.0, np.random.default_rng(0)).astype(float)
     ground, cloth = degraded[:, 2:-2, 2:10], degraded[:, 2:-2, 18:26]
     noise = ground.std(axis=(1, 2))
     calm = noise == 0
-    # Half have no noise, and of a fourth it grows with the light, so that a black ground has none either.
+    # Half have no noise. In a quarter it grows with the light; a quarter of these keep a black ground without noise.
     assert calm.mean() == pytest.approx(0.5 + 0.25 * 0.25, abs=0.03)
     level, range_ = ground.mean(axis=(1, 2))[calm], (cloth - ground).mean(axis=(1, 2))[calm]
     assert level.min() == 0
-    assert 0.65 * 255 < level.max() < (0.35 + 0.4) * 255  # of the least contrast and the most light
+    assert 0.65 * 255 < level.max() < (0.35 + 0.4) * 255  # at the least contrast and with the most light
     assert range_.max() == 255
     assert 0.2 * 255 < range_.min() < 0.4 * 255
     edge = degraded[calm & (ground.max(axis=(1, 2)) == 0), 2:-2, 13].mean(axis=1) / 255

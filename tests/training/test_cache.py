@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_what_was_made_is_kept_and_not_made_again(tmp_path: Path) -> None:
+def test_arrays_are_kept_and_not_made_again(tmp_path: Path) -> None:
     made: list[int] = []
 
     def make() -> dict[str, np.ndarray]:
@@ -28,7 +28,7 @@ def test_what_was_made_is_kept_and_not_made_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("part", [0, 60, -40])
-def test_what_is_damaged_is_made_anew(tmp_path: Path, part: int, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_file_is_made_again(tmp_path: Path, part: int, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "kept.npz"
     cached(path, lambda: {"one": np.arange(3)})
     path.write_bytes(path.read_bytes()[:part])
@@ -36,7 +36,7 @@ def test_what_is_damaged_is_made_anew(tmp_path: Path, part: int, caplog: pytest.
     assert caplog.messages == [f"{path} is damaged, and is made anew"]
 
 
-def test_what_could_not_be_made_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
     def fail() -> dict[str, np.ndarray]:
         msg = "stopped"
         raise RuntimeError(msg)
@@ -46,7 +46,7 @@ def test_what_could_not_be_made_leaves_nothing_behind(tmp_path: Path) -> None:
     assert not [*tmp_path.iterdir()]
 
 
-def test_where_the_disk_is_full_nothing_is_left_on_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(file: IO[bytes], **_: object) -> None:
         file.write(b"half of it")
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -19,7 +19,7 @@ def honest_logits(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Network:
-    """Looks an image's answer up by the number written into its first two pixels."""
+    """Looks up an image's answer by the number in its first two pixels."""
 
     def __init__(self, logits: np.ndarray, scores: np.ndarray) -> None:
         self.logits, self.scores = logits, scores
@@ -42,7 +42,7 @@ def test_the_temperature_that_spoilt_the_logits_is_undone(temperature: float) ->
 
 
 def spoilt_by(logits: np.ndarray, temperature: float, bend: float) -> np.ndarray:
-    """Return float32 logits of which the honest ones are those over the temperature, less the bend of their square."""
+    """Return float32 logits; the honest ones are `logits / temperature - bend * logits**2`."""
     honest = np.log(softmax(logits, axis=1))
     unbent = (1 - np.sqrt(1 - 4 * bend * temperature**2 * honest)) / (2 * bend * temperature)
     return np.asarray(np.log(softmax(unbent, axis=1)), np.float32)
@@ -68,12 +68,12 @@ def test_the_bend_that_softened_targets_leave_is_undone() -> None:
 @pytest.mark.parametrize(
     "sharpening", [Sharpening(0.0, temperature=0.5), Sharpening(0.1, kept=0.01), Sharpening(0.0, bend=0.5)]
 )
-def test_labels_that_are_out_of_the_question_get_nothing(sharpening: Sharpening) -> None:
+def test_impossible_labels_get_a_probability_of_zero(sharpening: Sharpening) -> None:
     logits = np.array([[500.0] + [-500.0] * 9], np.float32)
     assert np.asarray(sharpening(logits)) == pytest.approx(np.eye(1, 10), abs=1e-6)
 
 
-def test_what_is_likelier_before_is_likelier_after() -> None:
+def test_sharpening_keeps_the_order_of_the_labels() -> None:
     logits, class_ids = honest_logits(2_000)
     logits = logits.astype(np.float32)
     assert (np.asarray(fit_sharpening(logits, 0, class_ids)(logits)).argsort(axis=1) == logits.argsort(axis=1)).all()

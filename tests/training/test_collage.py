@@ -24,5 +24,5 @@ def test_the_same_seed_makes_the_same_collage_and_another_seed_another() -> None
     assert not np.array_equal(one, other)
 
 
-def test_a_picture_of_a_few_pixels_has_pieces_too() -> None:
+def test_a_collage_can_be_made_of_pictures_of_one_pixel() -> None:
     assert collage([np.zeros((1, 1, 3), np.uint8)] * 2, np.random.default_rng(0)).max() == 0

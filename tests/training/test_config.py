@@ -19,7 +19,7 @@ def test_every_field_is_documented(config: type) -> None:
     assert [field.name for field in fields(config) if f"\n    {field.name}: " not in documentation] == []
 
 
-def test_a_config_cannot_be_changed_but_overridden() -> None:
+def test_a_config_is_frozen_but_can_be_overridden() -> None:
     config = DEFAULTS["cnn"]
     with pytest.raises(FrozenInstanceError):
         config.seed = 1  # type: ignore[misc]  # the mistake under test
@@ -34,7 +34,7 @@ def test_runs_of_different_configs_have_different_names() -> None:
     assert DEFAULTS["cnn"].override(photos=PhotoConfig(share=0.4)).run_name not in names
 
 
-def test_what_changes_no_weights_changes_no_name() -> None:
+def test_options_that_do_not_affect_the_weights_do_not_affect_the_name() -> None:
     config = DEFAULTS["cnn"].override(photos=PhotoConfig())
     exported_otherwise = config.override(photos=PhotoConfig(collages=3), mirror=not config.mirror)
     assert exported_otherwise.run_name == config.run_name
@@ -45,7 +45,7 @@ def test_teachers_and_label_smoothing_exclude_each_other() -> None:
         DEFAULTS["cnn"].override(distillation=DistillationConfig(("one",)))
 
 
-def test_a_lesson_wants_a_teacher() -> None:
+def test_distillation_requires_a_teacher() -> None:
     with pytest.raises(ValueError, match="expected at least one teacher"):
         DistillationConfig(())
 
@@ -57,7 +57,7 @@ def test_the_photographs_take_their_share_of_a_batch() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"epochs": 0}, {"epochs": -3}, {"seed": -1}])
-def test_a_run_of_no_epoch_or_of_no_seed_is_refused(wrong: dict[str, int]) -> None:
+def test_a_run_without_epochs_or_with_a_negative_seed_is_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="expected one epoch at least and a seed of 0 or more"):
         DEFAULTS["cnn"].override(**wrong)
 

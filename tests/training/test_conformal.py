@@ -13,7 +13,7 @@ from training.photo_temperature import FOLDS
 
 
 def images_of(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw probabilities, `[n, 10]`, that are wrong about the true classes, `[n, 10]`, which come with them."""
+    """Draw overconfident probabilities, `[n, 10]`, and which class is true, bool `[n, 10]`."""
     logits = rng.normal(0, 2, (n, 10))
     class_ids = np.array([rng.choice(10, p=row) for row in softmax(logits, axis=1)], np.uint8)
     return softmax(3 * logits, axis=1).astype(np.float32), one_hot(class_ids) > 0
@@ -35,14 +35,14 @@ def test_no_set_is_empty_and_a_sure_answer_stands_alone() -> None:
     assert [np.flatnonzero(row).tolist() for row in sets] == [[3], [4, 6], [7]]
 
 
-def test_a_few_images_cannot_promise_much_so_the_sets_hold_all_labels() -> None:
+def test_with_too_few_images_the_sets_hold_all_labels() -> None:
     probabilities, right = images_of(np.random.default_rng(0), 20)
     assert fit_threshold(probabilities, right, 0.99) == 0
     assert prediction_sets(probabilities, 0).all()
 
 
 def answered(probabilities: np.ndarray, right: np.ndarray, seen: np.ndarray) -> AnsweredPhotos:
-    """Return photographs that were answered so, whose right labels are known."""
+    """Return photographs with these answers and right labels."""
 
     class Known(AnsweredPhotos):
         right_labels = right
@@ -51,7 +51,7 @@ def answered(probabilities: np.ndarray, right: np.ndarray, seen: np.ndarray) -> 
     return Known((), said, probabilities, seen, 1.0, (), said)
 
 
-def test_photographs_that_are_looked_at_in_colour_have_a_threshold_of_their_own() -> None:
+def test_photographs_seen_in_colour_have_a_threshold_of_their_own() -> None:
     probabilities, right = images_of(np.random.default_rng(0), 2000)
     seen = np.arange(2000) % 4 > 0
     before = measure_sets(0.95, 0.9, of_two_classes(), None)
@@ -97,20 +97,22 @@ def test_coverage_size_and_worst_class_are_counted() -> None:
 
 
 def second_best(true: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return probabilities whose true label has those given, and another one more."""
+    """Return probabilities that give the true label the given ones and another label more, and which label is true."""
     probabilities = np.zeros((len(true), 10), np.float32)
     probabilities[:, 0], probabilities[:, 1] = true, 0.8
     return probabilities, np.arange(10) == np.zeros((len(true), 1))
 
 
 @pytest.mark.parametrize(("n", "expected"), [(9, 0.01), (19, 0.02)])
-def test_the_threshold_is_the_rank_of_one_image_more_and_belongs_to_its_sets(n: int, expected: float) -> None:
+def test_the_rank_of_the_threshold_counts_one_more_image_and_the_threshold_is_inclusive(
+    n: int, expected: float
+) -> None:
     probabilities, right = second_best(np.arange(1, n + 1) / 100)
     threshold = fit_threshold(probabilities, right, 0.9)
     assert threshold == pytest.approx(expected)
     assert prediction_sets(probabilities, threshold)[:, 0].sum() == n + 1 - n // 9
 
 
-def test_where_the_first_label_is_always_right_nothing_else_belongs_to_a_set() -> None:
+def test_if_the_first_label_is_always_right_the_sets_hold_nothing_else() -> None:
     probabilities = (np.full((50, 10), 0.09) + 0.1 * np.eye(10)[[3] * 50]).astype(np.float32)
     assert fit_threshold(probabilities, np.arange(10) == np.full((50, 1), 3), 0.9) == 1

@@ -33,7 +33,7 @@ def test_motion_smears_a_point_over_its_length_and_leaves_it_where_it_is(length:
         smeared = motion(image, length, np.random.default_rng(seed)).astype(float)
         places, shares = np.indices(image.shape) - 14, smeared / smeared.sum()
         assert (shares * places).sum(axis=(1, 2)) == pytest.approx([0, 0], abs=1e-9)
-        # The spread of a line is a twelfth of its length's square; turning it blurs, whole pixels round.
+        # A line's variance is a twelfth of its squared length; rotation blurs it, and pixels round it.
         assert (shares * (places**2).sum(axis=0)).sum() == pytest.approx(length**2 / 12, abs=0.6)
 
 

@@ -66,7 +66,7 @@ def test_a_truncated_or_changed_file_is_refused_by_name(
         data.load(tmp_path, 0, digests(files))
 
 
-def test_a_damaged_compression_is_refused_by_name(tmp_path: Path, files: dict[str, bytes]) -> None:
+def test_a_damaged_compressed_file_is_refused_by_name(tmp_path: Path, files: dict[str, bytes]) -> None:
     write(tmp_path, files, compressed=True)
     path = tmp_path / "train-labels-idx1-ubyte.gz"
     path.write_bytes(path.read_bytes()[:-20])
@@ -94,7 +94,7 @@ def test_only_when_no_folder_has_the_files_they_are_downloaded_into_the_last(
     assert data.find_folder(known=(tmp_path / "none", cache), download=lambda: write(cache, files)) == cache
 
 
-def test_without_a_network_what_to_do_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_network_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise Exception("URL fetch failure")  # noqa: EM101, TRY002, TRY003  as Keras does
 
@@ -108,7 +108,7 @@ def test_a_download_that_brings_nothing_is_an_error(tmp_path: Path) -> None:
         data.find_folder(known=(tmp_path,), download=lambda: None)
 
 
-def test_the_cache_is_keras_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_cache_is_that_of_keras(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     assert data.keras_cache() == tmp_path / "datasets" / "fashion-mnist"
 
@@ -135,7 +135,7 @@ def test_the_split_is_stratified_seeded_and_loses_no_image(data: data.Data) -> N
         (b"\x00\x00\x08\x01\x00\x00\x00\x05abc", r"expected 5 values for the shape \(5,\), received 3"),
     ],
 )
-def test_what_is_no_idx_file_of_bytes_is_refused(content: bytes, message: str) -> None:
+def test_a_file_that_is_not_an_idx_file_of_bytes_is_refused(content: bytes, message: str) -> None:
     with pytest.raises(DataError, match=message):
         data.parse_idx(content)
 

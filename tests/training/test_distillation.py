@@ -70,7 +70,7 @@ def test_softening_divides_the_logarithms() -> None:
     assert soften(np.array([1, 0], np.float32), 2) == pytest.approx([0.999, 0.001], abs=1e-4)
 
 
-def test_a_label_takes_what_the_teachers_are_not_trusted_with() -> None:
+def test_a_label_gets_the_weight_that_the_teachers_are_not_trusted_with() -> None:
     answer = np.array([0.1, 0.3, 0.6] + [0] * 7, np.float32)
     label = np.array([1, 0, 0] + [0] * 7, np.float32)
     half = targets_of(answer, label, replace(CONFIG, trust=0.5))
@@ -78,7 +78,7 @@ def test_a_label_takes_what_the_teachers_are_not_trusted_with() -> None:
     assert targets_of(answer, label, CONFIG)[:3] == pytest.approx(answer[:3], abs=1e-4)
 
 
-def test_a_label_stays_as_sure_as_it_is_where_answers_are_softened() -> None:
+def test_softening_applies_to_the_answers_but_not_to_the_label() -> None:
     answer = np.array([0.04, 0.96] + [0] * 8, np.float32)
     label = np.array([1, 0] + [0] * 8, np.float32)
     softened = np.sqrt(answer[:2]) / np.sqrt(answer[:2]).sum()
@@ -92,13 +92,13 @@ def test_within_a_set_of_labels_the_teachers_decide() -> None:
     assert targets_of(answer, either, replace(CONFIG, trust=0.0))[:3] == pytest.approx([0.25, 0.75, 0], abs=1e-4)
 
 
-def test_where_a_set_was_told_apart_the_right_label_gets_what_the_teachers_hold_for_the_set() -> None:
+def test_the_right_label_of_a_set_that_was_told_apart_gets_all_that_the_teachers_give_the_set() -> None:
     answers = np.array([[0.1, 0.3, 0.6] + [0] * 7] * 3, np.float32)
     labels = np.array([[1, 0, 0] + [0] * 7, [0.5, 0.5, 0] + [0] * 7, [0, 0, 1] + [0] * 7], np.float32)
     allowed = np.array([[1, 1, 0] + [0] * 7, [1, 1, 0] + [0] * 7, [0, 0, 1] + [0] * 7], np.float32)
     told = told_apart(answers, labels, allowed)
     assert told[0, :3] == pytest.approx([0.4, 0, 0.6])
-    assert told[1:] == pytest.approx(answers[1:])  # nothing was
+    assert told[1:] == pytest.approx(answers[1:])  # not told apart
 
 
 def test_a_blend_mixes_two_images_or_shows_a_box_of_the_other() -> None:
@@ -132,7 +132,7 @@ def test_only_teachers_that_know_photographs_answer_for_them(data: Data, tmp_pat
 
 
 @pytest.mark.parametrize("mirrors", [False, True])
-def test_a_teacher_that_does_not_look_at_mirror_images_by_itself_is_asked_about_them(*, mirrors: bool) -> None:
+def test_a_teacher_that_does_not_mirror_images_itself_is_asked_about_mirror_images(*, mirrors: bool) -> None:
     def left_half(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.tile(images[:, :, :14].mean(axis=(1, 2), dtype=np.float32)[:, None], (1, 10))
 
@@ -143,12 +143,12 @@ def test_a_teacher_that_does_not_look_at_mirror_images_by_itself_is_asked_about_
     assert teacher.both_ways(images).dtype == np.float32
 
 
-def test_photographs_want_a_teacher_that_knows_some(data: Data, tmp_path: Path) -> None:
+def test_photographs_require_a_teacher_that_learnt_from_some(data: Data, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="learnt from photographs"):
         taught(photographs(), [sure_of(0)], CONFIG, data.train, tmp_path)
 
 
-def test_a_teacher_that_held_out_the_same_is_heard_whether_it_knows_photographs_or_not(data: Data) -> None:
+def test_a_teacher_that_held_out_the_same_is_accepted_whether_it_knows_photographs_or_not(data: Data) -> None:
     config = DEFAULTS["mlp"].override(distillation=CONFIG, photos=PhotoConfig())
     for share in (None, 0.2):
         require_same_held_out([teacher_of(data, held_out_share=share)], config, data)
@@ -191,7 +191,7 @@ def test_the_job_refuses_teachers_that_its_config_does_not_name(
         ({"seed": 3, "photos": {"held_out_share": 0.4}}, (3, 0.4)),
     ],
 )
-def test_what_a_teacher_held_out_stands_in_its_card_however_old(
+def test_what_a_teacher_held_out_is_read_from_its_card_however_old(
     artifact: Path, data: Data, tmp_path: Path, config: dict[str, Any], held_out: tuple[int, float | None]
 ) -> None:
     folder = shutil.copytree(artifact, tmp_path / "teacher")
@@ -204,7 +204,7 @@ def test_what_a_teacher_held_out_stands_in_its_card_however_old(
     assert teacher.data_digests == data.digests
 
 
-def test_one_teacher_that_has_seen_photographs_meanwhile_is_asked_anew(data: Data, tmp_path: Path) -> None:
+def test_a_teacher_that_has_since_learnt_from_photographs_is_asked_again(data: Data, tmp_path: Path) -> None:
     both = sure_of(0), sure_of(4, knows_photos=True, digest="two")
     taught(photographs(), both, CONFIG, data.train, tmp_path)
     lessons = taught(
@@ -214,7 +214,7 @@ def test_one_teacher_that_has_seen_photographs_meanwhile_is_asked_anew(data: Dat
     assert lessons.photo_targets[..., 4] == pytest.approx(0.46, abs=1e-3)
 
 
-def test_what_the_teachers_said_is_kept_for_runs_that_ask_the_same(data: Data, tmp_path: Path) -> None:
+def test_the_teachers_answers_are_kept_for_runs_that_ask_the_same(data: Data, tmp_path: Path) -> None:
     first = taught(Mixture.of_nothing(), [sure_of(0)], CONFIG, data.train, tmp_path)
     asked_again = taught(Mixture.of_nothing(), [sure_of(1)], replace(CONFIG, trust=0.9), data.train, tmp_path)
     another = taught(Mixture.of_nothing(), [sure_of(1, digest="other")], CONFIG, data.train, tmp_path)
@@ -225,7 +225,7 @@ def test_what_the_teachers_said_is_kept_for_runs_that_ask_the_same(data: Data, t
     assert another.lessons.blend_targets[:, 1] == pytest.approx(0.91, abs=1e-3)
 
 
-def test_a_teacher_that_was_asked_beside_others_is_not_asked_again(data: Data, tmp_path: Path) -> None:
+def test_answers_are_kept_for_each_teacher_separately(data: Data, tmp_path: Path) -> None:
     taught(Mixture.of_nothing(), [sure_of(0), sure_of(1, digest="other")], CONFIG, data.train, tmp_path)
     lessons = taught(Mixture.of_nothing(), [sure_of(9), sure_of(2, digest="new")], CONFIG, data.train, tmp_path).lessons
     assert lessons
@@ -249,9 +249,7 @@ def test_a_batch_holds_images_photographs_and_blends_with_the_teachers_targets(d
     assert sum(image.tobytes() in known for image in images[30:]) < 15
 
 
-def test_a_network_learns_what_its_teacher_holds_to_be_right_not_what_the_labels_say(
-    data: Data, tmp_path: Path
-) -> None:
+def test_a_network_learns_the_answers_of_its_teacher_rather_than_the_labels(data: Data, tmp_path: Path) -> None:
     config = DEFAULTS["mlp"].override(batch_size=50, epochs=2, distillation=CONFIG)
     mixture = taught(Mixture.of_nothing(), [sure_of(7)], CONFIG, data.train, tmp_path)
     network, _ = train(config, data, tmp_path / "run", mixture=mixture)
@@ -272,6 +270,6 @@ def test_an_artifact_of_the_job_teaches_the_next_one(
     assert card.sharpening.temperature != 1
 
 
-def test_a_folder_that_is_no_artifact_is_no_teacher(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_an_artifact_is_refused_as_a_teacher(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="expected an artifact to learn from"):
         read_teacher(tmp_path)

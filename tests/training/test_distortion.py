@@ -12,7 +12,7 @@ STRENGTHS = list(asdict(Distortion()))
 
 
 def only(**strengths: float) -> Distortion:
-    """Return strengths of which the others are 0."""
+    """Return a distortion whose other strengths are 0."""
     return Distortion(**dict.fromkeys(STRENGTHS, 0.0) | strengths)
 
 
@@ -35,6 +35,6 @@ def test_every_strength_changes_the_picture_and_leaves_its_size(strength: str) -
     assert max(np.abs(one.astype(int) - picture()).mean() for one in changed) > 0.5
 
 
-def test_the_same_generator_distorts_alike() -> None:
+def test_the_same_seed_gives_the_same_distortion() -> None:
     first, again = (distort(picture(), Distortion(), np.random.default_rng(3)) for _ in range(2))
     assert np.array_equal(first, again)

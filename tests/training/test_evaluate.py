@@ -32,7 +32,7 @@ def test_precision_and_recall_are_read_off_the_confusion_matrix() -> None:
     assert rows[LABELS[2]] == (0, 0)
 
 
-def test_images_are_evaluated_in_batches_that_lose_none() -> None:
+def test_images_are_evaluated_in_batches_without_losing_any() -> None:
     images = np.zeros((1234, 28, 28), np.uint8)
     sizes = []
 

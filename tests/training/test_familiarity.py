@@ -47,7 +47,7 @@ def test_a_head_on_an_untrained_network_tells_noise_from_clothes_and_leaves_the_
     assert auroc(of_clothes, answering.predict(noise, verbose=0)[1]) > 0.9
 
 
-def test_what_was_degraded_in_training_is_no_less_familiar_for_that_and_what_is_unfamiliar_stays_so(data: Data) -> None:
+def test_training_on_degraded_images_keeps_degraded_clothes_familiar_and_others_unfamiliar(data: Data) -> None:
     network = build(DEFAULTS["mlp"])
     rng = np.random.default_rng(0)
     clothes, others = degrade(data.test.images, 1.0, rng), degrade(negated(data.test.images, rng), 1.0, rng)
@@ -61,14 +61,14 @@ def test_what_was_degraded_in_training_is_no_less_familiar_for_that_and_what_is_
         )
         apart.append((auroc(of_clothes, of_known), auroc(of_clothes, of_others)))
     (before, _), (after, from_others) = apart
-    assert before + 0.05 < after < 0.5  # 0.5: nothing is told of damage
+    assert before + 0.05 < after < 0.5  # at 0.5, damage makes no difference
     assert from_others > 0.98
 
 
 def test_a_feature_that_never_fires_on_clothes_does_not_drown_the_others(data: Data) -> None:
     network = build(DEFAULTS["mlp"])
     kernel, bias = network.layers[-2].get_weights()
-    kernel[:, 0], bias[0] = 1 / 784, -0.9  # fires on what is nearly white, as no image of the data set is
+    kernel[:, 0], bias[0] = 1 / 784, -0.9  # fires on nearly white images only; the data set has none
     network.layers[-2].set_weights([kernel, bias])
     none = np.empty((0, 28, 28), np.uint8)
     answering = with_familiarity(network, fit_head(network, data.train.images, none, none, DEFAULTS["mlp"]))
@@ -76,7 +76,7 @@ def test_a_feature_that_never_fires_on_clothes_does_not_drown_the_others(data: D
     assert np.abs(scores).max() < 1000
 
 
-def test_each_kind_is_told_from_test_images_and_what_has_no_class_from_photographs_as_well(data: Data) -> None:
+def test_each_kind_is_told_from_test_images_and_unknown_garments_from_photographs_too(data: Data) -> None:
     split = Split(data.test.images[:20], data.test.class_ids[:20])
 
     def said(n: int, familiarity: float, probability: float) -> Answers:

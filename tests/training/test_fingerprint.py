@@ -10,14 +10,14 @@ from training import mixture, photos, upload
 from training.fingerprint import CONVERSION, fingerprint
 
 
-def test_equal_parts_have_one_fingerprint_wherever_a_file_lies(tmp_path: Path) -> None:
+def test_equal_parts_have_the_same_fingerprint_wherever_a_file_is(tmp_path: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     one.write_bytes(b"same")
     other.write_bytes(b"same")
     assert fingerprint(1, np.arange(3), one) == fingerprint(1, np.arange(3), other)
 
 
-def test_anything_that_differs_is_seen(tmp_path: Path) -> None:
+def test_every_difference_changes_the_fingerprint(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"same")
     parts = [("ab", "c"), ("a", "bc"), ("abc",), (file,), (np.arange(6),), (np.arange(6).reshape(2, 3),)]

@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     Images = NDArray[np.uint8]
 
 
-def test_the_card_says_what_was_trained_on_what_and_how_well(artifact: Path, quick: TrainingConfig, data: Data) -> None:
+def test_the_card_records_the_network_the_training_and_the_metrics(
+    artifact: Path, quick: TrainingConfig, data: Data
+) -> None:
     card = read_verified(artifact)
     assert (card.name, card.version, card.labels) == ("sample", "1", LABELS)
     assert (card.network.parameters, card.network.multiply_accumulates) == (101_770, 101_632)
@@ -51,7 +53,7 @@ def test_the_card_says_what_was_trained_on_what_and_how_well(artifact: Path, qui
     assert {one.images for one in card.familiarity.separations} >= {"upside down", "noise", "handwritten digits"}
 
 
-def test_as_many_validation_images_are_called_unfamiliar_as_were_to_be(artifact: Path, data: Data) -> None:
+def test_the_intended_share_of_validation_images_is_called_unfamiliar(artifact: Path, data: Data) -> None:
     answers = SavedModelClassifier(artifact).classify(data.validation.images)
     facts = read_verified(artifact).familiarity
     assert facts.flagged["validation"] == (answers.familiarity < facts.threshold).mean()
@@ -64,7 +66,7 @@ def test_the_metrics_on_the_card_are_those_of_the_exported_graph(artifact: Path,
     assert read_verified(artifact).metrics["test"].accuracy == (predicted == data.test.class_ids).mean()
 
 
-def test_what_damage_costs_is_measured_on_the_exported_graph(artifact: Path, data: Data) -> None:
+def test_the_cost_of_damage_is_measured_on_the_exported_graph(artifact: Path, data: Data) -> None:
     classifier, card = SavedModelClassifier(artifact), read_verified(artifact)
     kind = "impulse noise, share"
     assert list(card.corruptions) == list(CORRUPTIONS)
@@ -100,7 +102,7 @@ def test_the_service_serves_what_the_job_exported_and_agrees_with_tensorflow(art
                 assert served == pytest.approx(row.tolist(), abs=1e-5)
 
 
-def test_the_report_lies_beside_the_artifact_with_pictures_that_are_pictures(artifact: Path) -> None:
+def test_the_report_is_beside_the_artifact_with_pictures_that_are_not_blank(artifact: Path) -> None:
     report = artifact.parent / "report-1"
     page = (report / "README.md").read_text()
     assert page.startswith("# sample 1\n")
@@ -122,7 +124,7 @@ def test_the_command_refuses_a_folder_without_data_in_one_line(
 
 
 @pytest.mark.parametrize("wrong", [["--epochs", "0"], ["--epochs", "-3"], ["--seed", "-1"]])
-def test_the_command_refuses_numbers_that_mean_nothing(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_refuses_meaningless_numbers(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(wrong)
     assert f"invalid {'natural' if '--seed' in wrong else 'positive'} value: '{wrong[1]}'" in capsys.readouterr().err
@@ -181,7 +183,7 @@ def test_the_command_ends_in_one_line_when_it_is_stopped_or_out_of_space(
 
 
 @pytest.mark.parametrize("name", ["thesis", "models/mine"])
-def test_no_folder_is_replaced_that_is_no_artifact(
+def test_a_folder_that_is_not_an_artifact_is_never_replaced(
     name: str, tmp_path: Path, data: Data, quick: TrainingConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -29,18 +29,18 @@ def mixture(runs: Path, data: Data, photo_folder: Path) -> Mixture:
     return prepare(CONFIG, 0, data.train.images[:30], list_photos(photo_folder), runs)
 
 
-def test_photographs_of_what_has_no_class_are_kept_apart(mixture: Mixture) -> None:
+def test_photographs_without_a_class_are_kept_apart(mixture: Mixture) -> None:
     assert mixture.photos.shape == (20, 3, 28, 28)
     assert mixture.unfamiliar.shape == (10, 3, 28, 28)
     assert mixture.targets.shape == (20, 10)
     assert (mixture.targets.sum(axis=1) == 1).all()
 
 
-def test_collages_of_photographs_are_among_the_examples_of_what_is_unfamiliar(
+def test_collages_of_photographs_are_among_the_unfamiliar_examples(
     mixture: Mixture, data: Data, photo_folder: Path, tmp_path: Path
 ) -> None:
     assert mixture.collages.shape == (12, 28, 28)
-    assert len({image.tobytes() for image in mixture.collages}) > 6  # a piece of nothing but ground is black
+    assert len({image.tobytes() for image in mixture.collages}) > 6  # one that shows only ground is black
     known, unfamiliar = mixture.examples
     assert len(known) == 20 * 3
     assert np.array_equal(unfamiliar[10 * 3 :], mixture.collages)
@@ -56,7 +56,7 @@ def test_the_first_variant_is_what_the_service_sees_and_the_others_differ(mixtur
 
 
 def prepared(photos: list[Photo], images: np.ndarray, runs: Path, **shares: float) -> np.ndarray:
-    """Return photographs as they are converted when nothing is distorted but outlines and pairs."""
+    """Return converted photographs, undistorted except for the given shares of misjudged outlines and pairs."""
     calm = Distortion(**dict.fromkeys(asdict(Distortion()), 0.0))
     config = PhotoConfig(
         variants=4, collages=1, distortion=calm, **{"misjudged_share": 0.0, "paired_share": 0.0} | shares
@@ -75,7 +75,7 @@ def test_shoes_are_shown_in_pairs_and_nothing_else_is(
     assert (heights[1] < 0.7 * heights[0]) == (folder == "shoes"), "two are wider, so each is smaller"
 
 
-def test_outlines_are_wrong_as_often_as_is_asked_for(data: Data, photo_folder: Path, tmp_path: Path) -> None:
+def test_outlines_are_wrong_as_often_as_requested(data: Data, photo_folder: Path, tmp_path: Path) -> None:
     photos = list_photos(photo_folder)
     right, some, all_wrong = (
         prepared(photos, data.train.images[:1], tmp_path, misjudged_share=share).astype(int)
@@ -95,7 +95,7 @@ def test_each_image_is_disguised_and_converted_back(mixture: Mixture, data: Data
     assert errors.min() > 0
 
 
-def test_what_was_converted_is_kept_for_runs_that_convert_in_the_same_way(
+def test_converted_images_are_kept_for_runs_that_convert_in_the_same_way(
     mixture: Mixture, runs: Path, data: Data, photo_folder: Path
 ) -> None:
     images, photos = data.train.images[:30], list_photos(photo_folder)
@@ -106,7 +106,7 @@ def test_what_was_converted_is_kept_for_runs_that_convert_in_the_same_way(
 
 
 @pytest.mark.parametrize("change", ["variants", "distortion", "seed", "images", "photos", "pixels"])
-def test_what_was_converted_in_another_way_is_converted_anew(
+def test_any_change_of_the_config_the_seed_or_the_pictures_converts_again(
     change: str, mixture: Mixture, runs: Path, data: Data, photo_folder: Path, tmp_path: Path
 ) -> None:
     images, photos = data.train.images[:30], list_photos(photo_folder)
@@ -123,7 +123,7 @@ def test_what_was_converted_in_another_way_is_converted_anew(
     assert not (np.array_equal(other.photos, mixture.photos) and np.array_equal(other.disguised, mixture.disguised))
 
 
-def test_of_small_folders_each_photograph_has_a_higher_chance_and_the_folder_a_lower(
+def test_each_photograph_of_a_small_folder_has_a_higher_chance_and_the_folder_a_lower_one(
     data: Data, photo_folder: Path, tmp_path: Path
 ) -> None:
     photos = [photo for photo in list_photos(photo_folder) if photo.folder in {"pants", "t-shirt"}]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from training.config import Network
 
 
-def test_the_mlp_is_the_learner_s_network() -> None:
+def test_the_mlp_is_the_beginner_s_network() -> None:
     network = build(DEFAULTS["mlp"])
     assert network.count_params() == 784 * 128 + 128 + 128 * 10 + 10
     assert multiply_accumulates(network) == 784 * 128 + 128 * 10
@@ -23,10 +23,10 @@ def test_the_mlp_is_the_learner_s_network() -> None:
 def test_a_network_keeps_its_budget(name: Network, parameters: int) -> None:
     network = build(DEFAULTS[name])
     assert network.count_params() <= parameters
-    assert 2 * multiply_accumulates(network) <= 30_000_000  # it looks at the mirror image as well
+    assert 2 * multiply_accumulates(network) <= 30_000_000  # twice, since it sees the mirror image too
 
 
-def test_the_cnn_adds_a_last_convolution_to_what_it_is_given() -> None:
+def test_the_last_convolution_of_the_cnn_is_added_to_its_input() -> None:
     network = build(DEFAULTS["cnn"])
     (joined,) = (layer for layer in network.layers if isinstance(layer, keras.layers.Add))
     parts = keras.Model(network.input, [*joined.input, joined.output])
@@ -37,7 +37,7 @@ def test_the_cnn_adds_a_last_convolution_to_what_it_is_given() -> None:
     assert both == pytest.approx(given + added, abs=1e-5)
 
 
-def test_an_image_and_its_mirror_image_get_one_answer_from_both() -> None:
+def test_an_image_and_its_mirror_image_get_the_mean_of_both_answers() -> None:
     network = build(DEFAULTS["cnn"])
     images = np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8)
     flipped = np.ascontiguousarray(images[:, :, ::-1])
@@ -70,7 +70,7 @@ def test_a_dense_layer_on_a_map_counts_at_each_position() -> None:
     ],
     ids=lambda layer: type(layer).__name__,
 )
-def test_a_kernel_that_the_count_does_not_know_is_no_kernel_for_nothing(layer: keras.Layer) -> None:
+def test_a_layer_whose_operations_cannot_be_counted_is_refused(layer: keras.Layer) -> None:
     image = keras.Input((28, 28, 3))
     with pytest.raises(TypeError, match=f"received {type(layer).__name__} "):
         multiply_accumulates(keras.Model(image, layer(image)))
@@ -87,7 +87,7 @@ def test_networks_take_bytes_and_divide_by_255_themselves(name: Network) -> None
     assert next(layer.scale for layer in network.layers if layer.name.startswith("rescaling")) == 1 / 255
 
 
-def test_bytes_are_divided_in_float32_whatever_is_computed_in() -> None:
+def test_bytes_are_divided_in_float32_whatever_the_precision() -> None:
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
     network = build(DEFAULTS["cnn"])

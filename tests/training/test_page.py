@@ -22,7 +22,7 @@ def test_photographs_told_apart_are_shown_by_label_beside_a_constant_answer() ->
     assert "| Shirt | 3 | 2 | 66.7% |" in text
 
 
-def test_a_card_that_counts_them_by_folder_is_shown_by_folder() -> None:
+def test_a_card_that_counts_photographs_by_folder_is_shown_by_folder() -> None:
     text = told_apart(longsleeve=FolderMetrics(n=77, right=62))
     assert "| longsleeve | 77 | 62 | 80.5% |" in text
     assert "A constant answer may be right more often; the card has no count.\n" in text
@@ -39,7 +39,7 @@ def test_the_worst_folder_of_photographs_is_named_with_its_errors() -> None:
     assert "Among photographs it is outwear: 16%." in page(SHIPPED)
 
 
-def test_damage_is_shown_beside_none_and_left_out_where_it_was_not_measured() -> None:
+def test_damage_is_shown_beside_undamaged_images_and_left_out_if_it_was_not_measured() -> None:
     damaged = tuple(DamageMetrics(strength=strength, accuracy=0.5, ece_equal_mass=0.1) for strength in (3, 4, 5, 7, 9))
     test = SHIPPED.metrics["test"]
     text = page(SHIPPED.model_copy(update={"corruptions": {"motion, pixels": damaged}}))

@@ -12,7 +12,7 @@ from training.photo_metrics import AnsweredPhotos, answer_photos, constant_answe
 from training.photos import COLLECTIONS, Photo, convert_photo, labels_by_eye, list_photos, split_photos
 
 
-def test_what_was_told_apart_and_what_has_one_label_anyway_are_measured_by_that_label(
+def test_photographs_told_apart_or_of_a_single_label_are_measured_by_that_label(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     names = (("pants", "a.jpg"), ("longsleeve", "b.jpg"), ("longsleeve", "c.jpg"), ("longsleeve", "d.jpg"))
@@ -23,7 +23,7 @@ def test_what_was_told_apart_and_what_has_one_label_anyway_are_measured_by_that_
     answered = AnsweredPhotos.of(photos, Answers(shirt, np.ones(len(photos), np.float32)))
     assert answered.right.tolist() == [False, True, True, True]
     assert answered.told_apart == {"Pullover": FolderMetrics(n=1, right=0), "Shirt": FolderMetrics(n=1, right=1)}
-    assert answered.calibration_error == pytest.approx(2 / 3)  # sure of three, right about one
+    assert answered.calibration_error == pytest.approx(2 / 3)  # certain of three, right about one
     allowed = [sorted(np.flatnonzero(row)) for row in answered.right_labels]
     assert allowed == [[1], [2], [6], [2, 6]]
     assert answered.of_one_label[1].tolist() == [False, False, True]
@@ -36,7 +36,7 @@ def test_a_constant_answer_is_right_on_the_most_frequent_label_of_each_folder() 
     assert constant_answers({"longsleeve": FolderMetrics(n=77, right=62)}) == ""
 
 
-def test_what_is_measured_is_the_share_of_right_labels_on_photographs_that_have_any(photo_folder: Path) -> None:
+def test_accuracy_is_the_share_of_right_labels_on_photographs_that_have_a_class(photo_folder: Path) -> None:
     learnt, held_out = split_photos(list_photos(photo_folder), 0.4, seed=0)
     shirts, trousers, hats = (
         [photo for photo in held_out if photo.folder == kind] for kind in ("t-shirt", "pants", "hat")
@@ -59,7 +59,7 @@ def test_what_is_measured_is_the_share_of_right_labels_on_photographs_that_have_
     assert metrics.digest != measure_photos(answered, learnt[1:]).digest
 
 
-def test_of_photographs_that_may_all_be_several_things_nothing_is_said_of_the_one_right_label(
+def test_photographs_that_all_allow_several_labels_give_no_figures_for_a_single_label(
     photo_folder: Path,
 ) -> None:
     shoes = [Photo(photo.path, "shoes") for photo in list_photos(photo_folder)[:4]]

@@ -8,7 +8,7 @@ from training.photo_temperature import FOLDS, cross_fitted, fit_temperature, fit
 
 
 def of_twins(n: int = 3000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draw photographs of which two networks say the very same, each by itself right as often as it says."""
+    """Draw photographs to which two networks, each calibrated by itself, give exactly the same answer."""
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 2, (n, 10)).astype(np.float32)
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -16,7 +16,7 @@ def of_twins(n: int = 3000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return probabilities, np.log(10 * probabilities), np.eye(10, dtype=np.float32)[named]
 
 
-def test_what_is_said_twice_counts_once() -> None:
+def test_the_same_answer_given_twice_counts_once() -> None:
     probabilities, evidence, allowed = of_twins()
     temperature = fit_temperature(probabilities, evidence, allowed)
     assert temperature == pytest.approx(2, rel=0.05)
@@ -38,7 +38,7 @@ def test_each_photograph_is_weighed_at_the_temperature_of_the_others() -> None:
     np.testing.assert_array_equal(cross_fitted(probabilities, evidence, changed)[::FOLDS], cross_fitted(*said)[::FOLDS])
 
 
-def test_where_no_photograph_speaks_for_anything_nothing_changes() -> None:
+def test_without_evidence_nothing_changes() -> None:
     probabilities, evidence, allowed = of_twins(20)
     nothing = np.zeros_like(evidence)
     assert fit_temperature(probabilities, nothing, allowed) == 1

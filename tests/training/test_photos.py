@@ -84,7 +84,7 @@ def test_a_photograph_stays_on_its_side_whatever_is_added_and_wherever_it_lies()
         }
 
 
-def test_the_seed_and_the_folder_decide_too() -> None:
+def test_the_split_depends_on_the_seed_and_the_folder_too() -> None:
     chosen = [
         {photo.path.name for photo in split_photos(MANY, 0.5, seed)[1] if photo.folder == folder}
         for seed, folder in ((0, "dress"), (1, "dress"), (0, "hat"))
@@ -94,7 +94,7 @@ def test_the_seed_and_the_folder_decide_too() -> None:
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, (4000, 0)), (1.0, (0, 4000))])
-def test_the_ends_of_the_share_hold_out_nothing_or_everything(share: float, expected: tuple[int, int]) -> None:
+def test_a_share_of_0_or_1_holds_out_nothing_or_everything(share: float, expected: tuple[int, int]) -> None:
     assert tuple(map(len, split_photos(MANY, share, seed=0))) == expected
 
 
@@ -104,13 +104,15 @@ def test_the_split_is_the_same_on_every_machine() -> None:
 
 
 @pytest.mark.parametrize(("learnt", "held_out"), [("hat", "dress"), ("dress", "hat"), ("hat", "hat")])
-def test_photographs_of_no_class_alone_are_refused(learnt: str, held_out: str) -> None:
+def test_a_side_of_the_split_without_any_class_is_refused(learnt: str, held_out: str) -> None:
     with pytest.raises(DataError, match=r"received \d+ and \d+ of 4"):
         require_classed([Photo(Path("a.jpg"), learnt)] * 2, [Photo(Path("b.jpg"), held_out)] * 2)
     require_classed([Photo(Path("a.jpg"), "dress")], [Photo(Path("b.jpg"), "dress")])
 
 
-def test_other_photographs_have_another_digest_whatever_their_names(photo_folder: Path, tmp_path: Path) -> None:
+def test_the_digest_depends_on_the_photographs_but_not_on_their_order_or_place(
+    photo_folder: Path, tmp_path: Path
+) -> None:
     photos = list_photos(photo_folder)
     copied = list_photos(shutil.copytree(photo_folder, tmp_path / "copied"))
     assert digest_of(photos) == digest_of(photos[::-1]) == digest_of(copied)
@@ -118,14 +120,14 @@ def test_other_photographs_have_another_digest_whatever_their_names(photo_folder
     assert digest_of(photos) != digest_of(copied)
 
 
-def test_the_right_labels_of_a_photograph_share_its_target_alike() -> None:
+def test_the_right_labels_of_a_photograph_share_its_target_equally() -> None:
     (target,) = targets_of([Photo(Path("a.jpg"), "shoes")])
     assert dict(zip(LABELS, target, strict=True)) == {
         label: pytest.approx(1 / 3 if label in {"Sandal", "Sneaker", "Ankle boot"} else 0) for label in LABELS
     }
 
 
-def test_where_one_label_of_several_was_given_by_eye_it_alone_is_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_label_given_by_eye_is_the_only_one_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
     boot, unknown = Photo(Path("a.jpg"), "shoes"), Photo(Path("b.jpg"), "shoes")
     monkeypatch.setitem(labels_by_eye(), ("shoes", "a.jpg"), "Ankle boot")
     assert (boot.labels, unknown.labels) == (("Ankle boot",), CLASSES_OF["shoes"])
@@ -136,14 +138,14 @@ def test_where_one_label_of_several_was_given_by_eye_it_alone_is_learnt(monkeypa
     assert np.array_equal(allowed[0], allowed[1])
 
 
-def test_what_was_given_by_eye_is_one_of_several_labels_of_the_folder() -> None:
+def test_a_label_given_by_eye_is_one_of_several_labels_of_the_folder() -> None:
     assert len(labels_by_eye()) > 100
     for (folder, _), label in labels_by_eye().items():
         assert label in CLASSES_OF[folder]
         assert len(CLASSES_OF[folder]) > 1
 
 
-def test_a_photograph_becomes_what_the_service_would_make_of_it(photo_folder: Path) -> None:
+def test_a_photograph_is_converted_as_the_service_would_convert_it(photo_folder: Path) -> None:
     image = convert_photo(Photo(photo_folder / "pants" / "0.jpg", "pants")).image
     assert image.shape == (28, 28)
     assert np.array_equal(image, convert(Image.open(photo_folder / "pants" / "0.jpg"), Mode.AUTO).image)

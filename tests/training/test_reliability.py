@@ -30,7 +30,7 @@ def test_the_error_is_by_how_much_confidence_exceeds_accuracy(equal: str, overco
     assert error == pytest.approx(overconfidence, abs=0.004)
 
 
-def test_bins_of_equal_mass_hold_as_many_images_and_bins_of_equal_width_span_as_much() -> None:
+def test_bins_hold_equally_many_images_or_span_equally_much_confidence() -> None:
     confidence = np.random.default_rng(0).uniform(0.5, 1, 1500) ** 0.2
     right = np.ones(1500, bool)
     by_mass = reliability(answers(confidence), right, "mass")
@@ -38,11 +38,11 @@ def test_bins_of_equal_mass_hold_as_many_images_and_bins_of_equal_width_span_as_
     by_width = reliability(answers(confidence), right, "width")
     assert by_width[:, 0].sum() == pytest.approx(1)
     assert (np.diff(by_width[:, 1]) < 2 / BINS).all()
-    assert len(by_width) < BINS  # empty ones are left out
+    assert len(by_width) < BINS  # empty bins are left out
 
 
 @pytest.mark.parametrize("equal", EQUAL)
-def test_the_error_by_chance_is_that_of_answers_which_are_right_as_often_as_they_say(equal: str) -> None:
+def test_the_error_by_chance_is_that_of_calibrated_answers(equal: str) -> None:
     rng = np.random.default_rng(7)
     confidence = rng.uniform(0.3, 1, 600)
     said = answers(confidence)
@@ -51,7 +51,7 @@ def test_the_error_by_chance_is_that_of_answers_which_are_right_as_often_as_they
     assert error_by_chance(np.eye(10, dtype=np.float32), equal) == 0  # type: ignore[arg-type]
 
 
-def test_the_brier_score_of_a_sure_mistake_is_two() -> None:
+def test_the_brier_score_averages_zero_for_a_sure_right_answer_and_two_for_a_sure_mistake() -> None:
     assert brier_score(np.eye(10, dtype=np.float32)[[0, 1]], np.array([0, 0], np.uint8)) == 1
 
 

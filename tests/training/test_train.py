@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from training.config import TrainingConfig
     from training.data import Data
 
-# Every mechanism of the cnn's recipe on a network that trains in a second; it stops in the second of the uncut epochs.
+# Every mechanism of the cnn's recipe, on a network that trains in a second; `Kill(epoch=2)` stops it in the
+# second epoch without cutout.
 RECIPE = DEFAULTS["cnn"].override(
     network="mlp", batch_size=50, epochs=4, learning_rate=0.05, averaging=0.9, uncut_share=0.75
 )
@@ -67,7 +68,9 @@ class Kill(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no ty
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a run that is killed closes nothing
 @pytest.mark.parametrize("config", [RECIPE, PATIENT], ids=["one-cycle", "early stopping"])
-def test_a_stopped_run_goes_on_and_ends_as_an_unbroken_one(data: Data, tmp_path: Path, config: TrainingConfig) -> None:
+def test_a_stopped_run_resumes_and_ends_like_an_unbroken_one(
+    data: Data, tmp_path: Path, config: TrainingConfig
+) -> None:
     unbroken, history = train(config, data, tmp_path / "unbroken")
     with pytest.raises(Killed):
         train(config, data, tmp_path / "stopped", [Kill(epoch=2)])
@@ -80,7 +83,7 @@ def test_a_stopped_run_goes_on_and_ends_as_an_unbroken_one(data: Data, tmp_path:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a run that is killed closes nothing
-def test_patience_does_not_begin_anew_after_a_stop(data: Data, tmp_path: Path) -> None:
+def test_patience_does_not_start_over_after_a_stop(data: Data, tmp_path: Path) -> None:
     _, history = train(SHORT_OF_PATIENCE, data, tmp_path / "unbroken")
     assert 3 < len(history) < SHORT_OF_PATIENCE.epochs
     with pytest.raises(Killed):
@@ -89,7 +92,7 @@ def test_patience_does_not_begin_anew_after_a_stop(data: Data, tmp_path: Path) -
     assert [epoch.val_accuracy for epoch in resumed] == [epoch.val_accuracy for epoch in history]
 
 
-def test_a_run_killed_once_its_patience_was_over_trains_no_further(data: Data, tmp_path: Path) -> None:
+def test_a_run_killed_after_its_patience_ran_out_trains_no_further(data: Data, tmp_path: Path) -> None:
     unbroken, history = train(SHORT_OF_PATIENCE, data, tmp_path)
     (tmp_path / "finished.weights.h5").rename(tmp_path / "best.weights.h5")
     again, same = train(SHORT_OF_PATIENCE, data, tmp_path, [Kill(epoch=len(history))])
@@ -97,7 +100,7 @@ def test_a_run_killed_once_its_patience_was_over_trains_no_further(data: Data, t
     assert all(map(np.array_equal, weights(again), weights(unbroken)))
 
 
-def test_of_equal_epochs_the_first_is_the_best_as_keras_has_it() -> None:
+def test_the_first_of_equal_epochs_is_the_best_as_in_keras() -> None:
     before = [Epoch(number, 0.0, 0.0, accuracy, 0.0, 0.0) for number, accuracy in enumerate((0.5, 0.7, 0.6, 0.7))]
     assert Patience(3, before).waited_before == 2
     assert [Patience(patience, before).is_over for patience in (0, 1, 2, 3)] == [False, True, True, False]
@@ -105,7 +108,7 @@ def test_of_equal_epochs_the_first_is_the_best_as_keras_has_it() -> None:
 
 
 @pytest.mark.parametrize("config", [RECIPE, PATIENT], ids=["one-cycle", "early stopping"])
-def test_a_run_killed_after_its_last_epoch_ends_as_an_unbroken_one(
+def test_a_run_killed_after_its_last_epoch_ends_like_an_unbroken_one(
     data: Data, tmp_path: Path, config: TrainingConfig
 ) -> None:
     unbroken, _ = train(config.override(epochs=2), data, tmp_path)
@@ -123,8 +126,8 @@ def test_a_finished_run_is_read_back_without_training(data: Data, tmp_path: Path
     assert all(map(np.array_equal, weights(first), weights(second)))
 
 
-def test_what_is_mixed_in_is_part_of_what_a_run_is(data: Data, tmp_path: Path) -> None:
-    """A new segmenter or other teachers change the images and the targets: weights of before are not theirs."""
+def test_what_is_mixed_in_decides_the_folder_of_a_run(data: Data, tmp_path: Path) -> None:
+    """A new segmenter or other teachers change the images and targets: earlier weights must not be reused."""
     images, row = np.zeros((1, 28, 28), np.uint8), np.zeros((1, 10), np.float32)
     taught = Lessons(row, row[None], images, row)
     nothing = Mixture.of_nothing()
@@ -142,7 +145,7 @@ def test_what_is_mixed_in_is_part_of_what_a_run_is(data: Data, tmp_path: Path) -
     assert len({*folders[0]}) == len(mixtures)
 
 
-def test_the_code_the_config_and_the_data_are_part_of_what_a_run_is(data: Data, tmp_path: Path) -> None:
+def test_the_code_the_config_and_the_data_decide_the_folder_of_a_run(data: Data, tmp_path: Path) -> None:
     modules = (training.train, training.network, training.augmentation)
     assert {Path(str(module.__file__)) for module in modules} <= {*training.train.CODE}
     fewer = replace(data, train=data.train.take(slice(299)))
@@ -174,7 +177,7 @@ def test_early_stopping_keeps_the_best_epoch(data: Data, tmp_path: Path) -> None
 
 
 class Average(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
-    """Averages the weights over the steps by itself, and keeps the last as they are."""
+    """Averages the weights over the steps independently, and keeps the last weights as they are."""
 
     def __init__(self, decay: float) -> None:
         super().__init__()
@@ -265,7 +268,7 @@ def test_the_loss_of_one_right_label_is_plain_cross_entropy() -> None:
     assert float(SetCrossentropy(0.1)(targets, logits)) == pytest.approx(float(plain(targets, logits)), rel=1e-5)
 
 
-def test_of_several_right_labels_a_sure_answer_of_one_costs_nothing_more() -> None:
+def test_a_sure_answer_of_one_of_several_right_labels_costs_nothing_more() -> None:
     assert loss_of([0.5, 0.5, 0], [9, 0, 0]) == pytest.approx(loss_of([1, 0, 0], [9, 0, 0]), abs=0.01)
     assert loss_of([0.5, 0.5, 0], [0, 9, 0]) == pytest.approx(loss_of([0, 1, 0], [0, 9, 0]), abs=0.01)
     assert loss_of([0.5, 0.5, 0], [0, 0, 9]) > 5

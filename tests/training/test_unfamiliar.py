@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_each_family_makes_as_many_images_anew_and_the_same_for_a_seed(family: str, data: Data) -> None:
+def test_each_family_makes_as_many_new_images_and_the_same_ones_for_the_same_seed(family: str, data: Data) -> None:
     images = data.train.images[:40]
     made = FAMILIES[family](images, np.random.default_rng(0))
     assert made.shape == images.shape
@@ -22,7 +22,7 @@ def test_each_family_makes_as_many_images_anew_and_the_same_for_a_seed(family: s
     assert np.array_equal(made, FAMILIES[family](images, np.random.default_rng(0)))
 
 
-def test_what_is_upside_down_is_right_again_when_turned_twice(data: Data) -> None:
+def test_turning_an_image_upside_down_twice_restores_it(data: Data) -> None:
     rng = np.random.default_rng(0)
     assert np.array_equal(upside_down(upside_down(data.train.images, rng), rng), data.train.images)
 

@@ -36,7 +36,7 @@ def cut_out() -> bytes:
     return file.getvalue()
 
 
-def test_a_cut_out_is_told_from_its_ground_by_what_is_transparent(cut_out: bytes) -> None:
+def test_a_cut_out_is_told_from_its_ground_by_transparency(cut_out: bytes) -> None:
     decoded = decode(cut_out, "image/png", 10**6)
     served = convert(decoded.pixels, Mode.AUTO, decoded.opacity)
     converted = convert_upload(cut_out)
@@ -45,7 +45,7 @@ def test_a_cut_out_is_told_from_its_ground_by_what_is_transparent(cut_out: bytes
     assert converted.image.any()
 
 
-def test_an_upload_is_answered_as_it_is_served(cut_out: bytes) -> None:
+def test_an_upload_gets_the_answer_that_the_service_gives(cut_out: bytes) -> None:
     classifier = FirstPixelClassifier()
     shipped = read_verified(Settings().model_dir).photos
     assert shipped
@@ -61,7 +61,9 @@ def test_an_upload_is_answered_as_it_is_served(cut_out: bytes) -> None:
     service.close()
 
 
-def test_a_cut_out_is_learnt_from_and_measured_as_it_is_served(cut_out: bytes, data: Data, tmp_path: Path) -> None:
+def test_training_and_measuring_convert_a_cut_out_as_the_service_does(
+    cut_out: bytes, data: Data, tmp_path: Path
+) -> None:
     photo = Photo(tmp_path / "a.png", "pants")
     photo.path.write_bytes(cut_out)
     served = convert_upload(cut_out).image

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("name", ["mlp", "tiny", "cnn"])
-def test_a_network_gets_back_every_weight_that_an_artifact_was_made_of(
+def test_every_weight_of_a_network_can_be_read_back_from_its_artifact(
     data: Data, tmp_path: Path, name: Network
 ) -> None:
     config = DEFAULTS[name]
     made, read = build(config), build(config)
-    rng = np.random.default_rng(0)  # also of what batch normalisation begins with
+    rng = np.random.default_rng(0)  # also for batch normalisation, whose weights start as zeros and ones
     made.set_weights([rng.uniform(0.1, 1, weights.shape) for weights in made.get_weights()])
     none = np.empty((0, 28, 28), np.uint8)
     answering = with_familiarity(made, fit_head(made, data.train.images[:20], none, none, config))
@@ -70,7 +70,7 @@ def test_a_run_that_continues_begins_where_its_first_teacher_ended(
     assert same == continued
 
 
-def test_another_network_to_continue_is_refused_before_its_teachers_are_asked(
+def test_continuing_another_network_is_refused_before_the_teachers_are_asked(
     data: Data, quick: TrainingConfig, artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("training.job.taught", lambda *_: pytest.fail("asked"))
@@ -80,7 +80,7 @@ def test_another_network_to_continue_is_refused_before_its_teachers_are_asked(
         train_and_export(config, data, tmp_path / "runs", tmp_path / "models" / "sample" / "1", teachers=[teacher])
 
 
-def test_the_command_passes_on_whose_weights_to_begin_with(
+def test_the_command_passes_on_which_weights_to_start_from(
     data: Data, artifact: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     begun: list[tuple[Any, ...]] = []

@@ -1,4 +1,4 @@
-"""Both clients behind one interface, since they promise the same."""
+"""Both clients behind one interface, since both promise the same."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def sizes(pictures: list[bytes], at_once: int = 4, **changes: int) -> list[int]:
         ({"max_pending_images": 256}, [*[BATCH_FILES] * 3, 4]),
         ({"max_pending_images": 256, "max_batch_files": 60}, [32, 32, 32, 4]),
         ({"max_pending_images": 256, "max_batch_files": 25}, [25] * 4),
-        ({"max_pending_images": 160}, [20] * 5),  # four batches of 20 are half of it
+        ({"max_pending_images": 160}, [20] * 5),  # four batches of 20 take half of the places
         ({"max_pending_images": 1}, [1] * 100),
     ],
 )
@@ -44,7 +44,7 @@ def test_large_pictures_go_in_small_batches_and_the_largest_alone() -> None:
     assert sizes([third] * 3, max_batch_bytes=2 * len(third)) == [1, 1, 1]
 
 
-def test_no_pictures_are_no_batch() -> None:
+def test_no_pictures_make_no_batch() -> None:
     assert sizes([]) == []
 
 
@@ -55,7 +55,7 @@ def test_a_picture_that_cannot_be_read_keeps_its_place(tmp_path: Path) -> None:
     assert isinstance(batch[1].error, FileNotFoundError)
 
 
-def test_of_a_picture_over_the_limit_no_more_is_read_than_shows_it_and_nothing_is_sent(tmp_path: Path) -> None:
+def test_a_picture_over_the_limit_is_not_read_to_its_end_and_not_sent(tmp_path: Path) -> None:
     with (tmp_path / "huge.tif").open("wb") as sparse:
         sparse.truncate(2**40)  # more than any machine's memory
     pictures: list[bytes | Path] = [b"." * 100, tmp_path / "huge.tif", b"." * 101]
@@ -66,7 +66,7 @@ def test_of_a_picture_over_the_limit_no_more_is_read_than_shows_it_and_nothing_i
         assert str(one.error) == "Expected at most 100 bytes, found more."
 
 
-def test_a_full_batch_fits_through_an_nginx_that_was_told_nothing() -> None:
+def test_a_full_batch_fits_the_default_limit_of_nginx() -> None:
     (batch,) = batches([bytes(BATCH_BYTES // BATCH_FILES)] * BATCH_FILES, limits(), 1)
     assert len(httpx.Request("POST", "http://a", files=Batch(batch, 0).form()).read()) <= 2**20
 
@@ -75,7 +75,7 @@ def refused(error: ServiceError) -> BatchItem:
     return BatchItem(filename="", problem=problem_of(error))
 
 
-def test_only_what_is_refused_for_now_is_sent_again_each_time_later_and_not_for_ever() -> None:
+def test_only_temporary_refusals_are_retried_after_growing_waits_and_not_for_ever() -> None:
     gone = Loaded("two", error=FileNotFoundError())
     batch = Batch([Loaded("one", b"1"), gone, Loaded("three", b"3")], retries=2)
     assert [part[1][1] for part in batch.form()] == [b"1", b"3"]
@@ -96,7 +96,7 @@ def test_only_what_is_refused_for_now_is_sent_again_each_time_later_and_not_for_
     assert 2 <= waits[1] <= 2.5
 
 
-def test_a_problem_that_the_client_does_not_know_is_an_error_all_the_same() -> None:
+def test_a_problem_with_an_unknown_code_is_an_error_all_the_same() -> None:
     batch = Batch([Loaded("one", b"1")], retries=2)
     problem = problem_of(ServiceError("New here.")).model_copy(update={"code": "too_blurred", "status": 422})
     batch.take([BatchItem(filename="", problem=problem)])

@@ -83,10 +83,10 @@ def items(*errors: ServiceError) -> Response:
 
 
 class NarrowUplink:
-    """Refuses as too slow every picture that another one came beside, and any other as damaged; ASGI.
+    """ASGI app that refuses pictures sent at the same time as too slow, and any other as damaged.
 
     Attributes:
-        beside: Of each picture, in the order in which they came, whether another came beside it.
+        beside: For each picture, in order of arrival, whether it overlapped with another.
     """
 
     def __init__(self) -> None:
@@ -114,11 +114,11 @@ class NarrowUplink:
 
 @pytest.fixture
 def answer(url: str) -> Response:
-    """Return what the service answers for a boot."""
+    """Return the response of the service to a picture of a boot."""
     return JSONResponse(httpx.post(f"{url}/predict", content=BOOT).json())
 
 
-# --- What is sent and what comes back ------------------------------------------------------------------------------
+# --- Requests and answers ------------------------------------------------------------------------------------------
 
 
 def test_a_picture_may_be_a_path_bytes_a_file_an_image_or_an_array(ask: Ask, url: str, tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_a_picture_may_be_a_path_bytes_a_file_an_image_or_an_array(ask: Ask, url
         assert ask(url, methodcaller("predict", picture)).prediction.label == "Ankle boot"
 
 
-def test_the_answer_has_all_that_the_service_says(ask: Ask, url: str) -> None:
+def test_the_prediction_has_every_field_that_the_service_sends(ask: Ask, url: str) -> None:
     prediction = ask(url, lambda client: client.predict(BOOT, conversion="none", preview=True))
     assert (
         prediction.model_dump(mode="json", exclude_none=True)
@@ -155,17 +155,17 @@ def test_a_batch_gives_a_result_or_a_problem_for_each_picture_in_order(ask: Ask,
     assert items[1].problem.code == "unsupported_media_type"
 
 
-def test_784_bytes_are_taken_for_pixels_in_a_batch_as_well(ask: Ask, url: str) -> None:
+def test_784_bytes_are_raw_pixels_in_a_batch_too(ask: Ask, url: str) -> None:
     (item,) = ask(url, lambda client: client.predict_batch([tagged_image(9).tobytes()]))
     assert item.result.image.format == "RAW"
 
 
-def test_classes_and_the_model_are_told(ask: Ask, url: str) -> None:
+def test_the_classes_and_the_model_are_returned(ask: Ask, url: str) -> None:
     assert [one.label for one in ask(url, lambda client: client.classes())] == list(LABELS)
     assert ask(url, lambda client: client.model()).card.name == "fake"
 
 
-def test_each_way_to_convert_that_the_client_types_is_one_of_the_service() -> None:
+def test_the_conversions_of_the_client_are_those_of_the_service() -> None:
     assert get_args(Conversion) == tuple(Mode)
 
 
@@ -190,7 +190,7 @@ def test_many_pictures_may_be_one_array(ask: Ask, url: str) -> None:
     assert [outcome.prediction.prediction.class_id for outcome in outcomes] == [9, 3, 8]
 
 
-def test_many_pictures_come_with_what_the_model_saw_if_that_is_asked_for(ask: Ask, url: str) -> None:
+def test_many_pictures_come_with_a_preview_if_asked_for(ask: Ask, url: str) -> None:
     for preview in (True, False):
         call = methodcaller("predict_many", [BOOT], conversion="none", preview=preview)
         (outcome,) = ask(url, call)
@@ -198,12 +198,12 @@ def test_many_pictures_come_with_what_the_model_saw_if_that_is_asked_for(ask: As
         assert outcome.prediction.conversion.mode == "none"
 
 
-def test_what_is_no_picture_ends_many_pictures(ask: Ask, url: str) -> None:
+def test_predict_many_raises_at_what_is_no_picture(ask: Ask, url: str) -> None:
     with pytest.raises(TypeError, match="found NoneType"):
         ask(url, lambda client: client.predict_many([BOOT, None]))
 
 
-def test_many_pictures_may_come_in_any_order_and_all_come(ask: Ask, url: str) -> None:
+def test_many_pictures_may_come_in_any_order_and_none_is_missing(ask: Ask, url: str) -> None:
     pictures = [encoded(tagged_image(number % 10)) for number in range(150)]
     outcomes = ask(url, lambda client: client.predict_many(iter(pictures), ordered=False, at_once=2))
     assert sorted(outcome.picture for outcome in outcomes) == sorted(pictures)
@@ -219,7 +219,7 @@ def test_no_more_requests_are_open_than_asked_for(ask: Ask) -> None:
     assert service.most_at_once == 3
 
 
-def test_pictures_are_read_only_as_outcomes_are_used(url: str) -> None:
+def test_pictures_are_read_lazily(url: str) -> None:
     read = 0
 
     def pictures() -> Iterator[bytes]:
@@ -235,7 +235,7 @@ def test_pictures_are_read_only_as_outcomes_are_used(url: str) -> None:
         outcomes.close()
 
 
-def test_whoever_stops_early_leaves_no_task_behind(url: str) -> None:
+def test_stopping_early_leaves_no_task_behind(url: str) -> None:
     async def stop_after_one() -> int:
         async with AsyncFashionClient(url) as client:
             async with aclosing(client.predict_many([BOOT] * 500)) as outcomes:
@@ -247,7 +247,7 @@ def test_whoever_stops_early_leaves_no_task_behind(url: str) -> None:
     assert asyncio.run(stop_after_one()) == 1
 
 
-def test_a_picture_that_is_refused_for_now_is_sent_again_and_the_others_are_not(ask: Ask) -> None:
+def test_only_the_temporarily_refused_picture_of_a_batch_is_sent_again(ask: Ask) -> None:
     service = ScriptedService(
         JSONResponse({"limits": LIMITS | {"max_batch_files": 64}}),
         items(InvalidImageError("Damaged."), OverloadedError("Too much waits.", 1)),
@@ -259,7 +259,7 @@ def test_a_picture_that_is_refused_for_now_is_sent_again_and_the_others_are_not(
     assert service.times[2] - service.times[1] >= 1
 
 
-def test_a_batch_that_is_refused_whole_is_the_error_of_each_of_its_pictures(ask: Ask) -> None:
+def test_a_batch_that_is_refused_does_not_affect_the_next(ask: Ask) -> None:
     service = ScriptedService(
         ONE_A_BATCH, refusal(error=PayloadTooLargeError("Too large.")), items(InvalidImageError("-"))
     )
@@ -268,7 +268,7 @@ def test_a_batch_that_is_refused_whole_is_the_error_of_each_of_its_pictures(ask:
     assert [type(outcome.error) for outcome in outcomes] == [PayloadTooLargeError, InvalidImageError]
 
 
-def test_a_picture_that_a_proxy_finds_too_large_or_too_slow_costs_no_other_its_answer(ask: Ask) -> None:
+def test_a_picture_that_a_proxy_refuses_does_not_affect_the_others(ask: Ask) -> None:
     refusals = [HTMLResponse("<h1>Too large</h1>", 413), HTMLResponse("<h1>Gateway time-out</h1>", 504)]
     service = ScriptedService(ONE_A_BATCH, *refusals, items(InvalidImageError("-")))
     with listening(service) as url:
@@ -279,7 +279,7 @@ def test_a_picture_that_a_proxy_finds_too_large_or_too_slow_costs_no_other_its_a
 
 
 @pytest.mark.parametrize("count", [0, 2])
-def test_an_answer_to_another_number_of_pictures_is_none(ask: Ask, count: int) -> None:
+def test_an_answer_for_the_wrong_number_of_pictures_is_rejected(ask: Ask, count: int) -> None:
     answer = items(*[InvalidImageError("-")] * count)
     for call, script in (("predict_many", [ONE_A_BATCH, answer]), ("predict_batch", [answer])):
         with (
@@ -289,24 +289,24 @@ def test_an_answer_to_another_number_of_pictures_is_none(ask: Ask, count: int) -
             ask(url, methodcaller(call, [b"one"]))
 
 
-def test_what_is_too_slow_beside_others_is_sent_again_alone_and_so_is_all_that_follows(ask: Ask) -> None:
+def test_after_a_refusal_as_too_slow_pictures_are_sent_one_at_a_time(ask: Ask) -> None:
     service = NarrowUplink()
     with listening(service) as url:
         outcomes = ask(url, lambda client: client.predict_many([BOOT] * 12))
     assert [type(outcome.error) for outcome in outcomes] == [InvalidImageError] * 12
     crowded = sum(service.beside)
-    assert 2 <= crowded <= 4  # no more were under way when the first was refused
+    assert 2 <= crowded <= 4  # no more were being sent when the first was refused
     assert len(service.beside) == crowded + 12
 
 
-def test_no_picture_is_sent_after_the_first_without_a_key_that_the_service_knows(ask: Ask) -> None:
+def test_no_more_pictures_are_sent_once_the_key_is_refused(ask: Ask) -> None:
     service = ScriptedService(ONE_A_BATCH, refusal(None, UnauthorizedError("Expected a key.")))
     with listening(service) as url, pytest.raises(UnauthorizedError, match=r"Expected a key\."):
         ask(url, lambda client: client.predict_many([BOOT] * 50, at_once=1))
-    assert len(service.times) <= 1 + 3  # while the first refusal is read, a thread goes on with what it was given
+    assert len(service.times) <= 1 + 3  # until the refusal is read, the thread sends the batches that it was given
 
 
-def test_whoever_stops_early_waits_for_no_refusal_to_pass() -> None:
+def test_stopping_early_does_not_wait_for_a_retry() -> None:
     service = ScriptedService(ONE_A_BATCH, items(InvalidImageError("-")), refusal("20"))
     with listening(service) as url, FashionClient(url) as client:
         outcomes = client.predict_many([BOOT] * 9, at_once=2)
@@ -324,7 +324,7 @@ def test_a_service_that_goes_away_ends_many_pictures_with_one_error(ask: Ask) ->
         ask(url, lambda client: client.predict_many([BOOT] * 20))
 
 
-# --- When it goes wrong --------------------------------------------------------------------------------------------
+# --- Failures and retries ------------------------------------------------------------------------------------------
 
 
 def test_every_error_of_the_service_has_its_code_in_the_client() -> None:
@@ -359,13 +359,13 @@ def test_a_problem_of_a_newer_service_raises_the_base_class_with_all_that_is_kno
     assert ServiceError.code == "internal"
 
 
-def test_a_path_that_the_service_does_not_have_raises_what_it_says(ask: Ask, url: str) -> None:
+def test_an_unknown_path_raises_the_problem_that_the_service_reports(ask: Ask, url: str) -> None:
     with pytest.raises(ServiceError, match=r"received GET /v1/classes\.") as caught:
         ask(f"{url}/v1", methodcaller("classes"))
     assert (caught.value.code, caught.value.status) == ("not_found", 404)
 
 
-def test_the_card_of_a_newer_service_may_say_more(ask: Ask, url: str) -> None:
+def test_the_model_card_of_a_newer_service_may_have_more_fields(ask: Ask, url: str) -> None:
     newer = httpx.get(f"{url}/model").json()
     newer["card"]["training"]["carbon_grams"] = 12
     with listening(ScriptedService(JSONResponse(newer))) as newer_url:
@@ -383,7 +383,7 @@ def test_the_card_of_a_newer_service_may_say_more(ask: Ask, url: str) -> None:
     ],
     ids=["bytes", "pixels", "format", "damage", "deadline"],
 )
-def test_what_the_real_service_refuses_is_raised(
+def test_a_refusal_by_the_real_service_raises_its_own_exception(
     ask: Ask, limits: dict[str, float], picture: bytes, kind: type[ServiceError]
 ) -> None:
     classifier = FirstPixelClassifier(lambda _: time.sleep(0.1))
@@ -398,7 +398,7 @@ def test_a_service_that_refuses_twice_is_asked_a_third_time(ask: Ask, answer: Re
     assert len(service.times) == 3
 
 
-def test_it_is_asked_again_after_the_seconds_that_it_names(ask: Ask, answer: Response) -> None:
+def test_a_retry_waits_as_long_as_the_service_asks_for(ask: Ask, answer: Response) -> None:
     service = ScriptedService(refusal("1"), answer)
     with listening(service) as url:
         ask(url, lambda client: client.predict(BOOT))
@@ -406,7 +406,7 @@ def test_it_is_asked_again_after_the_seconds_that_it_names(ask: Ask, answer: Res
 
 
 @pytest.mark.parametrize("kind", [BodyTooSlowError, RequestTooSlowError])
-def test_what_is_too_slow_is_sent_once_more(ask: Ask, answer: Response, kind: type[ServiceError]) -> None:
+def test_a_request_that_was_too_slow_is_sent_once_more(ask: Ask, answer: Response, kind: type[ServiceError]) -> None:
     too_slow = refusal(None, kind("Too slow."))
     with listening(ScriptedService(too_slow, answer)) as url:
         assert ask(url, lambda client: client.predict(BOOT)).prediction.label == "Ankle boot"
@@ -416,7 +416,7 @@ def test_what_is_too_slow_is_sent_once_more(ask: Ask, answer: Response, kind: ty
     assert len(service.times) == 2
 
 
-def test_it_is_asked_no_oftener_than_was_agreed(ask: Ask) -> None:
+def test_there_are_no_more_retries_than_allowed(ask: Ask) -> None:
     service = ScriptedService(refusal())
     with listening(service) as url, pytest.raises(OverloadedError) as caught:
         ask(url, lambda client: client.predict(BOOT), retries=2)
@@ -424,7 +424,7 @@ def test_it_is_asked_no_oftener_than_was_agreed(ask: Ask) -> None:
     assert caught.value.retry_after_seconds
 
 
-def test_who_is_asked_to_come_back_in_an_hour_is_told_so_at_once(ask: Ask) -> None:
+def test_a_refusal_for_an_hour_is_raised_at_once(ask: Ask) -> None:
     service = ScriptedService(refusal("3600"))
     with listening(service) as url, pytest.raises(OverloadedError) as caught:
         ask(url, lambda client: client.predict(BOOT))
@@ -432,7 +432,7 @@ def test_who_is_asked_to_come_back_in_an_hour_is_told_so_at_once(ask: Ask) -> No
     assert caught.value.retry_after_seconds == 3600
 
 
-def test_a_proxy_that_counts_calls_or_whose_service_starts_is_asked_again(ask: Ask, answer: Response) -> None:
+def test_a_429_or_502_from_a_proxy_is_retried(ask: Ask, answer: Response) -> None:
     service = ScriptedService(HTMLResponse("<h1>Bad Gateway</h1>", 502), HTMLResponse("<h1>Slower</h1>", 429), answer)
     with listening(service) as url:
         assert ask(url, lambda client: client.predict(BOOT)).prediction.label == "Ankle boot"
@@ -451,18 +451,18 @@ def test_a_proxy_that_counts_calls_or_whose_service_starts_is_asked_again(ask: A
         ("Fri, 31 Dec 9999 23:59:59 -9959", None),
     ],
 )
-def test_the_time_to_come_back_is_read_as_seconds_or_as_a_date(value: str, expected: float | None) -> None:
+def test_retry_after_is_read_as_seconds_or_as_a_date(value: str, expected: float | None) -> None:
     assert exchange.retry_after_seconds(httpx.Response(503, headers={"Retry-After": value})) == expected
 
 
-def test_a_date_to_come_back_at_is_told_in_seconds_from_now() -> None:
+def test_a_date_in_retry_after_becomes_seconds_from_now() -> None:
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
     seconds = exchange.retry_after_seconds(httpx.Response(503, headers={"Retry-After": date}))
     assert seconds == pytest.approx(100, abs=5)
 
 
 @pytest.mark.parametrize("value", ["0", "2", "Fri, 31 Dec 1999 23:59:59 GMT"])
-def test_who_names_a_time_is_not_asked_sooner_and_never_by_all_at_once(value: str) -> None:
+def test_a_wait_is_at_least_as_long_as_asked_for_and_varies_at_random(value: str) -> None:
     response = httpx.Response(503, headers={"Retry-After": value})
     waits = [exchange.wait_after_answer(response, tries, 8, alone=True) or 0.0 for tries in range(1, 8)]
     asked = float(value) if value.isdecimal() else 0.0
@@ -474,10 +474,10 @@ def test_waits_double_and_stay_bounded() -> None:
     waits = [exchange.backoff_seconds(tries) for tries in range(1, 30)]
     assert all(0.1 * 2**number <= wait <= 0.125 * 2**number for number, wait in enumerate(waits[:6]))
     assert max(waits) == exchange.LONGEST_WAIT_SECONDS
-    assert len({exchange.backoff_seconds(1) for _ in range(20)}) > 1  # so that not all come back at once
+    assert len({exchange.backoff_seconds(1) for _ in range(20)}) > 1  # so that clients do not all return at once
 
 
-def test_where_nothing_listens_it_tries_again_then_says_where(ask: Ask) -> None:
+def test_where_nothing_listens_it_retries_then_names_the_address(ask: Ask) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
@@ -488,12 +488,12 @@ def test_where_nothing_listens_it_tries_again_then_says_where(ask: Ask) -> None:
 
 
 @pytest.mark.parametrize("host", ["a..b", "a" * 64])
-def test_at_a_name_that_no_host_can_have_there_is_no_service(ask: Ask, host: str) -> None:
+def test_a_host_name_that_cannot_exist_is_unreachable(ask: Ask, host: str) -> None:
     with pytest.raises(UnreachableError, match=rf"service at http://{host}, received no answer: .+"):
         ask(f"http://{host}", methodcaller("classes"), retries=0)
 
 
-def test_where_tls_fails_there_may_be_none_or_a_certificate_that_nobody_trusts(ask: Ask) -> None:
+def test_a_tls_failure_suggests_plain_http_or_trusting_the_certificate(ask: Ask) -> None:
     with listening(ScriptedService(HTMLResponse(""))) as url:
         address = url.replace("http", "https")
         with pytest.raises(
@@ -505,13 +505,13 @@ def test_where_tls_fails_there_may_be_none_or_a_certificate_that_nobody_trusts(a
     assert "what to trust in SSL_CERT_FILE" in str(exchange.failure(distrust, "https://garments.example", 1))
 
 
-def test_an_answer_that_a_proxy_has_spoilt_is_none(ask: Ask) -> None:
+def test_an_answer_that_cannot_be_decompressed_is_rejected(ask: Ask) -> None:
     spoilt = Response(b"no gzip", headers={"Content-Encoding": "gzip"})
     with listening(ScriptedService(spoilt)) as url, pytest.raises(UnreachableError, match=rf"at {url}, received no"):
         ask(url, methodcaller("classes"))
 
 
-def test_who_is_cut_off_without_an_answer_asks_again(ask: Ask) -> None:
+def test_a_request_cut_off_without_an_answer_is_sent_again(ask: Ask) -> None:
     def serve() -> None:
         for answer in (b"", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"):
             connection, _ = door.accept()
@@ -527,13 +527,13 @@ def test_who_is_cut_off_without_an_answer_asks_again(ask: Ask) -> None:
         served.join()
 
 
-def test_what_is_no_answer_of_the_service_is_called_so(ask: Ask) -> None:
+def test_what_is_no_answer_of_the_service_is_rejected(ask: Ask) -> None:
     for response in (HTMLResponse("welcome"), JSONResponse({"detail": "Not Found"}, 404), JSONResponse([1])):
         with listening(ScriptedService(response)) as url, pytest.raises(UnreachableError, match=url):
             ask(url, lambda client: client.predict(BOOT))
 
 
-def test_an_answer_in_part_unlike_what_is_documented_is_told_by_that_part(ask: Ask, answer: Response) -> None:
+def test_the_error_for_an_invalid_answer_names_its_invalid_part(ask: Ask, answer: Response) -> None:
     spoilt = JSONResponse(json.loads(bytes(answer.body)) | {"familiarity": 1.5})
     with (
         listening(ScriptedService(spoilt)) as url,
@@ -542,16 +542,16 @@ def test_an_answer_in_part_unlike_what_is_documented_is_told_by_that_part(ask: A
         ask(url, lambda client: client.predict(BOOT))
 
 
-def test_an_answer_that_takes_too_long_is_a_timeout_and_is_not_asked_for_again(ask: Ask, answer: Response) -> None:
+def test_an_answer_that_takes_too_long_is_a_timeout_and_is_not_retried(ask: Ask, answer: Response) -> None:
     service = ScriptedService(answer, delay_seconds=0.5)
     with listening(service) as url:
-        ask(url, lambda client: client.predict(BOOT))  # by then it listens
+        ask(url, lambda client: client.predict(BOOT))  # waits for the service to start
         with pytest.raises(RequestTimeoutError, match=r"within 0\.2 seconds"):
             ask(url, lambda client: client.predict(BOOT), timeout_seconds=0.2)
     assert len(service.times) == 2
 
 
-def test_who_waits_for_a_connection_of_the_client_itself_is_kept_waiting_by_no_service(answer: Response) -> None:
+def test_waiting_for_one_of_the_client_s_own_connections_is_no_timeout(answer: Response) -> None:
     service = ScriptedService(answer, delay_seconds=0.2)
 
     async def run(url: str) -> int:
@@ -560,19 +560,19 @@ def test_who_waits_for_a_connection_of_the_client_itself_is_kept_waiting_by_no_s
             return len(await asyncio.gather(*(client.predict(BOOT) for _ in range(5))))
 
     with listening(service) as url:
-        httpx.get(url)  # by then it listens
+        httpx.get(url)  # waits for the service to start
         assert asyncio.run(run(url)) == 5
 
 
-def test_a_picture_that_cannot_be_read_is_an_error_of_the_file(ask: Ask, url: str, tmp_path: Path) -> None:
+def test_a_picture_that_cannot_be_read_raises_the_error_of_the_file(ask: Ask, url: str, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         ask(url, lambda client: client.predict(tmp_path / "missing.png"))
 
 
-# --- Where it asks, and with what ----------------------------------------------------------------------------------
+# --- Addresses, proxies and credentials ----------------------------------------------------------------------------
 
 
-def test_the_address_is_the_one_given_or_that_of_the_environment_or_the_usual_one(
+def test_the_address_is_the_one_given_or_that_of_the_environment_or_the_default(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv(exchange.URL_VARIABLE, raising=False)
@@ -583,7 +583,7 @@ def test_the_address_is_the_one_given_or_that_of_the_environment_or_the_usual_on
     assert read_settings({exchange.URL_VARIABLE: "http://garments"}) == Settings()
 
 
-def test_a_proxy_of_the_environment_is_asked_for_other_machines_alone(
+def test_a_proxy_of_the_environment_is_not_used_for_this_machine(
     ask: Ask, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("no_proxy", "NO_PROXY"):
@@ -593,7 +593,7 @@ def test_a_proxy_of_the_environment_is_asked_for_other_machines_alone(
 
 
 @pytest.mark.parametrize("proxy", ["socks://127.0.0.1:1", "socks5://127.0.0.1:1", "http://a:b"])
-def test_a_proxy_that_cannot_be_used_is_called_so(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_that_cannot_be_used_is_reported(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", proxy)
     for kind in (FashionClient, AsyncFashionClient):
         with pytest.raises(UnreachableError, match=r"proxies that httpx can use in .+ALL_PROXY, found another: .+"):
@@ -601,7 +601,7 @@ def test_a_proxy_that_cannot_be_used_is_called_so(proxy: str, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("kind", [FashionClient, AsyncFashionClient])
-def test_certificates_that_cannot_be_read_are_called_so(
+def test_certificates_that_cannot_be_read_are_reported(
     kind: type[FashionClient | AsyncFashionClient], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "empty.pem").touch()
@@ -627,7 +627,7 @@ def test_certificates_that_cannot_be_read_are_called_so(
         ("http://predict.example/garments/predict/batch?preview=true", "did you mean http://predict.example/garments?"),
     ],
 )
-def test_what_is_no_address_of_a_service_is_told_which_was_meant(
+def test_the_error_for_an_invalid_address_suggests_what_was_meant(
     kind: type[FashionClient | AsyncFashionClient], address: str, fault: str
 ) -> None:
     with pytest.raises(httpx.InvalidURL) as caught:
@@ -641,7 +641,7 @@ def test_an_address_may_have_a_path_before_those_of_the_calls() -> None:
         assert FashionClient(f" {address}/\n").url == address
 
 
-def test_a_client_of_httpx_may_bring_credentials(url: str) -> None:
+def test_an_httpx_client_may_bring_credentials(url: str) -> None:
     seen: list[str] = []
     hook = {"request": [lambda request: seen.append(request.headers["Authorization"])]}
     with FashionClient(url, http=httpx.Client(headers={"Authorization": "Bearer it"}, event_hooks=hook)) as client:
@@ -659,7 +659,7 @@ def test_the_options_are_those_that_the_documentation_lists(kind: type[FashionCl
         assert rows[name] == str(options[name].default)
 
 
-def test_a_deadline_may_go_with_every_request(url: str) -> None:
+def test_an_httpx_client_may_set_a_deadline_for_every_request(url: str) -> None:
     with (
         FashionClient(url, http=httpx.Client(headers={"X-Request-Timeout": "0.000001"})) as client,
         pytest.raises(RequestTimeoutError, match="seconds, which have passed"),
@@ -667,7 +667,7 @@ def test_a_deadline_may_go_with_every_request(url: str) -> None:
         client.predict(BOOT)
 
 
-def test_a_password_in_the_address_stands_in_no_message(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_password_in_the_address_is_in_no_message(capsys: pytest.CaptureFixture[str]) -> None:
     address = "http://gateway:secret@127.0.0.1:1"
     with pytest.raises(UnreachableError, match=r"http://127\.0\.0\.1:1, received") as caught:
         FashionClient(address, retries=0).classes()
@@ -700,7 +700,7 @@ def test_a_password_in_the_address_is_sent_and_not_logged(caplog: pytest.LogCapt
 
 
 @pytest.mark.parametrize("kind", [httpx.Client, httpx.AsyncClient])
-def test_a_key_is_sent_and_not_carried_to_where_a_redirect_points(
+def test_a_key_is_sent_but_not_to_the_target_of_a_redirect(
     kind: type[httpx.Client | httpx.AsyncClient],
 ) -> None:
     asked: list[tuple[str, str | None]] = []
@@ -717,7 +717,7 @@ def test_a_key_is_sent_and_not_carried_to_where_a_redirect_points(
 
 
 @pytest.mark.parametrize("address", ["http://gateway:secret@127.0.0.1", "http://127.0.0.1"])
-def test_a_key_stands_beside_what_a_gateway_asks_for(address: str) -> None:
+def test_a_key_is_sent_besides_the_credentials_for_a_gateway(address: str) -> None:
     seen: list[httpx.Headers] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -732,7 +732,7 @@ def test_a_key_stands_beside_what_a_gateway_asks_for(address: str) -> None:
     assert headers["Authorization"].startswith("Basic ")
 
 
-def test_importing_it_imports_neither_the_server_nor_what_that_needs() -> None:
+def test_importing_the_client_imports_neither_the_server_nor_its_dependencies() -> None:
     code = (
         "import sys, app.client, app.client.__main__; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     )

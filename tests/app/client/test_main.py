@@ -1,4 +1,4 @@
-"""`python -m app.client` as it is called."""
+"""The command `python -m app.client`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.usefixtures("quiet")
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Return a folder of ten pictures, one of each class, besides what is none."""
+    """Return a folder with ten pictures, one of each class, and a text file."""
     (tmp_path / "below").mkdir()
     for class_id in range(10):
         part = tmp_path if class_id < 5 else tmp_path / "below"
@@ -44,7 +44,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_folder_is_listed_with_all_pictures_below(folder: Path, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_is_listed_with_every_picture_below_it(
+    folder: Path, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([str(folder), "--url", url, "--csv"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [row["label"] for row in rows] == list(LABELS)
@@ -68,7 +70,7 @@ def test_the_conversion_is_passed_on(folder: Path, url: str, capsys: pytest.Capt
     assert json.loads(capsys.readouterr().out)["result"]["conversion"]["mode"] == "none"
 
 
-def test_it_ends_with_1_if_one_picture_was_not_answered(
+def test_it_exits_with_1_if_one_picture_gets_no_answer(
     folder: Path, url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = ("0.png", "notes.txt", "gone.png", "1.PNG")
@@ -79,7 +81,7 @@ def test_it_ends_with_1_if_one_picture_was_not_answered(
     assert "unreadable: No such file" in rows[2]
 
 
-def test_it_ends_with_1_and_one_line_where_there_is_no_service(
+def test_it_exits_with_1_and_one_line_where_there_is_no_service(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([str(folder), "--url", "http://127.0.0.1:1"]) == 1
@@ -90,7 +92,7 @@ def test_it_ends_with_1_and_one_line_where_there_is_no_service(
 
 
 @pytest.mark.parametrize("host", ["a..b", "a" * 64])
-def test_it_ends_with_1_and_one_line_where_no_host_can_have_that_name(
+def test_it_exits_with_1_and_one_line_for_an_impossible_host_name(
     host: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([str(folder), "--url", f"http://{host}"]) == 1
@@ -99,7 +101,7 @@ def test_it_ends_with_1_and_one_line_where_no_host_can_have_that_name(
     assert error.startswith(f"python -m app.client: Expected the Fashion-MNIST service at http://{host}, received no")
 
 
-def test_it_ends_with_1_where_the_service_itself_fails(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_exits_with_1_if_the_service_itself_fails(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     app = create_app(Settings(), FirstPixelClassifier())
     del app.state.settings  # so that `GET /model` fails
     with listening(app) as url:
@@ -120,7 +122,7 @@ def test_it_ends_with_1_where_the_service_itself_fails(folder: Path, capsys: pyt
     ],
     ids=["no picture", "unknown format", "two formats", "no address", "no scheme", "a call", "empty folder"],
 )
-def test_a_wrong_call_ends_with_2_and_says_how_to_call_it(
+def test_wrong_arguments_exit_with_2_and_print_the_usage(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
@@ -138,7 +140,7 @@ def test_a_wrong_call_ends_with_2_and_says_how_to_call_it(
         ("ALL_PROXY", "socks5://127.0.0.1:1", "proxies that httpx can use in HTTP_PROXY, HTTPS_PROXY and ALL_PROXY"),
     ],
 )
-def test_what_is_wrong_in_the_environment_is_named(
+def test_the_error_says_what_is_wrong_in_the_environment(
     variable: str, value: str, named: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(URL_VARIABLE, "https://garments.example")
@@ -169,7 +171,7 @@ def test_a_dash_is_standard_input(url: str) -> None:
     assert json.loads(done.stdout)["result"]["prediction"]["label"] == "Bag"
 
 
-def test_names_of_files_come_out_as_they_went_in(url: str, tmp_path: Path) -> None:
+def test_a_file_name_that_is_not_utf_8_is_printed_unchanged(url: str, tmp_path: Path) -> None:
     name = os.fsencode(tmp_path) + b"/b\xf6t.png"  # not UTF-8
     with open(name, "wb") as file:  # noqa: PTH123  a Path takes no bytes
         file.write(encoded(tagged_image(8)))
@@ -178,7 +180,7 @@ def test_names_of_files_come_out_as_they_went_in(url: str, tmp_path: Path) -> No
     assert done.stdout.splitlines()[1].startswith(name + b",Bag,")
 
 
-def test_whoever_reads_the_lines_may_stop(folder: Path, url: str) -> None:
+def test_a_reader_may_close_the_pipe_early(folder: Path, url: str) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "app.client", "--json", *[str(folder)] * 50],
         env=os.environ | {URL_VARIABLE: url},
@@ -193,7 +195,7 @@ def test_whoever_reads_the_lines_may_stop(folder: Path, url: str) -> None:
         assert process.wait(60) == 1
 
 
-def test_ctrl_c_waits_for_no_answer(folder: Path) -> None:
+def test_ctrl_c_does_not_wait_for_an_answer(folder: Path) -> None:
     is_asked = threading.Event()
 
     async def hang(scope: Scope, receive: Receive, send: Send) -> None:

@@ -21,19 +21,19 @@ def arrives(image: Image.Image) -> Image.Image:
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr", "F", "I"])
-def test_an_image_of_pillow_arrives_pixel_by_pixel_whatever_its_mode(mode: str) -> None:
+def test_a_pillow_image_arrives_pixel_by_pixel_whatever_its_mode(mode: str) -> None:
     checks = np.kron([[0, 1], [1, 0]], np.ones((20, 20))).astype(np.uint8) * 255
     received = np.asarray(arrives(Image.fromarray(checks).convert(mode)).convert("L"))
     assert np.abs(received.astype(int) - checks).max() <= 1
 
 
-def test_an_image_of_pillow_arrives_upright() -> None:
+def test_a_pillow_image_arrives_upright() -> None:
     image = Image.fromarray(np.zeros((20, 30), np.uint8))
     image.getexif()[ExifTags.Base.Orientation] = 6
     assert arrives(image).size == (20, 30)
 
 
-def test_a_large_photograph_of_pillow_is_sent_small_enough_for_the_service() -> None:
+def test_a_large_pillow_photograph_is_compressed_to_fit_the_service() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (1500, 2000, 3), dtype=np.uint8)
     assert noise.size // 3 > LOSSLESS_PIXELS
     photograph = Image.fromarray(noise)
@@ -45,7 +45,7 @@ def test_a_large_photograph_of_pillow_is_sent_small_enough_for_the_service() -> 
     assert "exif_transpose" in decoded.steps
 
 
-def test_a_photograph_of_very_many_pixels_is_sent_small_enough_too() -> None:
+def test_a_photograph_of_48_megapixels_is_compressed_to_fit_too() -> None:
     noise = np.random.default_rng(0).normal(128, 6, (1000, 1000, 3)).clip(0, 255).astype(np.uint8)
     assert len(load(Image.fromarray(np.tile(noise, (6, 8, 1))))) < 10 * 2**20
 
@@ -57,7 +57,7 @@ def test_a_long_strip_is_sent_in_a_format_that_can_hold_it() -> None:
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "YCbCr"])
-def test_a_large_photograph_of_other_colours_is_sent_small_enough_and_keeps_them(mode: str) -> None:
+def test_a_large_photograph_in_another_colour_space_is_compressed_and_keeps_its_colours(mode: str) -> None:
     hues = np.random.default_rng(0).integers(0, 256, (15, 20, 3), dtype=np.uint8)
     photograph = Image.fromarray(hues).resize((2000, 1500), Image.Resampling.BICUBIC).convert(mode)
     data = load(photograph)
@@ -69,7 +69,7 @@ def test_a_large_photograph_of_other_colours_is_sent_small_enough_and_keeps_them
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
-def test_a_large_cut_out_of_pillow_is_sent_small_enough_and_stays_one(mode: str) -> None:
+def test_a_large_pillow_cut_out_is_compressed_and_keeps_its_transparency(mode: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (1500, 2000, 4), dtype=np.uint8)
     noise[..., 3] = np.where(np.arange(2000) < 700, 0, 255)
     data = load(Image.fromarray(noise).convert(mode))
@@ -80,7 +80,7 @@ def test_a_large_cut_out_of_pillow_is_sent_small_enough_and_stays_one(mode: str)
     assert np.array_equal(np.asarray(decoded.opacity), noise[..., 3])
 
 
-def test_no_tag_goes_along_but_the_orientation() -> None:
+def test_no_tag_but_the_orientation_is_sent() -> None:
     photograph = Image.fromarray(np.zeros((1100, 1100), np.uint8))
     tags = photograph.getexif()
     tags[ExifTags.Base.Orientation] = 8
@@ -90,13 +90,13 @@ def test_no_tag_goes_along_but_the_orientation() -> None:
         assert dict(sent.getexif()) == {ExifTags.Base.Orientation: 8}
 
 
-def test_an_image_of_16_bits_keeps_its_scale() -> None:
+def test_a_16_bit_image_keeps_its_scale() -> None:
     image = Image.fromarray(np.full((20, 20), 0x8000, np.int32))
     assert image.mode == "I"
     assert np.asarray(arrives(image)).max() == 128
 
 
-def test_nothing_else_that_stood_in_the_file_goes_along_either() -> None:
+def test_no_other_metadata_of_the_file_is_sent_either() -> None:
     file = io.BytesIO()
     Image.new("L", (1100, 1100)).save(file, "JPEG", comment=b"lives in Berlin")
     assert b"Berlin" in file.getvalue()
@@ -108,7 +108,7 @@ def test_nothing_else_that_stood_in_the_file_goes_along_either() -> None:
 
 
 @pytest.mark.parametrize("side", [100, 1100])
-def test_a_colour_that_stands_for_nothing_stays_so_whatever_the_size(side: int) -> None:
+def test_a_colour_marked_as_transparent_stays_transparent_whatever_the_size(side: int) -> None:
     pixels = np.zeros((side, side, 3), np.uint8)
     pixels[: side // 2] = 255
     file = io.BytesIO(encoded(pixels, transparency=(255, 255, 255)))
@@ -118,7 +118,7 @@ def test_a_colour_that_stands_for_nothing_stays_so_whatever_the_size(side: int) 
     assert np.asarray(decoded.opacity)[-1, 0] == 255
 
 
-def test_an_image_that_no_format_takes_is_an_error_of_the_file() -> None:
+def test_an_image_that_no_format_can_hold_raises_an_os_error() -> None:
     with pytest.raises(OSError, match="HSV"):
         load(Image.new("HSV", (2, 2)))
 
@@ -146,14 +146,14 @@ def test_a_tiff_that_was_just_opened_arrives_upright(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["white is zero", "white is zero, floating point"])
-def test_a_tiff_on_which_white_is_zero_arrives_as_its_bytes_do(kind: str) -> None:
+def test_a_tiff_in_which_white_is_zero_arrives_as_its_bytes_do(kind: str) -> None:
     data = GREYS[kind]("<")
     with Image.open(io.BytesIO(data)) as opened:
         received = np.asarray(arrives(opened)).astype(int)
     assert np.abs(received - np.asarray(decode(data, "", 50_000_000).pixels)).max() <= 1
 
 
-def test_a_palette_with_transparency_of_its_own_arrives() -> None:
+def test_a_palette_image_with_an_alpha_channel_arrives() -> None:
     palette = Image.new("RGBA", (4, 4), (0, 0, 0, 0)).convert("PA")
     assert arrives(palette).getpixel((0, 0)) == (255, 255, 255)
 
@@ -163,7 +163,7 @@ def test_a_palette_with_transparency_of_its_own_arrives() -> None:
     [damaged_png(), closed(Image.new("RGB", (2, 2))), Image.new("RGB", (0, 0)), closed(io.BytesIO()), "a\0b"],
     ids=["damaged", "closed image", "no pixels", "closed file", "no path"],
 )
-def test_whatever_is_wrong_with_a_picture_is_an_error_of_the_file(picture: Any) -> None:  # noqa: ANN401
+def test_whatever_is_wrong_with_a_picture_raises_an_os_error(picture: Any) -> None:  # noqa: ANN401
     with pytest.raises(OSError, match=r"expected a picture that can be read, found one of type \w+: ."):
         load(picture)
 
@@ -188,18 +188,18 @@ def test_an_array_arrives_pixel_by_pixel(shape: tuple[int, ...]) -> None:
     ],
     ids=["floats", "many", "a row", "bytearray", "None", "int"],
 )
-def test_what_is_no_picture_is_told_what_it_is_and_what_would_be_one(picture: Any, found: str) -> None:  # noqa: ANN401
+def test_the_error_for_what_is_no_picture_says_what_was_found_and_what_is_accepted(picture: Any, found: str) -> None:  # noqa: ANN401
     with pytest.raises(TypeError, match=rf"bytes, .+ array of uint8 .+, found {re.escape(found)}\. Scale"):
         load(picture)
 
 
-def test_a_file_that_was_opened_as_text_is_no_picture(tmp_path: Path) -> None:
+def test_a_file_opened_in_text_mode_is_no_picture(tmp_path: Path) -> None:
     (tmp_path / "boot.png").write_bytes(b"text")
     with (tmp_path / "boot.png").open() as file, pytest.raises(TypeError, match=r"in binary mode, found .+ reads str"):
         load(cast("Any", file))
 
 
-def test_a_file_is_read_from_where_it_stands() -> None:
+def test_a_file_is_read_from_its_current_position() -> None:
     file = io.BytesIO(b"skipped, read")
     file.seek(9)
     assert load(file) == b"read"

@@ -1,4 +1,4 @@
-"""Decompression bombs of every format, in a process of their own, so that its memory is theirs."""
+"""Decompression bombs of every format, decoded in a process of their own, so that no other memory is measured."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tests.bombs import BOMBS, MEASURED, MEBIBYTE
 pytestmark = pytest.mark.skipif(not MEASURED.exists(), reason="measures by /proc")
 
 MOST_MEBIBYTES = 120
-"""Beside the file itself: 10 MB of it, copied a few times, and what its decoder keeps."""
+"""Beyond the file itself: a few copies of its 10 MB, and what the decoder keeps."""
 MOST_SECONDS = 5
-"""Of processor; on a quiet machine none takes one."""
+"""Processor time; on an idle machine no bomb takes even one second."""
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ BLACK, WHITE = 0, 255
 
 
 def drawing(ground: int, garment: int, height: int = 120, width: int = 80) -> Image.Image:
-    """Draw a garment twice as high as wide, off the centre of its ground."""
+    """Draw a garment twice as high as wide, off-centre on its ground."""
     values = np.full((height, width), ground, np.uint8)
     values[10:90, 20:60] = garment
     return Image.fromarray(values)
@@ -38,7 +38,7 @@ def shirt_mask(height: int = 320, width: int = 240) -> np.ndarray:
 
 
 def photograph(ground: tuple[int, ...], garment: tuple[int, ...], seed: int = 0) -> Image.Image:
-    """Photograph a shirt on a rough ground under a lamp that stands to the left, a little out of focus."""
+    """Imitate a photograph of a shirt on a rough ground, lit from the left and slightly out of focus."""
     rng = np.random.default_rng(seed)
     mask = shirt_mask()
     colours = np.where(mask[..., None], garment, ground).astype(np.float32)
@@ -58,7 +58,7 @@ def test_a_grey_image_of_28_by_28_is_left_untouched(mode: Mode, channels: str) -
     assert converted.box is None
 
 
-def test_every_grey_of_an_image_of_28_by_28_is_left_untouched() -> None:
+def test_every_grey_level_of_an_image_of_28_by_28_is_left_untouched() -> None:
     values = np.arange(784).reshape(28, 28).astype(np.uint8)
     assert np.array_equal(convert(Image.fromarray(values).convert("RGB"), Mode.AUTO).image, values)
 
@@ -73,7 +73,7 @@ def test_a_lossy_image_of_28_by_28_is_native_though_its_greys_are_a_little_off(d
 
 @pytest.mark.parametrize("is_negative", [False, True], ids=["bright on black", "dark on white"])
 @pytest.mark.parametrize(("side", "channels"), [(29, "L"), (56, "L"), (280, "L"), (280, "RGB")])
-def test_an_image_of_the_data_set_of_another_size_is_nearly_itself_though_it_fills_the_frame(
+def test_an_enlarged_image_of_the_data_set_is_nearly_itself_again_though_it_fills_the_frame(
     data: Data, side: int, channels: str, *, is_negative: bool
 ) -> None:
     errors = []
@@ -85,12 +85,12 @@ def test_an_image_of_the_data_set_of_another_size_is_nearly_itself_though_it_fil
     assert np.median(errors) < 12
 
 
-def test_a_photograph_that_reaches_a_white_frame_stays_one() -> None:
+def test_a_photograph_on_white_that_is_cropped_into_the_garment_is_still_a_photograph() -> None:
     picture = photograph((255, 255, 255), (40, 60, 140)).crop((70, 60, 240, 320))
     assert convert(picture, Mode.AUTO).mode == "photo"
 
 
-def test_a_round_picture_beside_a_dot_is_no_garment() -> None:
+def test_a_round_picture_beside_a_dot_is_no_cut_out() -> None:
     opacity = Image.new("L", (500, 500), 0)
     draw = ImageDraw.Draw(opacity)
     draw.ellipse((0, 0, 399, 399), fill=255)
@@ -148,12 +148,12 @@ def test_the_shape_of_a_photographed_garment_is_kept(ground: tuple[int, ...], ga
     assert converted.box == pytest.approx((30, 60, 210, 280), abs=8)
     shape = np.zeros((28, 28), bool)
     shape[:, 3:25] = cv2.resize(shirt_mask()[60:280, 30:210].astype(np.uint8), (22, 28)).astype(bool)
-    seen = converted.image > 20  # the palest of the garment is 40
+    seen = converted.image > 20  # the lightest cloth becomes 40
     assert (seen & shape).sum() / (seen | shape).sum() > 0.8
     assert "background_removed" in converted.steps
 
 
-def test_the_box_is_in_the_pixels_that_were_given() -> None:
+def test_the_box_is_in_pixels_of_the_given_picture() -> None:
     large = photograph((150, 110, 70), (40, 60, 120)).resize((240 * 5, 320 * 5))
     assert convert(large, Mode.AUTO).box == pytest.approx((150, 300, 1050, 1400), abs=40)
     between_bars = Image.new("RGB", (1200, 2600))
@@ -164,7 +164,7 @@ def test_the_box_is_in_the_pixels_that_were_given() -> None:
 @pytest.mark.parametrize(
     ("ground", "garment", "print_"), [(WHITE, 245, 20), (225, 250, 20), (28, 12, 240)], ids=["white", "pale", "dark"]
 )
-def test_a_shirt_as_pale_as_its_ground_is_taken_for_a_photograph_and_not_cut_to_its_print(
+def test_a_shirt_of_nearly_the_tone_of_its_ground_is_not_reduced_to_its_print(
     ground: int, garment: int, print_: int
 ) -> None:
     values = np.where(shirt_mask(), garment, ground).astype(np.uint8)
@@ -217,7 +217,7 @@ def test_the_handle_of_a_bag_and_the_straps_of_a_dress_are_parts_of_them() -> No
     assert convert(dress, Mode.AUTO).box == pytest.approx((90, 60, 211, 381), abs=3)
 
 
-def test_two_shoes_on_a_plain_ground_stay_a_pair_and_so_do_the_pieces_of_a_sandal() -> None:
+def test_two_shoes_on_a_plain_ground_stay_together_and_so_do_the_pieces_of_a_sandal() -> None:
     values = np.full((300, 400), WHITE, np.uint8)
     values[200:260, 20:160] = values[200:260, 230:370] = 40
     values[150:154, 60:100] = 40  # a strap
@@ -243,7 +243,7 @@ def test_a_cut_out_garment_keeps_the_shape_that_its_transparency_gives_it(cloth:
     assert len(np.unique(converted.image[shape])) > 2, "its folds are seen, even white on white"
 
 
-def test_a_large_cut_out_is_that_of_its_smaller_self() -> None:
+def test_a_large_cut_out_is_converted_like_a_small_one() -> None:
     pixels, opacity = cut_out(200, shirt_mask())
     small = convert(pixels, Mode.AUTO, opacity)
     large = convert(pixels.resize((1200, 1600)), Mode.AUTO, opacity.resize((1200, 1600)))
@@ -253,7 +253,7 @@ def test_a_large_cut_out_is_that_of_its_smaller_self() -> None:
 
 
 @pytest.mark.parametrize("canvas", [320, 3000])
-def test_a_cut_out_is_seen_as_well_on_a_large_canvas(canvas: int) -> None:
+def test_a_cut_out_is_converted_alike_on_a_larger_canvas(canvas: int) -> None:
     small = cut_out(WHITE, shirt_mask())
     place = (canvas - 240) // 2, (canvas - 320) // 2
     large = Image.new("L", (canvas, canvas), WHITE), Image.new("L", (canvas, canvas))
@@ -289,7 +289,7 @@ def test_a_photograph_with_transparent_corners_is_a_photograph(
 
 
 @pytest.mark.parametrize("degrees", [3, 10, 20, 45])
-def test_a_photograph_that_was_turned_on_a_transparent_canvas_is_no_cut_out(degrees: float) -> None:
+def test_a_photograph_rotated_on_a_transparent_canvas_is_no_cut_out(degrees: float) -> None:
     turned = photograph((150, 110, 70), (40, 60, 120)).convert("RGBA").rotate(degrees, expand=True)
     opacity = turned.getchannel("A")
     assert np.mean(np.asarray(opacity) == 0) > 0.05
@@ -315,12 +315,12 @@ def test_what_is_nearly_all_transparent_is_no_cut_out(opaque: list[tuple[int, in
     assert "no_garment_found" in convert(white, Mode.AUTO, opacity).steps
 
 
-def test_only_auto_looks_at_what_is_transparent() -> None:
+def test_only_auto_considers_transparency() -> None:
     pixels, opacity = cut_out(120, shirt_mask())
     assert [convert(pixels, mode, opacity).mode for mode in Mode] == ["cut_out", "photo", "none"]
 
 
-def test_an_image_of_28_by_28_that_is_transparent_somewhere_is_a_cut_out() -> None:
+def test_an_image_of_28_by_28_with_transparency_is_a_cut_out() -> None:
     pixels, opacity = (image.resize((28, 28)) for image in cut_out(200, shirt_mask()))
     assert convert(pixels, Mode.AUTO).mode == "native"
     assert convert(pixels, Mode.AUTO, opacity).mode == "cut_out"
@@ -329,7 +329,9 @@ def test_an_image_of_28_by_28_that_is_transparent_somewhere_is_a_cut_out() -> No
 @pytest.mark.parametrize("mode", [Mode.AUTO, Mode.PHOTO])
 @pytest.mark.parametrize("colour", ["black", "white"])
 @pytest.mark.parametrize("margin", [(20, 16), (0, 90), (90, 0)], ids=["all around", "above and below", "at the sides"])
-def test_a_photograph_in_a_frame_is_converted_as_without(mode: Mode, colour: str, margin: tuple[int, int]) -> None:
+def test_a_photograph_in_a_frame_is_converted_as_without_the_frame(
+    mode: Mode, colour: str, margin: tuple[int, int]
+) -> None:
     photo = photograph((150, 110, 70), (40, 60, 120))
     across, down = margin
     framed = Image.new("RGB", (photo.width + 2 * across, photo.height + 2 * down), colour)
@@ -341,7 +343,7 @@ def test_a_photograph_in_a_frame_is_converted_as_without(mode: Mode, colour: str
     assert np.abs(converted.image.astype(int) - expected.image).mean() < 10
 
 
-def test_a_catalogue_picture_between_bars_is_converted_as_without() -> None:
+def test_the_bars_around_a_catalogue_picture_are_removed() -> None:
     picture = np.full((160, 120, 3), WHITE, np.uint8)
     picture[20:140, 30:90] = (40, 60, 120)
     converted = convert(Image.fromarray(np.pad(picture, ((80, 80), (0, 0), (0, 0)))), Mode.AUTO)
@@ -350,7 +352,7 @@ def test_a_catalogue_picture_between_bars_is_converted_as_without() -> None:
 
 
 @pytest.mark.parametrize("colour", ["white", "black", "red"])
-def test_a_frame_without_a_garment_says_so_and_still_gives_an_image(colour: str) -> None:
+def test_a_picture_without_a_garment_is_reported_and_still_gives_an_image(colour: str) -> None:
     converted = convert(Image.new("RGB", (50, 70), colour), Mode.AUTO)
     assert "no_garment_found" in converted.steps
     assert converted.box is None
@@ -374,14 +376,15 @@ def test_a_disguised_image_of_the_data_set_is_nearly_itself_again(data: Data, gr
         assert converted.mode == "catalogue"
         assert "frame_removed" not in converted.steps
         errors.append(np.abs(converted.image.astype(int) - image).mean())
-    assert (
-        np.median(errors) < 6
-    )  # 7 where it is averaged instead of subsampled  # of 255 grey levels; a shift by one pixel makes about 20
+    # Of 255 grey levels; 7 when averaged instead of subsampled, and about 20 when shifted by one pixel.
+    assert np.median(errors) < 6
 
 
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (5000, 10), (2, 3), (29, 27), (640, 480)])
-def test_any_size_gives_28_by_28_bytes_and_the_same_ones_again(mode: Mode, size: tuple[int, int]) -> None:
+def test_a_picture_of_any_size_gives_28_by_28_bytes_and_the_same_ones_each_time(
+    mode: Mode, size: tuple[int, int]
+) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     first, second = (convert(Image.fromarray(noise), mode) for _ in range(2))
     assert first.image.shape == (28, 28)
@@ -389,7 +392,7 @@ def test_any_size_gives_28_by_28_bytes_and_the_same_ones_again(mode: Mode, size:
     assert np.array_equal(first.image, second.image)
 
 
-def test_shrinking_keeps_the_aspect_and_what_is_small_already() -> None:
+def test_shrinking_keeps_the_aspect_ratio_and_returns_what_is_small_already() -> None:
     assert shrink(np.zeros((200, 100, 3), np.uint8), 50).shape == (50, 25, 3)
     small = np.zeros((20, 10), np.float32)
     assert shrink(small, 50) is small
@@ -410,13 +413,13 @@ def test_the_tones_of_a_photographed_garment_are_stretched_from_dark_to_white() 
     assert set(image[:, 15:].flat) == {40}
 
 
-def test_cloth_of_nearly_one_tone_stays_calm() -> None:
+def test_the_tones_of_nearly_plain_cloth_are_stretched_less() -> None:
     image = of_two_tones(100, 110)
     assert set(image[:, :13].flat) == {255}
     assert set(image[:, 15:].flat) == {255 - round((255 - 40) * 10 / 40)}
 
 
-def test_the_rim_of_a_photographed_garment_says_nothing_of_its_tones() -> None:
+def test_the_rim_of_a_photographed_garment_does_not_affect_its_tones() -> None:
     colours = np.full((96, 96, 3), 128, np.uint8)
     colours[20:76, 20:76] = 0  # a black rim, which may be ground
     colours[26:70, 26:48], colours[26:70, 48:70] = 60, 180
@@ -428,7 +431,7 @@ def test_the_rim_of_a_photographed_garment_says_nothing_of_its_tones() -> None:
     assert set(image[6:22, 16:22].flat) == {40}
 
 
-def test_what_hardly_differs_from_a_plain_ground_is_ground_in_the_garment_too() -> None:
+def test_what_hardly_differs_from_a_plain_ground_is_ground_even_inside_the_garment() -> None:
     values = np.full((120, 80), 250, np.uint8)
     values[10:90, 20:60] = 40
     values[40:60, 30:50] = 245
@@ -447,7 +450,7 @@ def test_a_shadow_on_a_transparent_ground_is_no_garment() -> None:
     [((90, 130, 210, 380), (100, 60, 100, 130)), ((40, 200, 260, 300), (150, 120, 150, 200))],
     ids=["a strap at the side", "a handle over what is wider than high"],
 )
-def test_what_is_thin_above_a_garment_is_a_hook_only_over_the_middle_of_something_high(
+def test_a_thin_part_above_a_garment_is_a_hook_only_over_the_middle_of_a_tall_one(
     garment: tuple[int, int, int, int], line: tuple[int, int, int, int]
 ) -> None:
     picture = Image.new("L", (300, 400), WHITE)
@@ -458,7 +461,7 @@ def test_what_is_thin_above_a_garment_is_a_hook_only_over_the_middle_of_somethin
     assert convert(picture, Mode.AUTO).box == pytest.approx((left, line[1], right + 1, bottom + 1), abs=3)
 
 
-def test_a_large_print_on_a_pale_shirt_is_not_the_whole_of_it() -> None:
+def test_a_pale_shirt_is_not_reduced_to_its_large_print() -> None:
     values = np.where(shirt_mask(), 245, WHITE).astype(np.uint8)
     values[100:200, 75:165] = 20
     assert convert(Image.fromarray(values), Mode.AUTO).mode == "photo"

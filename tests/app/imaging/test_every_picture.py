@@ -15,7 +15,7 @@ from tests.fuzz.files import written
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # as `decode` does where it serves
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # as `decode` does outside pytest
 
 MAX_IMAGE_PIXELS = 10**6
 ORIENTATIONS = range(1, 9)

@@ -8,7 +8,7 @@ from app.imaging.recognition import RECOGNISER, evidence_in, weigh
 from training.data import LABELS
 
 
-def test_what_is_no_photograph_speaks_for_nothing_and_changes_no_bit() -> None:
+def test_without_a_photograph_there_is_no_evidence_and_no_bit_changes() -> None:
     assert evidence_in(None, LABELS) is None
     probabilities = np.full(10, 0.1, np.float32)
     assert weigh(probabilities, None, 2) is probabilities
@@ -22,7 +22,7 @@ def test_evidence_multiplies_odds() -> None:
     np.testing.assert_allclose(weigh(probabilities[0], evidence[0], 1), expected[0], rtol=1e-5)
 
 
-def test_a_temperature_tempers_what_is_known_and_keeps_the_order() -> None:
+def test_the_temperature_applies_only_to_labels_with_evidence() -> None:
     probabilities = np.array([0.5, 0.3, 0.2], np.float32)
     evidence = np.log(np.array([2, 0.5, 1], np.float32))
     odds = np.sqrt([0.5 * 2, 0.3 * 0.5])
@@ -30,7 +30,7 @@ def test_a_temperature_tempers_what_is_known_and_keeps_the_order() -> None:
     np.testing.assert_allclose(weigh(probabilities, evidence, 2), expected, rtol=1e-6)
 
 
-def test_where_nothing_is_known_the_probability_stays() -> None:
+def test_a_label_without_evidence_keeps_its_probability() -> None:
     probabilities = np.array([[0.5, 0.3, 0.2], [0, 0, 1]], np.float32)
     evidence = np.log(np.array([[1.5, 0.5, 1]] * 2, np.float32))
     weighed = weigh(probabilities, evidence, 1)
@@ -49,7 +49,7 @@ def test_rounding_never_makes_a_probability_of_more_than_one() -> None:
     np.testing.assert_allclose(weighed.sum(axis=1), 1, rtol=1e-6)
 
 
-def test_a_photograph_speaks_for_labels_within_limits_and_neither_for_nor_against_a_bag() -> None:
+def test_the_evidence_of_a_photograph_is_bounded_and_neither_for_nor_against_a_bag() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (90, 70, 3), dtype=np.uint8)
     for colours in (noise, np.zeros_like(noise), np.full_like(noise, 255)):
         evidence = evidence_in(colours, LABELS)
@@ -62,7 +62,7 @@ def test_a_photograph_speaks_for_labels_within_limits_and_neither_for_nor_agains
         assert (evidence == evidence_in(colours, LABELS)).all()
 
 
-def test_it_speaks_for_the_labels_that_photographs_were_learnt_with_and_to_no_model_of_others() -> None:
+def test_there_is_evidence_only_for_a_model_with_the_labels_of_the_recogniser() -> None:
     assert RECOGNISER.labels == LABELS
     colours = np.zeros((90, 70, 3), np.uint8)
     assert evidence_in(colours, list(LABELS)) is not None
@@ -70,7 +70,7 @@ def test_it_speaks_for_the_labels_that_photographs_were_learnt_with_and_to_no_mo
     assert evidence_in(colours, [*LABELS, "Hat"]) is None
 
 
-def test_another_file_than_the_card_names_is_refused() -> None:
+def test_a_file_other_than_the_one_the_card_names_is_refused() -> None:
     RECOGNISER.require(RECOGNISER.digest)
     with pytest.raises(
         StartError, match=r"recognises garments in colour which the model's card names, found another\. Measure"

@@ -28,7 +28,7 @@ def mask_of(*pieces: Piece) -> np.ndarray:
 def scene(
     *pieces: Piece, ground: tuple[int, int, int] = (150, 110, 70), shape: tuple[int, int] = (96, 96)
 ) -> np.ndarray:
-    """Draw blue pieces on a rough ground, uint8 `[height, width, 3]`; the pieces are as in a square of 96 pixels."""
+    """Draw blue pieces on a rough ground, uint8 `[height, width, 3]`; coordinates refer to 96x96 pixels."""
     mask = cv2.resize(mask_of(*pieces).astype(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
     pixels = np.where(mask[..., None], (40, 60, 130), ground) + np.random.default_rng(0).normal(0, 8, (*shape, 3))
     return np.clip(pixels, 0, 255).astype(np.uint8)
@@ -43,7 +43,7 @@ SHIRT: tuple[Piece, ...] = (20, 84, 30, 66), (20, 36, 14, 82)
 
 
 @pytest.mark.parametrize("ground", [(150, 110, 70), (240, 240, 235), (20, 20, 20), (150, 30, 40)])
-def test_a_garment_is_told_from_its_ground(ground: tuple[int, int, int]) -> None:
+def test_a_garment_is_separated_from_its_ground(ground: tuple[int, int, int]) -> None:
     assert overlap(separate(scene(*SHIRT, ground=ground)), mask_of(*SHIRT)) > 0.9
 
 
@@ -61,7 +61,7 @@ def test_a_network_that_is_missing_or_damaged_is_found_before_it_is_needed(tmp_p
             Segmenter(path).require(None)
 
 
-def test_a_network_that_was_read_is_used_by_all_threads_whatever_becomes_of_the_file(tmp_path: Path) -> None:
+def test_a_network_that_was_read_is_used_by_all_threads_even_if_its_file_is_deleted(tmp_path: Path) -> None:
     path = tmp_path / "segmenter.onnx"
     path.write_bytes(SEGMENTER.path.read_bytes())
     segmenter = Segmenter(path)
@@ -72,7 +72,7 @@ def test_a_network_that_was_read_is_used_by_all_threads_whatever_becomes_of_the_
         assert (thread.submit(segmenter, colours).result() == SEGMENTER(colours)).all()
 
 
-def test_a_small_hole_becomes_garment_and_what_lies_apart_ground() -> None:
+def test_a_small_hole_becomes_garment_and_what_lies_apart_becomes_ground() -> None:
     likely = np.full((SIDE, SIDE), 0.1, np.float32)
     likely[14:82, 14:82], likely[40:46, 40:46], likely[2:6, 2:6] = 0.9, 0.2, 0.8
     share = garment_of(likely)
@@ -83,7 +83,7 @@ def test_a_small_hole_becomes_garment_and_what_lies_apart_ground() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1024, 768), (400, 533), (60, 40)])
-def test_a_picture_of_any_size_is_looked_at_on_a_small_copy(shape: tuple[int, int]) -> None:
+def test_a_picture_of_any_size_is_separated_on_a_small_copy(shape: tuple[int, int]) -> None:
     share = separate(scene(*SHIRT, shape=shape))
     assert share is not None
     assert share.shape == (SIDE, SIDE)
@@ -136,6 +136,6 @@ def test_threads_that_separate_at_the_same_time_do_not_disturb_each_other() -> N
         assert np.array_equal(share, expected)
 
 
-def test_a_segmenter_travels_to_other_processes() -> None:
+def test_a_segmenter_can_be_pickled() -> None:
     picture = scene(*SHIRT)
     assert np.array_equal(pickle.loads(pickle.dumps(SEGMENTER))(picture), SEGMENTER(picture))  # noqa: S301  our own

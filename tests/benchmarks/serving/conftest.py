@@ -1,4 +1,4 @@
-"""Fixtures and helpers that several tests of the benchmark share."""
+"""Fixtures and helpers shared by the tests of the serving benchmark."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def outcome(rate: float = 100, p50: float = 10, p99: float = 20, errors: int = 0
 
 @pytest.fixture
 def results() -> Results:
-    """Return a run of two rounds in which every system is as fast as every other."""
+    """Return the results of two rounds in which all systems are equally fast."""
     made = Results(conditions={"Date": "2026-11-24"}, versions={"mosec": "1.2.3"})
     for server in SERVERS:
         made.memory_bytes[server.name] = [2**30, 2**30]

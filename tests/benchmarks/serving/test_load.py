@@ -20,13 +20,13 @@ def test_the_last_line_of_wrk_becomes_rate_times_and_errors() -> None:
     assert seen == Outcome(rate=200, p50_milliseconds=1.5, p99_milliseconds=9, errors=7, load_cores=0.25)
 
 
-def test_a_load_without_any_answer_took_at_least_its_whole_time() -> None:
+def test_without_any_answer_the_latencies_are_the_duration_of_the_load() -> None:
     seen = parse(LINE % 0, processor_seconds=0)
     assert (seen.rate, seen.p50_milliseconds, seen.p99_milliseconds) == (0, 2000, 2000)
 
 
 @pytest.mark.parametrize("output", ["", "unable to connect to 127.0.0.1:8200 Connection refused", "[]", "{}"])
-def test_a_load_that_failed_is_quoted(output: str) -> None:
+def test_the_output_of_a_failed_load_is_reported(output: str) -> None:
     with pytest.raises(LoadError, match="expected wrk to end with a line of JSON, found"):
         parse(output, 0)
 
@@ -41,4 +41,4 @@ def test_wrk_sends_every_body_and_counts_what_is_refused(port: int, tmp_path: Pa
     assert good.errors == 0
     assert 0 < good.load_cores < 1
     half = load.run(url, Bodies(tmp_path / "half", [b"one", b"bad"], "image/png"), connections=1, seconds=1)
-    assert half.errors > 0.4 * half.rate  # every other one, of a load that takes a second or, on a busy machine, more
+    assert half.errors > 0.4 * half.rate  # half of them fail; a busy machine may take longer than a second

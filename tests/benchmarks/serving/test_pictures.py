@@ -43,7 +43,7 @@ def test_a_photograph_is_converted_as_one(data: Data, size: tuple[int, int]) -> 
     assert convert(decoded.pixels, Mode.AUTO).mode == "photo"
 
 
-def test_our_own_service_reads_the_form_and_its_answer_is_read(client: TestClient) -> None:
+def test_our_own_service_accepts_the_form_and_its_answer_can_be_read(client: TestClient) -> None:
     body = form("file")(png(tagged_image(3)))
     answer = client.post("/predict", content=body, headers={"Content-Type": MULTIPART})
     assert np.argmax(ranked(answer.json())) == 3
@@ -62,7 +62,7 @@ def test_parts_are_timed_in_as_many_processes_as_there_are_cores(data: Data) -> 
         assert len({process.pid for process in multiprocessing.active_children()} - before) == 2
 
 
-def test_what_is_expected_of_a_photograph_is_what_the_service_says_of_it() -> None:
+def test_the_answer_expected_for_a_photograph_is_that_of_the_service() -> None:
     sweater, artifact = Path("app/web/samples/sweater.jpg").read_bytes(), Settings().model_dir
     with Alone(1) as alone:
         (expected,) = alone.probabilities(artifact, [sweater])

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from benchmarks.serving.results import Results
 
 
-def test_every_system_stands_in_the_table_of_each_number_of_connections(results: Results) -> None:
+def test_every_system_is_in_the_table_of_each_number_of_connections(results: Results) -> None:
     text = report.markdown(results, SERVERS, targets(results))
     for server in SERVERS:
         for system in server.systems:
@@ -29,15 +29,15 @@ def test_every_system_stands_in_the_table_of_each_number_of_connections(results:
     assert text.startswith("Date: 2026-11-24.")
 
 
-def test_a_server_that_was_refused_stands_there_with_the_reason(results: Results) -> None:
+def test_a_server_that_was_left_out_is_listed_with_the_reason(results: Results) -> None:
     results.refused["mosec"] = "not installed"
-    del results.loads["mosec"]  # and not the memory of the rounds before
+    del results.loads["mosec"]  # but not its memory in earlier rounds
     text = report.markdown(results, SERVERS, targets(results))
     assert "| mosec | mosec 1.2.3 | 2 | left out: not installed |" in text
     assert "| raw at 64 connections, of mosec's rate | at least 0.9 | not measured |  |" in text
 
 
-def test_the_page_has_the_markers_and_keeps_what_stands_around_them(tmp_path: Path) -> None:
+def test_the_page_has_the_markers_and_keeps_the_text_around_them(tmp_path: Path) -> None:
     page = Path(shutil.copy(PAGE, tmp_path))
     before = page.read_text().partition(report.BEGIN)[0]
     for text in ("first", "second"):

@@ -35,13 +35,13 @@ def test_right_answers_are_accepted_and_wrong_ones_refused(port: int) -> None:
         require_answers(OTHER, port, [b"one"], EXPECTED[:1])
 
 
-def test_all_processes_are_weighed_and_none_is_left(port: int, tmp_path: Path) -> None:
+def test_all_processes_are_measured_and_none_is_left(port: int, tmp_path: Path) -> None:
     command = [sys.executable, "-c", "import subprocess; subprocess.run(['sleep', '600'], start_new_session=True)"]
     with running(command, {}, tmp_path, port, tmp_path / "log") as process:
         while len(family(process.pid)) < 2:
             assert process.poll() is None
         child = (family(process.pid) - {process.pid}).pop()
-        while family(child) != {child}:  # until it has begun a session of its own
+        while family(child) != {child}:  # until the child has started its own session
             assert process.poll() is None
         own_pages = memory_bytes(process.pid)
         assert 2**20 < own_pages < 2**30
@@ -58,7 +58,7 @@ def test_a_port_that_is_taken_is_refused(port: int, tmp_path: Path) -> None:
         pytest.fail("it started")
 
 
-def test_a_server_that_ends_is_quoted(port: int, tmp_path: Path) -> None:
+def test_the_last_line_of_a_server_that_ends_is_quoted(port: int, tmp_path: Path) -> None:
     def ask() -> None:
         msg = "nothing there"
         raise ConnectionRefusedError(msg)

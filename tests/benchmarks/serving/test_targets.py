@@ -23,13 +23,13 @@ def test_medians_of_one_run_are_compared(results: Results) -> None:
     assert not target.missed
 
 
-def test_what_is_compared_in_turns_is_compared_turn_by_turn(results: Results) -> None:
+def test_measurements_taken_in_turns_are_compared_turn_by_turn(results: Results) -> None:
     # The machine was slower in the second turn; the service failed in the last.
     results.shipped = Comparison([80.0, 30.0, 70.0], [100.0, 40.0, 100.0, 100.0])
     assert results.shipped.ratio == pytest.approx(0.75)
 
 
-def test_what_is_not_reached_is_missed(results: Results) -> None:
+def test_a_target_that_is_not_reached_is_missed(results: Results) -> None:
     missed = {promise for promise, target in reached(results).items() if target.missed}
     assert missed == {
         "raw at 64, of FastAPI-direct's rate",
@@ -60,7 +60,7 @@ def test_each_promise_can_be_missed(results: Results, promise: str, spoil: Calla
     assert reached(results)[promise].missed
 
 
-def test_what_was_left_out_is_neither_kept_nor_missed() -> None:
+def test_a_target_that_was_not_measured_is_not_missed() -> None:
     every = targets(Results())
     assert {target.measured for target in every} == {None}
     assert not any(target.missed for target in every)

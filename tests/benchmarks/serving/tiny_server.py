@@ -1,6 +1,6 @@
-"""`python tiny_server.py PORT PROBABILITY`: answers a POST with ten copies of PROBABILITY, the body `bad` with 500.
+"""`python tiny_server.py PORT PROBABILITY`: answers a POST with PROBABILITY ten times, the body `bad` with 500.
 
-A small but real server. It has a child in a session of its own, as BentoML does, and leaves it behind when it stops.
+A small but real server. Like BentoML, it starts a child in a session of its own and leaves it behind when it stops.
 """
 
 from __future__ import annotations

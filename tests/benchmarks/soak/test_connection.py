@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 
-def test_a_connection_that_was_closed_while_it_was_idle_is_opened_anew() -> None:
+def test_a_connection_closed_while_idle_is_reopened() -> None:
     opened = 0
 
     async def answer_once(reader: StreamReader, writer: StreamWriter) -> None:
@@ -28,7 +28,7 @@ def test_a_connection_that_was_closed_while_it_was_idle_is_opened_anew() -> None
             bodies = []
             for _ in range(3):
                 bodies.append((await connection.ask(request("/", method="GET"))).body)
-                await asyncio.sleep(0.1)  # until the other side's close has come
+                await asyncio.sleep(0.1)  # until the server's close has arrived
             connection.close()
             return bodies
 

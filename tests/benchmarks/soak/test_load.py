@@ -1,4 +1,4 @@
-"""The load against the whole service, of which only the model is a fake."""
+"""The load, sent to the whole service with a fake model."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def pictures() -> Pictures:
 
 @pytest.fixture(scope="module")
 def kinds(pictures: Pictures) -> dict[str, list[Request]]:
-    """Return all requests, expecting what the fake says, and a photograph speaks for."""
+    """Return all requests; each expects the fake's answer, weighed with the evidence of the colours."""
     converted = [convert(decode(picture, "", 10**6).pixels, Mode.AUTO) for picture in pictures.all]
     said = FirstPixelClassifier().classify(np.stack([one.image for one in converted])).probabilities
     rows = [weigh(row, evidence_in(one.colours, LABELS), 1) for row, one in zip(said, converted, strict=True)]
@@ -43,26 +43,26 @@ def kinds(pictures: Pictures) -> dict[str, list[Request]]:
 
 
 def ask_each(url: str, requests: Iterable[Request], count: int) -> Tally:
-    """Ask at so many a second for one second."""
+    """Send `count` requests a second for one second."""
     load = OpenLoad(int(url.rpartition(":")[2]), requests, count)
     asyncio.run(load.run(1))
     return load.take()
 
 
-def test_every_bad_request_is_refused_as_it_expects(url: str, kinds: dict[str, list[Request]]) -> None:
+def test_every_bad_request_is_refused_as_expected(url: str, kinds: dict[str, list[Request]]) -> None:
     tally = ask_each(url, kinds["bad"], len(kinds["bad"]))
     assert not tally.faults
     assert (tally.right, tally.hung_up) == (len(kinds["bad"]) - 1, 1)
 
 
-def test_every_kind_of_good_request_is_answered_as_it_expects(url: str, kinds: dict[str, list[Request]]) -> None:
+def test_every_kind_of_good_request_is_answered_as_expected(url: str, kinds: dict[str, list[Request]]) -> None:
     requests = [one for kind, some in kinds.items() if kind != "bad" for one in some[:5]]
     tally = ask_each(url, requests, len(requests))
     assert not tally.faults
     assert tally.right == len(requests) == 25
 
 
-def test_another_answer_than_the_artifact_s_is_a_fault(url: str, kinds: dict[str, list[Request]]) -> None:
+def test_an_answer_that_differs_from_the_artifact_s_is_a_fault(url: str, kinds: dict[str, list[Request]]) -> None:
     one, batch = kinds["raw"][0], kinds["batch"][0]
     crossed = [Request("crossed", batch.sent, one.is_right), Request("crossed", one.sent, batch.is_right)]
     tally = ask_each(url, crossed, len(crossed))
@@ -75,7 +75,7 @@ def test_another_answer_than_the_artifact_s_is_a_fault(url: str, kinds: dict[str
     [(Response(status_code=503, headers={"Retry-After": "2"}), 1), (Response(status_code=503), 0)],
     ids=["with Retry-After", "without"],
 )
-def test_only_a_503_that_says_when_to_come_back_is_honest(response: Response, overloaded: int) -> None:
+def test_only_a_503_with_retry_after_is_not_a_fault(response: Response, overloaded: int) -> None:
     with listening(ScriptedService(response)) as url:
         tally = ask_each(url, [ASK], 1)
     assert (tally.overloaded, tally.faults.total()) == (overloaded, 1 - overloaded)

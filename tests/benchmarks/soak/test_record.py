@@ -63,12 +63,12 @@ def test_a_single_fault_is_too_many() -> None:
     assert list(failed.complaints()) == ["expected no fault, found 1, such as raw: 500, b''"]
 
 
-def test_a_service_that_refuses_most_of_it_has_shown_nothing() -> None:
+def test_more_than_one_per_cent_of_refusals_is_too_many() -> None:
     refusing = record(lambda minute: replace(GOOD, right=1, overloaded=99) if minute == 7 else GOOD)
     assert list(refusing.complaints()) == ["expected at most 1% of the answers to be refusals, found 4.3%"]
 
 
-def test_nothing_right_is_no_success() -> None:
+def test_a_run_without_right_answers_is_no_success() -> None:
     assert list(record(lambda _: replace(GOOD, answers=0, right=0, overloaded=0)).complaints()) == [
         "expected right answers, found none"
     ]

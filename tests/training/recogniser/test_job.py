@@ -28,16 +28,16 @@ def test_a_recogniser_is_learnt_from_photographs_and_read_back(photo_folder: Pat
     assert train_and_write(QUICK, list_photos(photo_folder), output) == 1
     evidence = Recogniser(output).look_at(np.asarray(decode_photo(Photo(photo_folder / "pants" / "0.jpg", "pants"))))
     assert evidence.argmax() == 1
-    assert [float(evidence[i]) for i in range(2, 10)] == [0] * 8  # of what was never seen
+    assert [float(evidence[i]) for i in range(2, 10)] == [0] * 8  # no evidence for kinds never seen
 
 
-def test_photographs_of_one_kind_are_refused_before_the_work(photo_folder: Path, tmp_path: Path) -> None:
+def test_photographs_of_one_kind_are_refused_before_training(photo_folder: Path, tmp_path: Path) -> None:
     photos = [photo for photo in list_photos(photo_folder) if photo.folder != "t-shirt"]
     with pytest.raises(DataError, match="expected photographs of several kinds to tell apart, received pants alone"):
         train_and_write(QUICK, photos, tmp_path / "recogniser.onnx")
 
 
-def test_a_photograph_held_out_that_cannot_be_read_leaves_the_network_that_serves(
+def test_an_unreadable_held_out_photograph_leaves_the_existing_network_in_place(
     photo_folder: Path, tmp_path: Path
 ) -> None:
     photos = list_photos(shutil.copytree(photo_folder, tmp_path / "photos"))
@@ -48,7 +48,7 @@ def test_a_photograph_held_out_that_cannot_be_read_leaves_the_network_that_serve
     assert output.read_bytes() == b"of before"
 
 
-def test_the_last_layer_learns_what_tells_the_labels_apart_and_shares_what_may_be_two() -> None:
+def test_the_last_layer_learns_to_tell_the_labels_apart_and_splits_what_may_be_two() -> None:
     rng = np.random.default_rng(0)
     targets = np.zeros((300, 10), np.float32)
     targets[:100, 3], targets[100:200, 1] = 1, 1
@@ -80,7 +80,7 @@ def test_a_garment_is_shown_on_its_own_ground_and_on_others(photo_folder: Path, 
 
 
 @pytest.mark.usefixtures("restored_logging")
-def test_a_model_is_measured_again_and_only_what_its_card_says_of_photographs_changes(
+def test_measuring_a_model_again_changes_only_what_its_card_says_about_photographs(
     photo_folder: Path, tmp_path: Path
 ) -> None:
     folder, photos = tmp_path / "model" / "1", list_photos(photo_folder)
@@ -90,11 +90,11 @@ def test_a_model_is_measured_again_and_only_what_its_card_says_of_photographs_ch
     before = read_verified(folder)
     assert before.photos
     command = ["--photos", str(photo_folder), "--measure", str(folder)]
-    assert main(command) == 1  # it learnt from other photographs
+    assert main(command) == 1  # the model learnt from other photographs
     known = before.photos.model_copy(update={"digest": digest_of(photos), "recogniser": "0" * 64, "folders": {}})
     foreign = before.model_copy(update={"photos": known.model_copy(update={"segmenter": "0" * 64})})
     foreign.write(folder)
-    assert main(command) == 1  # and with what another network finds
+    assert main(command) == 1  # it was measured with another segmenter
     assert read_verified(folder) == foreign
     before.model_copy(update={"photos": known}).write(folder)
     assert main(command) == 0

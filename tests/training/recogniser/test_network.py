@@ -19,8 +19,8 @@ def features_of(picture: np.ndarray, folder: Path) -> np.ndarray:
     return Backbone(folder / "backbone.onnx").look_at(picture)
 
 
-def test_the_features_are_those_that_pytorch_has_with_the_same_weights(tmp_path: Path) -> None:
-    """Found with PyTorch 2.13 and efficientnet-lite-pytorch 0.1.0, in float32."""
+def test_the_features_are_those_of_pytorch_with_the_same_weights(tmp_path: Path) -> None:
+    """The expected values are from PyTorch 2.13 and efficientnet-lite-pytorch 0.1.0, in float32."""
     sweater = np.asarray(Image.open("app/web/samples/sweater.jpg").convert("RGB"))
     features = features_of(sweater, tmp_path)
     assert features.shape == (112 + 192 + 320,)
@@ -28,7 +28,7 @@ def test_the_features_are_those_that_pytorch_has_with_the_same_weights(tmp_path:
     np.testing.assert_allclose(features[::48], theirs, atol=2e-3)
 
 
-def test_the_last_layer_says_how_much_more_often_than_on_average(tmp_path: Path) -> None:
+def test_the_last_layer_gives_the_log_ratio_of_each_label_to_its_prior(tmp_path: Path) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (160, 160, 3), dtype=np.uint8)
     features = features_of(picture, tmp_path)
     rng = np.random.default_rng(1)
@@ -47,7 +47,7 @@ def test_the_last_layer_says_how_much_more_often_than_on_average(tmp_path: Path)
     assert facts == {"photographs": "3"}
 
 
-def test_only_the_side_that_is_looked_at_counts(tmp_path: Path) -> None:
+def test_a_picture_is_reduced_to_the_side_of_the_network(tmp_path: Path) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (320, 320, 3), dtype=np.uint8)
     small = cv2.resize(picture, (160, 160), interpolation=cv2.INTER_AREA)
     features = features_of(picture, tmp_path)

@@ -15,7 +15,7 @@ from training.recogniser.pytorch_file import read_tensors
 
 
 class Tensor:
-    """Pickles as one of PyTorch's does: as a call that names where its numbers are."""
+    """Pickles like a PyTorch tensor: as a call that says where its numbers are."""
 
     def __init__(self, kind: str, storage: str, start: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> None:
         self.source = Storage(kind, storage)
@@ -26,14 +26,14 @@ class Tensor:
 
 
 class Storage:
-    """What is pickled by name alone."""
+    """A storage, which is pickled by name alone."""
 
     def __init__(self, kind: str, key: str) -> None:
         self.pid = "storage", getattr(sys.modules["torch"], kind), key, "cpu", 6, None
 
 
 class Writer(pickle.Pickler):
-    """Writes storages by name."""
+    """Pickles storages by name."""
 
     def persistent_id(self, obj: object) -> object:
         return obj.pid if isinstance(obj, Storage) else None
@@ -41,7 +41,7 @@ class Writer(pickle.Pickler):
 
 @pytest.fixture(autouse=True)
 def _torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put the few names of PyTorch's that its files hold where pickle looks for them."""
+    """Define the few names of PyTorch that its files contain, where pickle looks for them."""
     for module, names in {"torch": ("FloatStorage", "LongStorage"), "torch._utils": ("_rebuild_tensor_v2",)}.items():
         made = ModuleType(module)
         for name in names:
@@ -60,7 +60,7 @@ def file_of(tensors: object, **storages: bytes) -> io.BytesIO:
     return io.BytesIO(b"".join([*before, *storages.values()]))
 
 
-def test_tensors_are_read_wherever_they_lie_and_however_they_are_laid() -> None:
+def test_tensors_are_read_at_any_offset_and_with_any_strides() -> None:
     tensors = OrderedDict(
         rows=Tensor("FloatStorage", "a", 0, (2, 3), (3, 1)),
         columns=Tensor("FloatStorage", "a", 1, (2, 2), (1, 2)),

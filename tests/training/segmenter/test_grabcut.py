@@ -41,12 +41,12 @@ def test_a_garment_is_told_from_its_ground_by_colour(ground: tuple[int, int, int
     assert overlap(separated(scene(piece, ground=ground)), marked(piece)) > 0.95
 
 
-def test_the_second_shoe_belongs_to_the_first() -> None:
+def test_both_shoes_of_a_pair_are_found() -> None:
     shoes = (20, 52, 8, 24), (20, 52, 30, 46)
     assert overlap(separated(scene(*shoes)), marked(*shoes)) > 0.9
 
 
-def test_what_lies_about_at_the_edge_does_not() -> None:
+def test_a_scrap_at_the_edge_is_left_out() -> None:
     garment, scrap = (14, 58, 14, 40), (4, 9, 4, 9)
     assert overlap(separated(scene(garment, scrap)), marked(garment)) > 0.95
 
@@ -66,7 +66,7 @@ def test_a_sliver_has_no_garment(shape: tuple[int, int]) -> None:
     assert separate(np.zeros((*shape, 3), np.uint8)) is None
 
 
-def test_one_colour_has_no_garment() -> None:
+def test_a_picture_of_one_colour_has_no_garment() -> None:
     assert separate(np.full((60, 60, 3), 200, np.uint8)) is None
 
 

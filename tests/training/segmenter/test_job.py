@@ -33,7 +33,7 @@ def test_a_segmenter_is_learnt_from_photographs_and_read_back(data: Data, photo_
     share = separate(np.asarray(decode_photo(photos[0])), Segmenter(output))
     assert share is not None
     assert share[48, 35] > 0.5 > share[90, 5]  # the left leg and the ground
-    # What is there is not made again.
+    # Existing files are not made again.
     written = {path.name: path.stat().st_mtime_ns for path in run.iterdir()}
     (run / "round-2.onnx").unlink()
     shutil.copy(run / "round-1.onnx", run / "round-2.onnx")
@@ -63,7 +63,7 @@ def test_photographs_without_a_garment_are_refused_before_training(
     assert not [*tmp_path.rglob("*.onnx")]
 
 
-def test_a_photograph_held_out_that_cannot_be_read_ends_it_before_training(
+def test_an_unreadable_held_out_photograph_is_refused_before_training(
     data: Data, photo_folder: Path, tmp_path: Path
 ) -> None:
     photos = list_photos(shutil.copytree(photo_folder, tmp_path / "photos"))
@@ -74,7 +74,7 @@ def test_a_photograph_held_out_that_cannot_be_read_ends_it_before_training(
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
-def test_all_photographs_on_one_side_are_refused_before_training(
+def test_a_split_with_all_photographs_on_one_side_is_refused_before_training(
     data: Data, photo_folder: Path, tmp_path: Path, share: float
 ) -> None:
     config = replace(QUICK, held_out_share=share)
@@ -88,7 +88,7 @@ def test_the_command_says_what_is_missing(tmp_path: Path, capsys: pytest.Capture
     assert str(tmp_path) in capsys.readouterr().err
 
 
-def test_config_images_photographs_and_code_are_part_of_what_a_run_is(
+def test_the_config_the_images_the_photographs_and_the_code_decide_the_folder_of_a_run(
     data: Data, photo_folder: Path, tmp_path: Path
 ) -> None:
     images, photos = data.train.images, list_photos(photo_folder)

@@ -23,14 +23,14 @@ def trousers(photo_folder: Path) -> Photo:
 def test_a_lesson_shows_where_the_attempts_agree(trousers: Photo) -> None:
     colours, garment = teach(trousers, separate, seed=0)
     assert colours.shape == (LESSON_PIXELS, LESSON_PIXELS, 3)
-    # The trousers of `photo_folder` on a square: a leg and the ground on either side.
+    # The trousers of `photo_folder` on a square: ground, two legs, ground.
     columns = (np.array([10, 37, 62, 90]) / 100 * LESSON_PIXELS).astype(int)
     assert (garment[LESSON_PIXELS // 2, columns] > 127).tolist() == [False, True, True, False]
     again = teach(trousers, separate, seed=0)
     assert np.array_equal(again[1], garment)
 
 
-def test_each_attempt_sees_the_photograph_otherwise_and_its_distortion_is_undone(trousers: Photo) -> None:
+def test_each_attempt_sees_another_distortion_which_is_undone(trousers: Photo) -> None:
     seen: list[np.ndarray] = []
 
     def darker(pixels: np.ndarray) -> np.ndarray:
@@ -56,8 +56,8 @@ def test_where_nothing_is_ever_found_the_lesson_is_empty(trousers: Photo) -> Non
 def test_only_clear_lessons_are_kept() -> None:
     garments = np.zeros((3, LESSON_PIXELS, LESSON_PIXELS), np.uint8)
     garments[0, 50:150, 50:150] = 255
-    garments[1, 50:150, 50:150] = 140  # hardly more than half of the attempts
-    colours = np.zeros((*garments.shape, 3), np.uint8)  # and the third has no garment
+    garments[1, 50:150, 50:150] = 140  # found by hardly more than half of the attempts
+    colours = np.zeros((*garments.shape, 3), np.uint8)  # the third lesson has no garment
     colours[0] = 7
     clear = Lessons(colours, garments).unambiguous(0.3)
     assert clear.colours.shape == (1, LESSON_PIXELS, LESSON_PIXELS, 3)

@@ -40,7 +40,7 @@ def test_the_file_says_what_it_was_made_of(tmp_path: Path) -> None:
     assert facts == {"photographs": "3"}
 
 
-def test_quarters_are_the_pixels_of_each_two_by_two() -> None:
+def test_quarters_are_the_pixels_of_each_2x2_block() -> None:
     garment = np.arange(SIDE * SIDE, dtype=np.float32).reshape(1, SIDE, SIDE)
     folded = quarters(garment)
     assert folded.shape == (1, SIDE // 2, SIDE // 2, 4)

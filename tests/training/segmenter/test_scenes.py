@@ -23,7 +23,7 @@ def studio(data: Data) -> Studio:
     return Studio(Lessons(colours, garments), data.train.images)
 
 
-def test_scenes_are_pictures_with_the_place_of_their_garment(studio: Studio) -> None:
+def test_scenes_are_pictures_with_a_mask_of_their_garment(studio: Studio) -> None:
     scenes = [studio.scene(np.random.default_rng(seed)) for seed in range(60)]
     for colours, garment in scenes:
         assert colours.shape == (SIDE, SIDE, 3)
@@ -58,9 +58,8 @@ def test_a_ground_is_taken_from_beside_a_garment(data: Data) -> None:
     colours[0, -40:], garments[0, -40:] = (0, 120, 0), 0
     studio = Studio(Lessons(colours, garments), data.train.images)
     grounds = [studio._ground(np.random.default_rng(seed)).mean(axis=(0, 1)) for seed in range(20)]  # noqa: SLF001  none of it is garment
-    assert (
-        np.median([np.ptp(ground) for ground in grounds]) > 0.2
-    )  # green, or red or blue where channels were exchanged
+    # They are green, or red or blue where channels were exchanged.
+    assert np.median([np.ptp(ground) for ground in grounds]) > 0.2
     assert np.max(grounds) < 0.9
 
 
