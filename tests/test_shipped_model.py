@@ -1,8 +1,9 @@
-"""What lies in models/: the artifact that is served when nobody has trained anything."""
+"""The artifact in models/, which is served unless another is trained."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ def shipped() -> SavedModelClassifier:
     return SavedModelClassifier(SHIPPED, batch_sizes(Settings().max_forward_images))
 
 
-def test_it_keeps_its_budget() -> None:
+def test_it_stays_within_its_budget() -> None:
     card = read_verified(SHIPPED)
     assert card.network.parameters <= 600_000
     assert card.network.multiply_accumulates <= 30_000_000
@@ -54,7 +55,7 @@ def test_it_was_trained_by_the_documented_config_on_the_published_files_and_phot
     assert training.data_digests == DIGESTS
 
 
-def test_its_card_claims_what_the_issue_of_accuracy_asks() -> None:
+def test_its_card_claims_the_required_accuracy_and_calibration() -> None:
     card = read_verified(SHIPPED)
     assert card.metrics["test"].n == 10_000
     assert card.metrics["validation"].n == 5_000
@@ -69,16 +70,13 @@ def test_its_card_claims_that_it_tells_shoes_and_long_sleeves_apart() -> None:
     photos = read_verified(SHIPPED).photos
     assert photos
     shares = {label: one.right / one.n for label, one in photos.told_apart.items()}
-    assert shares["Pullover"] > 0.85
-    assert sum(photos.told_apart[label].right for label in ("Ankle boot", "Sandal", "Sneaker")) > 18  # of 26
-    assert sum(one.right for one in photos.told_apart.values()) > 85  # of 103; always Pullover or Sneaker 89
+    assert set(shares) == {"Ankle boot", "Pullover", "Sandal", "Shirt", "Sneaker"}
+    assert fmean(shares.values()) > 0.75  # always Pullover or Sneaker: 0.4
     assert photos.ece_equal_mass is not None
     assert photos.ece_equal_mass < 0.03
 
 
-def test_its_card_claims_to_be_better_and_surer_of_photographs_for_their_colours_and_sets_to_hold_nearly_as_often() -> (
-    None
-):
+def test_its_card_claims_that_colour_improves_photographs_and_that_their_prediction_sets_hold() -> None:
     card = read_verified(SHIPPED)
     assert card.photos
     assert card.photos.accuracy_alone is not None
@@ -93,10 +91,12 @@ def test_its_card_claims_to_withstand_other_tones_and_blur() -> None:
     corruptions = read_verified(SHIPPED).corruptions
     for kind in ("brightness, share", "contrast, share left", "blur, pixels"):
         assert corruptions[kind][2].accuracy > 0.9
-        assert (corruptions[kind][2].flagged or 1) < 0.15
+        flagged = corruptions[kind][2].flagged
+        assert flagged is not None
+        assert flagged < 0.15
 
 
-def test_its_card_claims_prediction_sets_that_keep_their_promise() -> None:
+def test_its_card_claims_prediction_sets_of_the_promised_coverage() -> None:
     sets = {one.coverage: one for one in read_verified(SHIPPED).prediction_sets}
     for coverage in (0.95, 0.99):
         assert sets[coverage].test_coverage == pytest.approx(coverage, abs=0.005)
