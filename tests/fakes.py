@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
-    from starlette.responses import Response
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 def make_card(files: dict[str, str] | None = None) -> ModelCard:
@@ -101,14 +100,14 @@ class FirstPixelClassifier:
 
 
 class ScriptedService:
-    """ASGI app that answers each call with the next response of a script, and repeats the last.
+    """ASGI app that answers each call with the next app of a script, mostly a response, and repeats the last.
 
     Attributes:
         times: When each call came, in seconds of the monotonic clock.
         most_at_once: The largest number of calls that were open at once.
     """
 
-    def __init__(self, *script: Response, delay_seconds: float = 0) -> None:
+    def __init__(self, *script: ASGIApp, delay_seconds: float = 0) -> None:
         self.times: list[float] = []
         self.most_at_once = 0
         self._script = script

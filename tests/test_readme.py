@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
@@ -44,11 +45,17 @@ USAGE, OPERATING, RESULTS, HOW_IT_WORKS = (
 )
 
 
-def test_the_first_request_gives_the_answer_shown_beside_it() -> None:
+@pytest.fixture(scope="module")
+def service() -> Iterator[str]:
+    """Yield the URL of a service with the shipped model."""
+    with listening(create_app(Settings(), SavedModelClassifier(ROOT / Settings().model_dir))) as url:
+        yield url
+
+
+def test_the_first_request_gives_the_answer_shown_beside_it(service: str) -> None:
     shown = json.loads(re.findall(r"```json\n(.+?)```", README, re.DOTALL)[0])
     picture = ROOT / re.findall(r"curl -s?F file=@(\S+) ", README)[0]
-    with TestClient(create_app(Settings(), SavedModelClassifier(ROOT / Settings().model_dir))) as client:
-        answer = client.post("/predict", files={"file": picture.read_bytes()}).json()
+    answer = httpx.post(f"{service}/predict", files={"file": picture.read_bytes()}).json()
     # Another processor may round the fourth digit the other way.
     probabilities = [[entry.pop("probability") for entry in one.pop("probabilities")] for one in (answer, shown)]
     assert probabilities[0] == pytest.approx(probabilities[1], abs=2e-4)
@@ -63,13 +70,6 @@ def test_the_short_answer_is_part_of_the_whole_one() -> None:
     assert [json.loads(line) for line in short.splitlines()] == [
         whole[field.removeprefix(".")] for field in fields.split(", ")
     ]
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[str]:
-    """Yield the URL of a service with the shipped model."""
-    with listening(create_app(Settings(), SavedModelClassifier(ROOT / Settings().model_dir))) as url:
-        yield url
 
 
 def python_examples() -> list[str]:
@@ -263,18 +263,8 @@ def _interval(split: SplitMetrics) -> str:
     return f"{low:.2%} to {high:.2%}"
 
 
-PAGES = [
-    "README.md",
-    "CHANGELOG.md",
-    "CONTRIBUTING.md",
-    "training/README.md",
-    "benchmarks/README.md",
-    "docs/how-it-works.md",
-    "docs/operating.md",
-    "docs/reliability.md",
-    "docs/results.md",
-    "docs/usage.md",
-]
+FOLDERS = ROOT, ROOT / "docs", ROOT / "training", ROOT / "benchmarks"
+PAGES = [str(page.relative_to(ROOT)) for folder in FOLDERS for page in sorted(folder.glob("*.md"))]
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -70,6 +70,7 @@ LIMITS = {name: value for name, value in Settings().model_dump().items() if name
     "formats": []
 }
 ONE_A_BATCH = JSONResponse({"limits": LIMITS | {"max_batch_files": 1}})
+MANY_A_BATCH = JSONResponse({"limits": LIMITS | {"max_batch_files": 64}})
 
 
 def refusal(retry_after: str | None = "0", error: ServiceError | None = None) -> Response:
@@ -92,6 +93,7 @@ class NarrowUplink:
     def __init__(self) -> None:
         self.beside: list[bool] = []
         self._open: set[int] = set()
+        self._is_crowded = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -103,8 +105,10 @@ class NarrowUplink:
         self.beside.append(False)
         self._open.add(number)
         if len(self._open) > 1:
+            self._is_crowded.set()
             for one in self._open:
                 self.beside[one] = True
+        await self._is_crowded.wait()  # the first waits for the second
         await asyncio.sleep(0.1)
         self._open.remove(number)
         is_alone = not self.beside[number]
@@ -213,9 +217,9 @@ def test_many_pictures_may_come_in_any_order_and_none_is_missing(ask: Ask, url: 
 def test_no_more_requests_are_open_than_asked_for(ask: Ask) -> None:
     service = ScriptedService(ONE_A_BATCH, items(InvalidImageError("Damaged.")), delay_seconds=0.3)
     with listening(service) as url:
-        outcomes = ask(url, lambda client: client.predict_many([BOOT] * 12, at_once=3))
-    assert [type(outcome.error) for outcome in outcomes] == [InvalidImageError] * 12
-    assert len(service.times) == 1 + 12
+        outcomes = ask(url, lambda client: client.predict_many([BOOT] * 6, at_once=3))
+    assert [type(outcome.error) for outcome in outcomes] == [InvalidImageError] * 6
+    assert len(service.times) == 1 + 6
     assert service.most_at_once == 3
 
 
@@ -249,7 +253,7 @@ def test_stopping_early_leaves_no_task_behind(url: str) -> None:
 
 def test_only_the_temporarily_refused_picture_of_a_batch_is_sent_again(ask: Ask) -> None:
     service = ScriptedService(
-        JSONResponse({"limits": LIMITS | {"max_batch_files": 64}}),
+        MANY_A_BATCH,
         items(InvalidImageError("Damaged."), OverloadedError("Too much waits.", 1)),
         items(UnsupportedMediaTypeError("Not a picture.")),
     )
@@ -259,13 +263,12 @@ def test_only_the_temporarily_refused_picture_of_a_batch_is_sent_again(ask: Ask)
     assert service.times[2] - service.times[1] >= 1
 
 
-def test_a_batch_that_is_refused_does_not_affect_the_next(ask: Ask) -> None:
-    service = ScriptedService(
-        ONE_A_BATCH, refusal(error=PayloadTooLargeError("Too large.")), items(InvalidImageError("-"))
-    )
+def test_the_refusal_of_a_batch_is_the_error_of_each_of_its_pictures(ask: Ask) -> None:
+    service = ScriptedService(MANY_A_BATCH, refusal(error=PayloadTooLargeError("Too large.")))
     with listening(service) as url:
-        outcomes = ask(url, lambda client: client.predict_many([b"one", b"two"], at_once=1))
-    assert [type(outcome.error) for outcome in outcomes] == [PayloadTooLargeError, InvalidImageError]
+        outcomes = ask(url, lambda client: client.predict_many([b"one", b"two"]))
+    assert [type(outcome.error) for outcome in outcomes] == [PayloadTooLargeError] * 2
+    assert len(service.times) == 2
 
 
 def test_a_picture_that_a_proxy_refuses_does_not_affect_the_others(ask: Ask) -> None:
@@ -303,7 +306,7 @@ def test_no_more_pictures_are_sent_once_the_key_is_refused(ask: Ask) -> None:
     service = ScriptedService(ONE_A_BATCH, refusal(None, UnauthorizedError("Expected a key.")))
     with listening(service) as url, pytest.raises(UnauthorizedError, match=r"Expected a key\."):
         ask(url, lambda client: client.predict_many([BOOT] * 50, at_once=1))
-    assert len(service.times) <= 1 + 3  # until the refusal is read, the thread sends the batches that it was given
+    assert len(service.times) <= 1 + 2  # until the refusal is read, the thread sends the batches that it was given
 
 
 def test_stopping_early_does_not_wait_for_a_retry() -> None:
@@ -402,7 +405,7 @@ def test_a_retry_waits_as_long_as_the_service_asks_for(ask: Ask, answer: Respons
     service = ScriptedService(refusal("1"), answer)
     with listening(service) as url:
         ask(url, lambda client: client.predict(BOOT))
-    assert 1 <= service.times[1] - service.times[0] < 5
+    assert service.times[1] - service.times[0] >= 1
 
 
 @pytest.mark.parametrize("kind", [BodyTooSlowError, RequestTooSlowError])
@@ -458,7 +461,7 @@ def test_retry_after_is_read_as_seconds_or_as_a_date(value: str, expected: float
 def test_a_date_in_retry_after_becomes_seconds_from_now() -> None:
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
     seconds = exchange.retry_after_seconds(httpx.Response(503, headers={"Retry-After": date}))
-    assert seconds == pytest.approx(100, abs=5)
+    assert seconds == pytest.approx(100, abs=60)
 
 
 @pytest.mark.parametrize("value", ["0", "2", "Fri, 31 Dec 1999 23:59:59 GMT"])
@@ -543,25 +546,34 @@ def test_the_error_for_an_invalid_answer_names_its_invalid_part(ask: Ask, answer
 
 
 def test_an_answer_that_takes_too_long_is_a_timeout_and_is_not_retried(ask: Ask, answer: Response) -> None:
-    service = ScriptedService(answer, delay_seconds=0.5)
+    async def hang(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001  ASGI's signature
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    service = ScriptedService(answer, hang)
     with listening(service) as url:
         ask(url, lambda client: client.predict(BOOT))  # waits for the service to start
-        with pytest.raises(RequestTimeoutError, match=r"within 0\.2 seconds"):
-            ask(url, lambda client: client.predict(BOOT), timeout_seconds=0.2)
+        with pytest.raises(RequestTimeoutError, match=r"within 0\.5 seconds"):
+            ask(url, lambda client: client.predict(BOOT), timeout_seconds=0.5)
     assert len(service.times) == 2
 
 
 def test_waiting_for_one_of_the_client_s_own_connections_is_no_timeout(answer: Response) -> None:
-    service = ScriptedService(answer, delay_seconds=0.2)
+    timeouts = []
 
-    async def run(url: str) -> int:
-        one_at_a_time = httpx.AsyncClient(limits=httpx.Limits(max_connections=1))
-        async with AsyncFashionClient(url, http=one_at_a_time, timeout_seconds=0.7, retries=0) as client:
-            return len(await asyncio.gather(*(client.predict(BOOT) for _ in range(5))))
+    def answering(request: httpx.Request) -> httpx.Response:
+        timeouts.append(request.extensions["timeout"])
+        return httpx.Response(200, content=bytes(answer.body))
 
-    with listening(service) as url:
-        httpx.get(url)  # waits for the service to start
-        assert asyncio.run(run(url)) == 5
+    async def run() -> None:
+        async with AsyncFashionClient(http=httpx.AsyncClient(transport=transport), timeout_seconds=3) as client:
+            await client.predict(BOOT)
+
+    transport = httpx.MockTransport(answering)
+    with FashionClient(http=httpx.Client(transport=transport), timeout_seconds=3) as client:
+        client.predict(BOOT)
+    asyncio.run(run())
+    assert timeouts == [{"connect": 3, "read": 3, "write": 3, "pool": None}] * 2
 
 
 def test_a_picture_that_cannot_be_read_raises_the_error_of_the_file(ask: Ask, url: str, tmp_path: Path) -> None:
