@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
@@ -327,8 +328,9 @@ def test_a_camera_that_answers_late_is_not_left_on(page: Page) -> None:
     page.add_init_script("""
       const devices = navigator.mediaDevices, ask = devices.getUserMedia.bind(devices);
       window.streams = [];
+      window.consents = [];
       devices.getUserMedia = async (wanted) => {
-        await new Promise((resolve) => setTimeout(resolve, 2000));
+        await new Promise((resolve) => consents.push(resolve));
         streams.push(await ask(wanted));
         return streams.at(-1);
       };
@@ -337,6 +339,7 @@ def test_a_camera_that_answers_late_is_not_left_on(page: Page) -> None:
     page.click("#open-camera")
     page.click("#close-camera")
     page.click("#open-camera")
+    page.evaluate("consents.forEach((consent) => consent())")
     expect(page.locator("#shoot")).to_be_enabled()
     page.click("#shoot")
     expect(page.locator(".sure")).to_be_visible()
@@ -419,7 +422,7 @@ def test_a_problem_is_shown_in_the_service_s_own_words_and_the_picture_is_kept(
 
 
 def test_an_overloaded_service_is_asked_again_after_the_time_that_it_names(page: Page, url: str) -> None:
-    waits = ["1", "3"]
+    waits = ["2", "3"]
 
     def refuse_twice(route: Route) -> None:
         if waits:
@@ -436,15 +439,23 @@ def test_an_overloaded_service_is_asked_again_after_the_time_that_it_names(page:
       });
     """)
     page.route("**/predict?*", refuse_twice)
-    open_with(page, SWEATER)
+    page.clock.install()
+    page.goto("/")
+    page.clock.pause_at(datetime.now(UTC) + timedelta(minutes=1))
+    page.set_input_files("#choose", SWEATER)
     expect(page.locator(".problem")).to_contain_text("Try again later.")
-    expect(page.locator("#wait")).to_have_text("Trying again in 2 seconds.")
-    keep(page, "overloaded")
-    page.get_by_role("button", name="Try again").focus()
-    expect(page.locator("#wait")).to_have_text("Trying again in 1 second.")
-    while waits:
-        page.wait_for_timeout(50)
-    expect(page.get_by_role("button", name="Try again")).to_be_focused()
+    wait, again = page.locator("#wait"), page.get_by_role("button", name="Try again")
+    for left in ("3 seconds", "2 seconds", "1 second"):
+        expect(wait).to_have_text(f"Trying again in {left}.")
+        if left == "2 seconds":
+            keep(page, "overloaded")
+            again.focus()
+        page.clock.run_for(1000)
+    expect(wait).to_have_text("Trying again in 2 seconds.")  # as the second refusal says
+    expect(again).to_be_focused()
+    page.clock.run_for(1000)
+    expect(wait).to_have_text("Trying again in 1 second.")
+    page.clock.run_for(1000)
     expect_answer(page, served(url, SWEATER.read_bytes()))
     expect(page.locator("#answer")).to_be_focused()  # the button is gone
     told = [text for text in page.evaluate("heard") if "overloaded" in text]
@@ -464,17 +475,18 @@ def test_a_service_out_of_reach_is_asked_again_when_it_is_back(page: Page, url: 
 
 
 def test_a_gallery_goes_on_by_itself_when_the_service_is_back(page: Page) -> None:
-    asked: list[Route] = []
+    asked: set[bytes | None] = set()
 
     def gone(route: Route) -> None:
-        asked.append(route)
+        asked.add(route.request.post_data_buffer)
         route.abort()
 
     page.route("**/predict?*", gone)
-    open_with(page, *[NOISE | {"name": f"{number}.png"} for number in range(20)])
+    levels = (encoded(np.full((28, 28), level, np.uint8)) for level in range(20))
+    open_with(page, *({"name": f"{n}.png", "mimeType": "image/png", "buffer": level} for n, level in enumerate(levels)))
     expect(page.locator(".problem")).to_contain_text("The service cannot be reached")
     expect(page.locator("#wait")).to_contain_text("Trying again in")
-    assert len(asked) <= 4  # the rest wait until the service is back
+    assert 0 < len(asked) <= 4  # the rest wait until the service is back
     page.unroute("**/predict?*")
     expect(page.locator("#gallery-title")).to_have_text("20 of 20 pictures answered", timeout=20_000)
 
@@ -723,6 +735,7 @@ def test_a_tiny_picture_keeps_its_proportions(page: Page, size: tuple[int, int])
         "buffer": encoded(np.zeros((height, width), np.uint8)),
     }
     open_with(page, tiny)
+    expect(page.locator(".steps")).to_be_visible()
     for wide in (1280, 360):
         page.set_viewport_size({"width": wide, "height": 740})
         shown = page.locator("#frame img").bounding_box()
@@ -819,11 +832,11 @@ def test_one_picture_on_a_slow_line_is_sent_once(page: Page) -> None:
 def test_a_copy_button_keeps_the_focus_when_the_answer_comes(page: Page) -> None:
     held: list[Route] = []
     page.route("**/predict?*", lambda route: held.append(route))  # noqa: PLW0108  Playwright cannot wrap a list's
-    open_with(page, SWEATER)
+    with page.expect_request("**/predict?*"):
+        open_with(page, SWEATER)
     copy = page.get_by_role("button", name="Copy the curl lines")
     copy.focus()
-    while not held:
-        page.wait_for_timeout(50)
+    expect(copy).to_be_focused()
     held[0].continue_()
     expect(page.locator(".bars li")).to_have_count(10)
     expect(copy).to_be_focused()
@@ -948,40 +961,49 @@ def test_the_api_document_is_as_light_or_dark_as_the_system_and_axe_finds_nothin
     assert flaws(page, "color-contrast", "nested-interactive", "heading-order") == []  # Swagger's own
 
 
-def test_the_page_asks_for_a_key_once_for_many_pictures(browser: Browser, tmp_path: Path) -> None:
-    (tmp_path / "keys").write_text(f"{digest('open sesame')} visitors\n")
-    with service(API_KEYS_FILE=tmp_path / "keys", LOG_LEVEL="warning") as (_, url):
-        context = browser.new_context(base_url=url)
+def give(page: Page, *keys: str | None) -> list[str]:
+    """Answer each question for a key with the next one, None declines; return the questions, as they come."""
+    asked: list[str] = []
+    left = list(keys)
+
+    def answer(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        key = left.pop(0)
+        dialog.accept(key) if key else dialog.dismiss()
+
+    page.on("dialog", answer)
+    return asked
+
+
+@pytest.fixture(scope="module")
+def locked_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Yield the URL of a service that asks for a key, which is "open sesame"."""
+    keys = tmp_path_factory.mktemp("locked") / "keys"
+    keys.write_text(f"{digest('open sesame')} visitors\n")
+    with service(API_KEYS_FILE=keys, LOG_LEVEL="warning") as (_, url):
+        yield url
+
+
+def test_the_page_asks_for_a_key_once_for_many_pictures(browser: Browser, locked_url: str) -> None:
+    with browser.new_context(base_url=locked_url) as context:
         page = context.new_page()
-        asked: list[str] = []
-
-        def answer(dialog: Dialog) -> None:
-            asked.append(dialog.message)
-            dialog.accept("open sesame")
-
-        page.on("dialog", answer)
+        asked = give(page, "open sesame")
         open_with(page, *SAMPLES)
         expect(page.locator("#gallery-title")).to_have_text(f"{len(SAMPLES)} of {len(SAMPLES)} pictures answered")
         assert asked == ["This service asks for a key."]
         expect(page.locator("#snippets pre").first).to_contain_text("-H 'X-API-Key: KEY'")
-        context.close()
 
 
 def test_a_key_is_kept_where_the_browser_blocks_storage(page: Page, url: str) -> None:
     page.add_init_script("""
       Object.defineProperty(window, "sessionStorage", {get() { throw new DOMException("blocked", "SecurityError"); }});
     """)
-    asked: list[str] = []
-
-    def give(dialog: Dialog) -> None:
-        asked.append(dialog.message)
-        dialog.accept("open sesame")
 
     def ask_for_key(route: Route) -> None:
         known = route.request.headers.get("x-api-key") == "open sesame"
         route.continue_() if known else route.fulfill(status=401, json={"detail": "Send a key.", "title": "No key"})
 
-    page.on("dialog", give)
+    asked = give(page, "open sesame")
     page.route("**/predict?*", ask_for_key)
     open_with(page, SWEATER)
     expect_answer(page, served(url, SWEATER.read_bytes()))
@@ -992,21 +1014,11 @@ def test_a_key_is_kept_where_the_browser_blocks_storage(page: Page, url: str) ->
 
 
 def test_a_declined_key_is_asked_for_again_only_by_hand_and_a_wrong_one_at_once(
-    browser: Browser, tmp_path: Path
+    browser: Browser, locked_url: str
 ) -> None:
-    (tmp_path / "keys").write_text(f"{digest('open sesame')} visitors\n")
-    with service(API_KEYS_FILE=tmp_path / "keys", LOG_LEVEL="warning") as (_, url):
-        context = browser.new_context(base_url=url)
+    with browser.new_context(base_url=locked_url) as context:
         page = context.new_page()
-        given: list[str | None] = [None, "“open sesame”", "close sesame", "open sesame"]
-        asked: list[str] = []
-
-        def answer(dialog: Dialog) -> None:
-            asked.append(dialog.message)
-            key = given.pop(0)
-            dialog.accept(key) if key else dialog.dismiss()
-
-        page.on("dialog", answer)
+        asked = give(page, None, "“open sesame”", "close sesame", "open sesame")
         open_with(page, *SAMPLES)
         expect(page.locator("#gallery-title")).to_have_text(
             f"0 of {len(SAMPLES)} pictures answered, {len(SAMPLES)} not"
@@ -1019,4 +1031,3 @@ def test_a_declined_key_is_asked_for_again_only_by_hand_and_a_wrong_one_at_once(
             "That key has characters that no key has, such as curly quotes",
             "This service does not know that key",
         ]
-        context.close()
