@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -90,6 +91,11 @@ class FirstPixelClassifier:
         self.seen: list[NDArray[np.uint8]] = []
         self.before = before
 
+    @property
+    def seen_classes(self) -> list[list[int]]:
+        """The classes that the images of each batch name."""
+        return [images[:, 0, 0].tolist() for images in self.seen]
+
     def classify(self, images: NDArray[np.uint8]) -> Answers:
         self.seen.append(images.copy())
         self.before(images)
@@ -97,6 +103,27 @@ class FirstPixelClassifier:
         for place, probability in enumerate((0.91, 0.05)):
             probabilities[np.arange(len(images)), (images[:, 0, 0] + place) % len(LABELS)] = probability
         return Answers(probabilities, (images[:, 0, 1] % 101).astype(np.float32) / np.float32(100))
+
+
+class HeldClassifier(FirstPixelClassifier):
+    """Waits in every pass until the test releases it.
+
+    Attributes:
+        entered: Set when a pass begins.
+        release: Set by the test; from then on, no pass waits.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(self._hold)
+        self.entered, self.release = threading.Event(), threading.Event()
+
+    def _hold(self, _: NDArray[np.uint8]) -> None:
+        self.entered.set()
+        assert self.release.wait(60)
+
+    async def begins(self) -> None:
+        """Wait for the first pass to begin."""
+        assert await asyncio.to_thread(self.entered.wait, 60)
 
 
 class ScriptedService:

@@ -74,13 +74,13 @@ def test_the_wait_for_a_first_pass_is_not_mistaken_for_the_time_of_each_picture(
     assert admission.expected_seconds == pytest.approx(30 * 0.6 / 2)
 
 
-@pytest.mark.parametrize("seconds_each", [0.001, 0.25, 3.0])
-def test_retry_after_is_the_pending_work_at_the_measured_rate_rounded_up(seconds_each: float) -> None:
+@pytest.mark.parametrize(("seconds_each", "seconds"), [(0.001, 1), (0.1234, 13), (0.25, 25), (3.0, 300)])
+def test_retry_after_is_the_pending_work_at_the_measured_rate_rounded_up(seconds_each: float, seconds: int) -> None:
     admission, _ = measured(seconds_each, max_seconds=1000)
     assert len(admitted(admission)) == 100
     with pytest.raises(OverloadedError) as refused:
         admission.require_place()
-    assert refused.value.retry_after_seconds == max(1, round(100 * seconds_each))
+    assert refused.value.retry_after_seconds == seconds
 
 
 def test_no_more_work_is_admitted_than_can_be_done_in_the_configured_seconds() -> None:

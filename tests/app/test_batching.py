@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from app.batching import LOOP_SECONDS, MicroBatcher, batch_sizes
-from tests.fakes import FirstPixelClassifier, tagged_image
+from tests.fakes import FirstPixelClassifier, HeldClassifier, tagged_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,18 +103,15 @@ def test_only_a_cheap_pass_runs_on_the_loop(seconds: float, *, on_loop: bool) ->
 
 
 def test_the_loop_turns_while_a_pass_runs_in_the_thread() -> None:
-    release = threading.Event()
-
-    def hold(_: NDArray[np.uint8]) -> None:
-        release.wait(5)
+    held = HeldClassifier()
 
     async def run() -> int:
-        batcher = MicroBatcher(FirstPixelClassifier(hold), 8)
+        batcher = MicroBatcher(held, 8)
         waiting = asyncio.create_task(batcher.classify(tagged_image(3)))
         for _ in range(100):
             await asyncio.sleep(0)
         assert not waiting.done()
-        release.set()
+        held.release.set()
         return tag_of(await waiting)[0]
 
     assert asyncio.run(run()) == 3
@@ -122,14 +119,10 @@ def test_the_loop_turns_while_a_pass_runs_in_the_thread() -> None:
 
 def test_requests_that_follow_the_answers_of_a_long_pass_join_those_that_arrived_during_it() -> None:
     passes: list[int] = []
-    entered, release = threading.Event(), threading.Event()
-
-    def hold(_: NDArray[np.uint8]) -> None:
-        entered.set()
-        release.wait(5)
+    held = HeldClassifier()
 
     async def run() -> None:
-        batcher = MicroBatcher(FirstPixelClassifier(hold), 8, passes.append)
+        batcher = MicroBatcher(held, 8, passes.append)
 
         async def ask() -> None:
             for _ in range(4):
@@ -137,9 +130,9 @@ def test_requests_that_follow_the_answers_of_a_long_pass_join_those_that_arrived
                 await asyncio.sleep(0)  # time for a client on another core to read an answer and send the next image
 
         first = asyncio.create_task(ask())
-        await asyncio.to_thread(entered.wait, 5)
+        await held.begins()
         second = asyncio.create_task(ask())
-        asyncio.get_running_loop().call_soon(release.set)
+        asyncio.get_running_loop().call_soon(held.release.set)
         await asyncio.gather(first, second)
 
     asyncio.run(run())

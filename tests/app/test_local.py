@@ -10,8 +10,9 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -30,18 +31,25 @@ if TYPE_CHECKING:
     from training.data import Data
 
 
+def predicted(names: list[str], classifier: FirstPixelClassifier, settings: Settings) -> list[dict[str, Any]]:
+    """Return what is listed for these files."""
+    out = io.StringIO()
+    with (
+        closing(Predictor(classifier, settings, cores=2)) as predictor,
+        Listing("json", names, out, io.StringIO()) as listing,
+    ):
+        asyncio.run(predict_with(predictor, names, Mode.AUTO, settings, listing))
+    return [json.loads(line) for line in out.getvalue().splitlines()]
+
+
 def test_files_are_answered_in_order_and_in_batches(tmp_path: Path) -> None:
     names = []
     for number in range(100):
         names.append(str(tmp_path / f"{number}.png"))
         (tmp_path / f"{number}.png").write_bytes(encoded(tagged_image(number % 10)))
     names[40:40] = [str(tmp_path / "gone.png"), __file__]
-    classifier, out = FirstPixelClassifier(), io.StringIO()
-    predictor = Predictor(classifier, Settings(), cores=2)
-    with Listing("json", names, out, io.StringIO()) as listing:
-        asyncio.run(predict_with(predictor, names, Mode.AUTO, Settings(), listing))
-    predictor.close()
-    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    classifier = FirstPixelClassifier()
+    lines = predicted(names, classifier, Settings())
     assert [line["filename"] for line in lines] == names
     assert [line["problem"]["code"] for line in lines[40:42]] == ["unreadable", "unsupported_media_type"]
     answered = [line["result"]["prediction"]["class_id"] for line in lines[:40] + lines[42:]]
@@ -58,12 +66,7 @@ def test_an_internal_failure_on_one_picture_does_not_affect_the_others(tmp_path:
     names = [str(tmp_path / f"{number}.png") for number in range(5)]
     for number, name in enumerate(names):
         Path(name).write_bytes(encoded(tagged_image(number)))
-    settings, out = Settings(max_forward_images=1), io.StringIO()
-    predictor = Predictor(FirstPixelClassifier(fail_at_dresses), settings, cores=1)
-    with Listing("json", names, out, io.StringIO()) as listing:
-        asyncio.run(predict_with(predictor, names, Mode.AUTO, settings, listing))
-    predictor.close()
-    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    lines = predicted(names, FirstPixelClassifier(fail_at_dresses), Settings(max_forward_images=1))
     assert [number for number, line in enumerate(lines) if "result" in line] == [0, 1, 2, 4]
     assert lines[3]["problem"]["detail"] == "The service failed at this picture: ValueError('torn')."
 
@@ -161,14 +164,9 @@ def test_a_picture_above_the_limits_of_the_service_is_refused_here_too(
 
 
 def test_an_endless_file_is_read_only_up_to_the_limit() -> None:
-    settings, out = Settings(max_body_bytes=10_000), io.StringIO()
-    predictor = Predictor(FirstPixelClassifier(), settings, cores=2)
-    with Listing("json", ["/dev/zero"], out, io.StringIO()) as listing:
-        asyncio.run(predict_with(predictor, ["/dev/zero"], Mode.AUTO, settings, listing))
-    predictor.close()
-    problem = json.loads(out.getvalue())["problem"]
-    assert problem["code"] == "payload_too_large"
-    assert problem["detail"].startswith("Expected at most 10000 bytes, received a larger file. ")
+    (line,) = predicted(["/dev/zero"], FirstPixelClassifier(), Settings(max_body_bytes=10_000))
+    assert line["problem"]["code"] == "payload_too_large"
+    assert line["problem"]["detail"].startswith("Expected at most 10000 bytes, received a larger file. ")
 
 
 def test_a_model_trained_with_another_segmenter_is_refused(

@@ -23,7 +23,7 @@ from app.tally import CELLS, Tally
 from tests.app.test_main import START_SECONDS, service
 from tests.app.test_protocol import SOON_SECONDS, eventually
 from tests.conftest import encoded
-from tests.fakes import FirstPixelClassifier, make_card, tagged_image
+from tests.fakes import FirstPixelClassifier, HeldClassifier, make_card, tagged_image
 from training.data import LABELS
 
 if TYPE_CHECKING:
@@ -140,15 +140,14 @@ def test_an_internal_failure_is_counted_as_such(classifier: FirstPixelClassifier
 
 
 def test_while_pictures_wait_the_gauges_say_how_many_and_how_long() -> None:
-    let_go = threading.Event()
-    classifier = FirstPixelClassifier(lambda _: hold(let_go))
-    app = create_app(Settings(max_pending_images=3), classifier)
+    held = HeldClassifier()
+    app = create_app(Settings(max_pending_images=3), held)
     with TestClient(app) as client:
         with ThreadPoolExecutor(4) as callers:
             try:
                 before = time.monotonic()
                 callers.submit(client.post, "/predict", content=BOOT)
-                eventually(lambda: len(classifier.seen) == 1)
+                assert held.entered.wait(SOON_SECONDS)
                 since = time.monotonic()
                 time.sleep(0.2)  # to tell the oldest from the newest
                 for _ in range(2):
@@ -159,7 +158,7 @@ def test_while_pictures_wait_the_gauges_say_how_many_and_how_long() -> None:
                 found = read(client)
                 most = time.monotonic() - before
             finally:
-                let_go.set()
+                held.release.set()
         after = read(client)
     assert of(found, "fashion_pending_images", worker="0") == of(found, "fashion_pending_images_limit") == 3
     assert of(found, "fashion_queue_images", worker="0") == 2
@@ -255,12 +254,20 @@ def test_two_workers_count_together_and_what_a_killed_one_counted_stays(data: Da
 
 def test_each_worker_s_heartbeat_continues_even_if_only_one_is_asked(artifact: Path) -> None:
     with service(MODEL_DIR=artifact, WORKERS=2, LOG_LEVEL="warning") as (_, url):
-        scrape_until(url, lambda found: of(found, "fashion_workers") == 2)
-        time.sleep(3)
-        found = scrape(url)  # the worker that answers updates its own numbers
-    ages = [age for (name, _), age in found.items() if name == "fashion_worker_heartbeat_age_seconds"]
-    assert len(ages) == of(found, "fashion_workers_configured") == 2
-    assert max(ages) < 3  # without heartbeats, an age would be at least the pause
+        scrape_until(url, lambda found: sum(age > 0 for age in heartbeat_ages(found)) == 2)
+        began = time.monotonic()
+        with httpx2.Client(timeout=START_SECONDS) as one_connection:  # to one worker, which updates its own numbers
+
+            def both_have_beaten_since() -> bool:
+                passed = time.monotonic() - began
+                return max(heartbeat_ages(samples(one_connection.get(f"{url}/metrics").text))) < passed
+
+            eventually(both_have_beaten_since)
+
+
+def heartbeat_ages(found: Samples) -> list[float]:
+    """Return how long ago each worker's last heartbeat was; 0 if there has been none yet."""
+    return [age for (name, _), age in found.items() if name == "fashion_worker_heartbeat_age_seconds"]
 
 
 def workers_of(supervisor: subprocess.Popen[str]) -> list[int]:

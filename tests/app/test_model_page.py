@@ -91,7 +91,9 @@ def test_mistakes_are_counted_and_shaded_by_their_share() -> None:
     counts[6][6], counts[6][0] = 75, 25
     card = make_card()
     test = card.metrics["test"].model_copy(update={"confusion": tuple(map(tuple, counts))})
-    (row,) = re.findall(r'<tr><th scope="row">Shirt</th>(<td class="shade.+?)</tr>', page(metrics={"test": test}))
+    told = page(metrics={"test": test})
+    assert "What it confuses" in told
+    (row,) = re.findall(r'<tr><th scope="row">Shirt</th>(<td class="shade.+?)</tr>', told)
     cells = re.findall(r'<td class="shade-(\d)">(.+?)</td>', row)
     assert cells[0] == ("4", "25")
     assert cells[6] == ("7", "75")
@@ -105,6 +107,7 @@ def test_reliability_is_drawn_from_the_bins() -> None:
     )
     test = make_card().metrics["test"].model_copy(update={"reliability": bins})
     drawn = page(metrics={"test": test})
+    assert "<svg" in drawn
     assert '<polyline points="150.0,225.0 300.0,0.0"/>' in drawn
     assert drawn.count("<circle") == 2
 
@@ -122,6 +125,7 @@ def test_accuracy_on_damaged_images_is_shown_beside_that_on_undamaged_ones() -> 
         for strength, accuracy in ((0.1, 0.4), (0.2, 0.3), (0.3, 0.2), (0.4, 0.1), (0.5, 0.05))
     )
     told = text(page(corruptions={"brightness, share": damaged}))
+    assert "damage none strength 1 strength 2 strength 3 strength 4 strength 5" in told
     assert "brightness, share 0.1, 0.2, 0.3, 0.4, 0.5 50.0% 40.0% 30.0% 20.0% 10.0% 5.0%" in told
 
 
@@ -130,7 +134,7 @@ def test_the_detection_of_unfamiliar_pictures_is_reported_with_its_false_alarms(
     facts = FamiliarityFacts(threshold=0.05, flagged={"test": 0.0584}, separations=(separation,))
     told = page(familiarity=facts)
     assert "False alarms: 5.8% of test." in text(told)
-    assert "&lt;digits&gt; 1,797 100.0% 0.9994 0.9000" in text(told)
+    assert "called unfamiliar AUROC of the highest probability &lt;digits&gt; 1,797 100.0% 0.9994 0.9000" in text(told)
     assert "<digits>" not in told
 
 
@@ -148,4 +152,5 @@ def test_small_and_large_limits_are_shown_too(max_bytes: int, max_pixels: int, t
 
 
 def test_names_are_escaped() -> None:
-    assert "<b>" not in page(name="<b>", labels=("<b>", *["Dress"] * 9))
+    told = page(name="<b>", labels=("<i>", *["Dress"] * 9))
+    assert [name in told for name in ("<b>", "<i>", "&lt;b&gt;", "&lt;i&gt;")] == [False, False, True, True]

@@ -19,11 +19,12 @@ from starlette.requests import ClientDisconnect
 
 from app.errors import RequestTimeoutError
 from app.main import create_app
+from app.pacing import PAUSE_SECONDS
 from app.patience import UNWATCHED_SECONDS, Deadline, Patience
 from app.settings import Settings
 from tests.app.test_routes import BOOT, problem
 from tests.conftest import encoded
-from tests.fakes import FirstPixelClassifier, tagged_image
+from tests.fakes import FirstPixelClassifier, HeldClassifier, tagged_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,23 +77,13 @@ class Caller:
         return self.answer[0]["status"], json.loads(body) if body else None
 
 
-class Held:
-    """A classifier whose first forward pass waits until it is released."""
+class AdjustableLoop(asyncio.SelectorEventLoop):
+    """An event loop whose clock a test may put forward."""
 
-    def __init__(self) -> None:
-        self.entered, self.release = threading.Event(), threading.Event()
-        self.classifier = FirstPixelClassifier(self._hold)
+    ahead_seconds = 0.0
 
-    def _hold(self, _: NDArray[np.uint8]) -> None:
-        self.entered.set()
-        self.release.wait(10)
-
-    async def begins(self) -> None:
-        await until(self.entered.is_set)
-
-    @property
-    def seen(self) -> list[list[int]]:
-        return [images[:, 0, 0].tolist() for images in self.classifier.seen]
+    def time(self) -> float:
+        return super().time() + self.ahead_seconds
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -177,10 +168,10 @@ def test_the_deadline_counts_from_arrival_and_includes_receiving_the_body(
 def test_a_client_may_ask_for_less_time_than_the_limit(
     make_app: Callable[..., FastAPI], wish: str, limit: float, kept: str
 ) -> None:
-    held = Held()
+    held = HeldClassifier()
 
     async def run() -> tuple[int, Any]:
-        caller = Caller(make_app(held.classifier, request_timeout_seconds=limit), x_request_timeout=wish)
+        caller = Caller(make_app(held, request_timeout_seconds=limit), x_request_timeout=wish)
         caller.say(BOOT)
         answer = await caller.hear()
         held.release.set()
@@ -188,7 +179,7 @@ def test_a_client_may_ask_for_less_time_than_the_limit(
 
     started = time.monotonic()
     status, answer = asyncio.run(run())
-    assert float(kept) <= time.monotonic() - started < 5
+    assert float(kept) <= time.monotonic() - started < 30
     assert (status, answer["code"]) == (504, "timeout")
     advice = f"Try again later{f', or allow up to {limit:g} with X-Request-Timeout' if float(kept) < limit else ''}."
     assert answer["detail"] == f"Expected an answer within {kept} seconds, which have passed. {advice}"
@@ -233,10 +224,10 @@ def test_a_timeout_is_answered_on_time_even_while_a_thread_still_decodes(
 def test_a_picture_waiting_for_its_batch_is_dropped_when_its_client_leaves_or_its_deadline_passes(
     make_app: Callable[..., FastAPI], ends: str
 ) -> None:
-    held = Held()
+    held = HeldClassifier()
 
     async def run() -> tuple[tuple[int, Any], tuple[int, Any]]:
-        app = make_app(held.classifier)
+        app = make_app(held)
         first = Caller(app)
         first.say(encoded(tagged_image(1)))
         await held.begins()
@@ -258,14 +249,14 @@ def test_a_picture_waiting_for_its_batch_is_dropped_when_its_client_leaves_or_it
     dropped, last = asyncio.run(run())
     assert dropped[0] == {"leaves": 400, "deadline": 504}[ends]
     assert last[1]["prediction"]["class_id"] == 3
-    assert held.seen == [[1], [3]]
+    assert held.seen_classes == [[1], [3]]
 
 
 @pytest.mark.parametrize("leaves_after", [0.0, UNWATCHED_SECONDS * 1.5], ids=["at once", "watched"])
 def test_a_picture_whose_client_left_while_it_waited_for_a_thread_frees_its_place(
     make_app: Callable[..., FastAPI], leaves_after: float
 ) -> None:
-    async def run() -> tuple[int, float, float]:
+    async def run() -> int:
         app = make_app(FirstPixelClassifier(), max_pending_images=6)
         first = [Caller(app) for _ in range(4)]
         for caller in first:
@@ -276,21 +267,18 @@ def test_a_picture_whose_client_left_while_it_waited_for_a_thread_frees_its_plac
             caller.say(LARGE)
             await until(caller.is_heard)
         await asyncio.sleep(leaves_after)
-        started = time.monotonic()
         for caller in impatient:
             caller.leave()
         left = [await caller.hear() for caller in impatient]
         assert [status for status, _ in left] == [400, 400]
-        freed = time.monotonic() - started
+        assert not all(caller.request.done() for caller in first)
         late = Caller(app)  # there is a place for it
         late.say(BOOT)
         status, _ = await late.hear()
         await asyncio.gather(*(caller.hear() for caller in first))
-        return status, freed, time.monotonic() - started
+        return status
 
-    status, freed, whole = asyncio.run(run())
-    assert status == 200
-    assert freed < whole / 2
+    assert asyncio.run(run()) == 200
 
 
 def test_pictures_of_a_batch_that_are_late_get_a_problem_and_the_others_their_answers() -> None:
@@ -298,21 +286,31 @@ def test_pictures_of_a_batch_that_are_late_get_a_problem_and_the_others_their_an
 
     def hold_nines(images: NDArray[np.uint8]) -> None:
         if (images[:, 0, 0] == 9).any():
-            release.wait(30)
+            assert release.wait(60)
 
-    settings = Settings.model_validate({"request_timeout_seconds": 2, "max_forward_images": 1})
-    with TestClient(create_app(settings, FirstPixelClassifier(hold_nines))) as client:
-        files = [("files", encoded(tagged_image(tag))) for tag in (1, 2, 9, 3)]
-        response = client.post("/predict/batch", files=files)
+    classifier, loop = FirstPixelClassifier(hold_nines), AdjustableLoop()
+
+    async def run() -> tuple[int, Any]:
+        app = create_app(Settings(max_forward_images=1), classifier)
+        body, content_type = form(*(encoded(tagged_image(tag)) for tag in (1, 2, 9, 3)))
+        caller = Caller(app, "/predict/batch", content_type=content_type)
+        caller.say(body)
+        await until(lambda: classifier.seen_classes == [[1], [2], [9]])
+        loop.ahead_seconds = FOREVER
+        answer = await caller.hear()
         release.set()
-    results = response.json()["results"]
-    assert response.status_code == 200
-    assert [item.get("problem", {}).get("code") for item in results] == [None, None, "timeout", "timeout"]
+        return answer
+
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        status, answer = runner.run(run())
+    assert status == 200
+    codes = [item.get("problem", {}).get("code") for item in answer["results"]]
+    assert codes == [None, None, "timeout", "timeout"]
 
 
 def test_the_deadline_that_a_client_sets_applies_to_each_picture_of_a_batch() -> None:
-    held = Held()
-    with TestClient(create_app(Settings(), held.classifier)) as client:
+    held = HeldClassifier()
+    with TestClient(create_app(Settings(), held)) as client:
         response = client.post("/predict/batch", files=[("files", BOOT)] * 2, headers={"X-Request-Timeout": "0.2"})
         held.release.set()
     details = [item.get("problem", {}).get("detail", "") for item in response.json()["results"]]
@@ -320,17 +318,16 @@ def test_the_deadline_that_a_client_sets_applies_to_each_picture_of_a_batch() ->
 
 
 def test_each_picture_of_a_batch_that_finds_no_place_gets_a_problem() -> None:
-    settings = Settings.model_validate({"max_pending_images": 3})
-    with TestClient(create_app(settings, FirstPixelClassifier())) as client:
+    with TestClient(create_app(Settings(max_pending_images=3), FirstPixelClassifier())) as client:
         results = client.post("/predict/batch", files=[("files", BOOT)] * 5).json()["results"]
     assert [item.get("problem", {}).get("code") for item in results] == [None] * 3 + ["overloaded"] * 2
 
 
 def test_a_batch_whose_client_leaves_is_dropped_whole() -> None:
-    held = Held()
+    held = HeldClassifier()
 
     async def run() -> int:
-        app = create_app(Settings(max_forward_images=1), held.classifier)
+        app = create_app(Settings(max_forward_images=1), held)
         body, content_type = form(*(encoded(tagged_image(tag)) for tag in range(4)))
         caller = Caller(app, "/predict/batch", content_type=content_type)
         caller.say(body)
@@ -344,15 +341,15 @@ def test_a_batch_whose_client_leaves_is_dropped_whole() -> None:
         return status
 
     assert asyncio.run(run()) == 400
-    assert held.seen == [[0], [8]]
+    assert held.seen_classes == [[0], [8]]
 
 
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
 def test_without_a_free_place_none_of_the_body_is_read(path: str, make_app: Callable[..., FastAPI]) -> None:
-    held = Held()
+    held = HeldClassifier()
 
     async def run() -> tuple[int, Any]:
-        app = make_app(held.classifier, max_pending_images=1)
+        app = make_app(held, max_pending_images=1)
         first = Caller(app)
         first.say(BOOT)
         await held.begins()
@@ -383,19 +380,18 @@ def test_a_slow_sender_holds_no_place(make_app: Callable[..., FastAPI]) -> None:
 def test_a_client_that_retries_at_once_is_held_back_until_the_time_it_was_told(
     make_app: Callable[..., FastAPI], *, is_freed: bool
 ) -> None:
-    held = Held()
+    held = HeldClassifier()
 
     async def run() -> tuple[list[int], float]:
-        app = make_app(held.classifier, max_pending_images=1)
+        app = make_app(held, max_pending_images=1)
         first = Caller(app)
         first.say(BOOT)
         await held.begins()
-        statuses = [(await Caller(app, port=port).hear())[0] for port in (1, 2)]  # refused at once
         started = time.monotonic()
+        statuses = [(await Caller(app, port=port).hear())[0] for port in (2, 1)]  # refused at once
         again = Caller(app, port=1)
         again.say(BOOT)
         await asyncio.sleep(0.1)
-        assert not again.request.done()
         if is_freed:
             held.release.set()
         statuses.append((await again.hear())[0])
@@ -406,7 +402,7 @@ def test_a_client_that_retries_at_once_is_held_back_until_the_time_it_was_told(
 
     statuses, waited = asyncio.run(run())
     assert statuses == [503, 503, 200 if is_freed else 503]
-    assert waited > 0.5
+    assert waited >= PAUSE_SECONDS
 
 
 async def nothing_more() -> Message:

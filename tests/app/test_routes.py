@@ -20,7 +20,7 @@ from app.main import create_app
 from app.problems import internal_problem
 from app.settings import Settings
 from tests.conftest import encoded
-from tests.fakes import FirstPixelClassifier, tagged_image
+from tests.fakes import FirstPixelClassifier, HeldClassifier, tagged_image
 from training.data import LABELS, Data
 
 if TYPE_CHECKING:
@@ -266,19 +266,13 @@ def test_too_many_pixels_are_refused() -> None:
 
 
 def test_over_the_limit_of_pending_pictures_the_answer_is_503_with_a_retry_after() -> None:
-    release, entered = threading.Event(), threading.Event()
-
-    def hold(_: NDArray[np.uint8]) -> None:
-        entered.set()
-        release.wait(5)
-
-    settings = Settings.model_validate({"max_pending_images": 1})
-    with TestClient(create_app(settings, FirstPixelClassifier(hold))) as client:
+    held = HeldClassifier()
+    with TestClient(create_app(Settings(max_pending_images=1), held)) as client:
         first = threading.Thread(target=client.post, args=("/predict",), kwargs={"content": BOOT})
         first.start()
-        assert entered.wait(5)
+        assert held.entered.wait(60)
         refused = client.post("/predict", content=BOOT)
-        release.set()
+        held.release.set()
         first.join()
     assert problem(refused) == (503, "overloaded")
     assert int(refused.headers["retry-after"]) >= 1

@@ -62,7 +62,7 @@ def pictures() -> Iterator[tuple[str, bytes]]:
     yield "nothing", b""
     yield "too large", bytes(11 * 2**20)
     yield "huge header", png_head(2**31 - 1, 2**31 - 1)
-    yield "many chunks", png_of(SECRET.encode()[:0] + b"\0\0\0\0teSt\0\0\0\0")
+    yield "many chunks", png_of(b"\0\0\0\0teSt\0\0\0\0")
     yield "comment in crumbs", filled(b"\1a", gif_head() + b"!\xfe", b"\0;")
     yield "huge tile", huge_tile(32_768, 8)
     yield "many scans", progressive(300, 101)
@@ -144,7 +144,7 @@ def test_no_problem_reveals_a_path_a_version_or_a_traceback(asked: Asked) -> Non
     for answer in asked.answers:
         if answer.status_code >= 400:
             assert answer.headers["content-type"] == "application/problem+json"
-            assert not TELLTALES.search(answer.json()["detail"].replace("/web/", "")) or answer.status_code == 404
+            assert not TELLTALES.search(answer.json()["detail"].replace(answer.request.url.path, ""))
             assert not VERSION.search(answer.text)
             assert SECRET not in answer.text or "fields" in answer.text
         assert "server" not in answer.headers

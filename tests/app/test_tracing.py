@@ -125,10 +125,10 @@ def test_answers_are_sent_even_if_the_log_cannot_be_written(
 
 
 @pytest.mark.usefixtures("restored_logging")
-def test_the_console_format_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_console_format_is_a_line_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(Settings(log_format="console"))
     logging.getLogger("app").info("hello")
-    assert "hello" in capsys.readouterr().err
+    assert "Z [info] hello logger=app" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("restored_logging")
