@@ -8,35 +8,56 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from benchmarks import conversion, cutouts, disguise, photos, stages
+from benchmarks.samples import FOLDER
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-
-def run(*command: str) -> tuple[int, str]:
-    """Run a benchmark; return its exit code and the last line of its standard error."""
-    done = subprocess.run(
-        [sys.executable, "-m", *command], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
-    )
-    return done.returncode, done.stderr.splitlines()[-1] if done.stderr else ""
+    Main = Callable[[], None]
 
 
-def test_a_picture_that_cannot_be_timed_is_reported_in_one_line(tmp_path: Path) -> None:
+@pytest.fixture
+def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Return a function that runs a command, which has to refuse its arguments, and returns its last line."""
+
+    def refusal(main: Main, *arguments: str) -> str:
+        monkeypatch.setattr("sys.argv", ["command", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        assert caught.value.code == 2
+        return capsys.readouterr().err.splitlines()[-1]
+
+    return refusal
+
+
+def test_a_picture_that_cannot_be_timed_is_reported_in_one_line(refusal: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("no picture")
-    code, line = run("benchmarks.conversion", str(tmp_path / "missing.jpg"))
-    assert (code, "No such file" in line) == (2, True)
-    code, line = run("benchmarks.conversion", str(tmp_path / "a.txt"))
-    assert (code, "cannot identify image file" in line) == (2, True)
-    code, line = run("benchmarks.conversion", str(tmp_path / "a.txt"), "--rounds", "0")
-    assert (code, "argument --rounds: invalid positive value: '0'" in line) == (2, True)
+    assert "No such file" in refusal(conversion.main, str(tmp_path / "missing.jpg"))
+    assert "cannot identify image file" in refusal(conversion.main, str(tmp_path / "a.txt"))
+    refused = refusal(conversion.main, str(tmp_path / "a.txt"), "--rounds", "0")
+    assert "argument --rounds: invalid positive value: '0'" in refused
 
 
-@pytest.mark.parametrize("command", ["benchmarks.photos", "benchmarks.cutouts"])
-def test_a_photograph_that_cannot_be_read_is_reported_in_one_line(command: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("main", [photos.main, cutouts.main], ids=["photos", "cutouts"])
+def test_a_photograph_that_cannot_be_read_is_reported_in_one_line(
+    main: Main, refusal: Callable[..., str], artifact: Path, tmp_path: Path
+) -> None:
     (tmp_path / "dress").mkdir()
     (tmp_path / "dress" / "a.jpg").write_bytes(b"no picture")
-    code, line = run(command, str(tmp_path))
-    assert (code, "a.jpg: Expected an image as PNG" in line) == (2, True)
+    assert "a.jpg: Expected an image as PNG" in refusal(main, str(tmp_path), "--model", str(artifact))
+
+
+@pytest.mark.parametrize("command", ["disguise", "stages"])
+def test_a_folder_without_a_model_is_refused_in_one_line(
+    command: str, refusal: Callable[..., str], tmp_path: Path
+) -> None:
+    main = {"disguise": disguise.main, "stages": stages.main}[command]
+    assert refusal(main, "--model", str(tmp_path)).startswith(f"python -m benchmarks.{command}: error: {tmp_path}")
 
 
 def test_asking_for_help_changes_no_sample() -> None:
-    assert run("benchmarks.samples", "--help") == (0, "")
+    written = {path: path.stat().st_mtime_ns for path in FOLDER.iterdir()}
+    subprocess.run([sys.executable, "-m", "benchmarks.samples", "--help"], capture_output=True, check=True)
+    assert {path: path.stat().st_mtime_ns for path in FOLDER.iterdir()} == written

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image, ImageColor
@@ -70,6 +72,13 @@ def test_the_cells_are_arranged_in_rows_with_even_margins() -> None:
 
 
 def test_a_cell_says_the_answer_and_the_kind() -> None:
-    text = np.asarray(draw_cell(cell(is_right=None)).convert("L"))[SIDE + 10 :]
-    assert text[:, : CELL_WIDTH // 2].min() < 80
-    assert 80 < text[:, CELL_WIDTH // 2 :].min() < 180
+    one = cell(is_right=None)
+    (answer, kind), (other_answer, same_kind), (same_answer, other_kind) = (
+        np.hsplit(np.asarray(draw_cell(said).convert("L"))[SIDE + 10 :], 2)
+        for said in (one, replace(one, answer="Coat 93%"), replace(one, kind="coat"))
+    )
+    assert answer.min() < 80 < kind.min() < 180
+    assert np.array_equal(answer, same_answer)
+    assert np.array_equal(kind, same_kind)
+    assert not np.array_equal(answer, other_answer)
+    assert not np.array_equal(kind, other_kind)

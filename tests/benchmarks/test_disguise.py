@@ -4,17 +4,14 @@ import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pytest
 
 from app.classifier import SavedModelClassifier
 from app.settings import Settings
-from benchmarks.disguise import main, measure
+from benchmarks.disguise import measure
 from tests.fakes import FirstPixelClassifier
 from training.disguise import GARMENTS, GROUNDS
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from training.data import Data
 
 
@@ -33,12 +30,3 @@ def test_the_native_images_are_classified_once_for_all_disguises(data: Data) -> 
     kinds = [kind for kind, _ in measure(classifier, split, seed=0)]
     assert len(classifier.seen) == 1 + len(kinds)
     assert sum(np.array_equal(seen, split.images) for seen in classifier.seen) == 1
-
-
-def test_a_folder_without_a_model_is_refused_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("sys.argv", ["disguise", "--model", str(tmp_path)])
-    with pytest.raises(SystemExit):
-        main()
-    assert capsys.readouterr().err.splitlines()[-1].startswith(f"python -m benchmarks.disguise: error: {tmp_path}")

@@ -12,6 +12,8 @@ from tests.conftest import listening
 from tests.fakes import ScriptedService
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from benchmarks.callers import Picture
 
 ANSWER = '{"probabilities": [' + ", ".join('{"probability": 0.1}' for _ in range(10)) + "]}"
@@ -25,16 +27,28 @@ def refusal(status: int = 503, **headers: str) -> Response:
     return Response("no", status, {name.replace("_", "-"): value for name, value in headers.items()})
 
 
-def seen_of(url: str, pictures: list[Picture], *, connections: int = 1, patient: bool = True) -> Seen:
+def seen_of(
+    url: str,
+    pictures: list[Picture],
+    *,
+    connections: int = 1,
+    patient: bool = True,
+    is_enough: Callable[[Seen], object] = lambda _: True,
+) -> Seen:
+    """Load a service for a moment; if the machine was too busy for enough to be seen, load it again for longer."""
     host, _, port = url.removeprefix("http://").partition(":")
 
-    async def run() -> Seen:
-        return await Load((host, int(port)), pictures, patient=patient).run(connections, 0.05, 0.5)
+    async def run(seconds: float) -> Seen:
+        return await Load((host, int(port)), pictures, patient=patient).run(connections, 0.05, seconds)
 
-    return asyncio.run(run())
+    for seconds in (0.2, 2, 20):
+        seen = asyncio.run(run(seconds))
+        if is_enough(seen):
+            break
+    return seen
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def pictures() -> list[Picture]:
     with listening(ScriptedService(answer())) as url:
         return overload.ask_at_rest(url, 3)
@@ -43,12 +57,12 @@ def pictures() -> list[Picture]:
 def test_every_client_asks_again_once_it_is_answered(pictures: list[Picture]) -> None:
     service = ScriptedService(answer(), delay_seconds=0.01)
     with listening(service) as url:
-        seen = seen_of(url, pictures, connections=4)
+        seen = seen_of(url, pictures, connections=4, is_enough=lambda seen: seen.checked)
     assert service.most_at_once == 4
-    assert 20 < seen.rate < 4 / 0.01
+    assert 0 < seen.rate < 4 / 0.01
     assert seen.percentile(50) >= 9  # a sleep may end a little early
     assert (seen.refusals.total(), seen.failures.total(), seen.wrong) == (0, 0, 0)
-    assert seen.checked == len(seen.milliseconds) // 20
+    assert seen.checked == len(seen.milliseconds) // 20 > 0
 
 
 def test_a_patient_client_waits_as_told_and_an_impatient_one_does_not(pictures: list[Picture]) -> None:
@@ -56,22 +70,26 @@ def test_a_patient_client_waits_as_told_and_an_impatient_one_does_not(pictures: 
     with listening(service) as url:
         seen_of(url, pictures)
         assert len(service.times) == 1
-        assert seen_of(url, pictures, patient=False).refusals.keys() == {(503, 7)}
-        assert len(service.times) > 10
+        seen = seen_of(url, pictures, patient=False, is_enough=lambda seen: seen.refusals.total() > 5)
+    assert seen.refusals.keys() == {(503, 7)}
+    assert seen.refusals.total() > 5
 
 
-def test_answers_that_differ_from_those_at_rest_and_broken_connections_are_counted(pictures: list[Picture]) -> None:
+def test_answers_that_differ_from_those_at_rest_are_counted(pictures: list[Picture]) -> None:
     with listening(ScriptedService(answer(ANSWER.replace("0.1", "0.2", 1)))) as url:
-        seen = seen_of(url, pictures)
+        seen = seen_of(url, pictures, is_enough=lambda seen: seen.checked)
     assert seen.wrong == seen.checked > 0
-    assert seen_of("http://127.0.0.1:9", pictures).failures  # nothing listens there
+
+
+def test_connections_that_are_refused_are_counted(pictures: list[Picture], no_service: str) -> None:
+    assert seen_of(no_service, pictures, is_enough=lambda seen: seen.failures).failures
 
 
 def test_a_connection_closed_after_an_answer_is_reopened(pictures: list[Picture]) -> None:
     closing = answer()
     closing.headers["connection"] = "close"
     with listening(ScriptedService(closing)) as url:
-        seen = seen_of(url, pictures)
+        seen = seen_of(url, pictures, is_enough=lambda seen: len(seen.milliseconds) > 5)
     assert len(seen.milliseconds) > 5
     assert not seen.failures
 
@@ -101,6 +119,6 @@ def test_memory_growth_is_not_judged_after_a_single_overload(memory: list[int], 
     assert [one.kept for one in overload.growth(memory)] == kept
 
 
-def test_without_a_service_it_says_so_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert overload.main(["--url", "http://127.0.0.1:9", "--quick"]) == 1
+def test_without_a_service_it_says_so_in_one_line(no_service: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert overload.main(["--url", no_service, "--quick"]) == 1
     assert capsys.readouterr().err.count("\n") == 1

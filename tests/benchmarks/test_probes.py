@@ -14,8 +14,8 @@ def test_every_path_is_timed(url: str) -> None:
     assert all(0 < seconds < 60 for of in times.values() for seconds in of)
 
 
-def test_where_no_service_runs_it_says_so_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_where_no_service_runs_it_says_so_in_one_line(no_service: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        main(["--url", "http://127.0.0.1:1"])
+        main(["--url", no_service])
     assert caught.value.code == 2
-    assert "error: expected a service at http://127.0.0.1:1, found none: " in capsys.readouterr().err
+    assert f"error: expected a service at {no_service}, found none: " in capsys.readouterr().err

@@ -8,6 +8,7 @@ import socket
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -39,7 +40,8 @@ def scaled() -> Iterator[Deployment]:
         deployment.compose("up", "-d", "--wait", "--wait-timeout", "180", "proxy")
         yield deployment
     finally:
-        print(deployment.compose("--profile", "scale", "logs", "--tail", "50"))  # noqa: T201  shown when a test fails
+        with suppress(AssertionError):  # whatever happens, remove the containers
+            print(deployment.compose("--profile", "scale", "logs", "--tail", "50"))  # noqa: T201  shown when a test fails
         deployment.compose("--profile", "scale", "down", "-v", "--remove-orphans", "-t", "5", "--rmi", "local")
 
 

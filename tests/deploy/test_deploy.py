@@ -113,14 +113,14 @@ def test_every_metric_of_the_service_is_used_by_the_dashboard_or_the_alerts(
 
 
 def test_every_alert_links_to_instructions_and_is_tested() -> None:
-    rules, tests = RULES.read_text(), RULES_TEST.read_text()
-    alerts = re.findall(r"- alert: (\w+)", rules)
-    assert rules.count("docs/reliability.md") >= len(alerts)
-    assert [alert for alert in alerts if f'alertname="{alert}"' not in tests] == []
+    tests = RULES_TEST.read_text()
+    _, *rules = RULES.read_text().split("- alert: ")
+    assert [rule for rule in rules if "docs/reliability.md" not in rule] == []
+    assert [rule for rule in rules if f'alertname="{rule.split()[0]}"' not in tests] == []
 
 
 def test_the_documented_query_for_the_share_of_failures_is_that_of_the_alert() -> None:
-    alert = " ".join(expressions()[0].removeprefix(">-").split())
+    (alert,) = (" ".join(one.removeprefix(">-").split()) for one in expressions() if 'reason="internal"' in one)
     assert f"    {alert.replace('sum by (job) (', 'sum(').removesuffix(' > 0.01')}\n" in OPERATING
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,8 +52,7 @@ class Service:
     @property
     def workers(self) -> set[int]:
         """IDs of the processes that accept new connections."""
-        listening = {f"socket:[{inode}]" for inode in sockets(self.port, LISTEN)}
-        return {process for process, file in open_files() if file in listening}
+        return listeners(self.port)
 
     def worker_of(self, client_port: int) -> int:
         """Return the ID of the process that holds the service's end of a client's connection."""
@@ -91,9 +90,8 @@ def service(folder: Path, world: Sequence[str] = (), **settings: object) -> Iter
     started = time.monotonic()
     with running([*world, *OURS.command(port)], environment, ROOT, port, log) as process:
         wait_until(lambda: is_ready(process, port, log), "the service is ready")
-        running_now = Service(process, port, log, time.monotonic() - started)
-        wait_until(lambda: len(running_now.workers) == int(environment["FASHION_WORKERS"]), "all workers are ready")
-        yield replace(running_now, start_seconds=time.monotonic() - started)
+        wait_until(lambda: len(listeners(port)) == int(environment["FASHION_WORKERS"]), "all workers are ready")
+        yield Service(process, port, log, time.monotonic() - started)
 
 
 def is_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> bool:
@@ -111,6 +109,12 @@ def wait_until(holds: Callable[[], bool], what: str) -> float:
         assert time.monotonic() < started + START_SECONDS, f"waited in vain until {what}"
         time.sleep(0.1)
     return time.monotonic() - started
+
+
+def listeners(port: int) -> set[int]:
+    """Return the IDs of the processes that accept connections to a port."""
+    listening = {f"socket:[{inode}]" for inode in sockets(port, LISTEN)}
+    return {process for process, file in open_files() if file in listening}
 
 
 def sockets(port: int, state: str, client_port: int = 0) -> list[str]:

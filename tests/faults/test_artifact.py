@@ -96,7 +96,7 @@ def test_a_running_service_does_without_its_artifact_and_recovers_once_it_is_bac
 
         os.kill(min(started.workers), signal.SIGKILL)
         refusal = f"{artifact / 'model_card.json'}: expected a model card, found none"
-        wait_until(lambda: started.log.read_text().count(refusal) == 2, "the replacement has failed twice")
+        wait_until(lambda: started.log.read_text().count(refusal) >= 2, "the replacement has failed twice")
         assert all(started.predict(picture) == expected for _ in range(20))
         assert started.process.poll() is None
 

@@ -35,14 +35,14 @@ def world(change: str, enter: str = "") -> Sequence[str]:
     return ["unshare", "--mount", "sh", "-euc", f'{change}\nexec {enter} "$@"', "sh"]
 
 
-def can_mount() -> bool:
-    if not shutil.which("unshare"):
-        return False
+@pytest.fixture(scope="module")
+def _may_mount() -> None:
     trial = [*world("mount -t tmpfs none /mnt"), "true"]
-    return subprocess.run(trial, capture_output=True, check=False).returncode == 0
+    if not shutil.which("unshare") or subprocess.run(trial, capture_output=True, check=False).returncode:
+        pytest.skip("needs root on Linux, to mount")
 
 
-@pytest.mark.skipif(not can_mount(), reason="needs root on Linux, to mount")
+@pytest.mark.usefixtures("_may_mount")
 @pytest.mark.skipif(ROOT.is_relative_to("/tmp"), reason="hides /tmp, and this checkout with it")  # noqa: S108  looks, writes nothing
 @pytest.mark.parametrize(
     "changed",

@@ -6,7 +6,6 @@ import http.client
 import os
 import signal
 import threading
-import time
 from collections import defaultdict
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -90,7 +89,7 @@ def test_a_killed_worker_loses_only_its_own_requests_and_is_replaced(two_workers
     victim, survivor = callers
     for caller in everyone:
         caller.start()
-    time.sleep(0.5)
+    wait_until(lambda: all(caller.answered for caller in everyone), "every caller has been answered")
     before = sum(caller.answered for caller in callers[survivor])
 
     os.kill(victim, signal.SIGKILL)
@@ -105,6 +104,5 @@ def test_a_killed_worker_loses_only_its_own_requests_and_is_replaced(two_workers
     assert [caller.failed for caller in callers[survivor]] == [0] * CALLERS
     # A caller that reconnects before the killed worker's last socket is closed fails more than once.
     assert all(1 <= caller.failed <= 3 for caller in callers[victim])
-    assert after > before > 0
-    assert all(caller.answered for caller in callers[victim])
+    assert after > before
     assert seconds < MOST_STARTS * two_workers.start_seconds

@@ -81,7 +81,7 @@ def test_a_body_is_parsed_the_same_byte_by_byte(body: bytes) -> None:
 @given(
     content_type=st.builds("".join, st.lists(st.sampled_from(["multipart/form-data", ";", "boundary=", '"']) | LATIN_1))
 )
-def test_any_content_type_gives_a_form_or_a_refusal(content_type: str) -> None:
+def test_a_form_without_files_is_refused_whatever_its_content_type(content_type: str) -> None:
     assert "received" in read([b"--frontier--\r\n"], content_type)
 
 

@@ -17,22 +17,20 @@ if TYPE_CHECKING:
 
 FILES = 40
 WRITER = """
-import sys
+import itertools, sys
 from pathlib import Path
 from training.atomic import replacing
-generation = 0
-while True:
-    generation += 1
+for generation in itertools.count():
     with replacing(Path(sys.argv[1])) as staging:
-        for number in range(40):
+        for number in range(int(sys.argv[2])):
             (staging / str(number)).write_text(str(generation))
 """
 
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Replace a folder repeatedly in another process until the block ends; it begins once the folder exists."""
-    with subprocess.Popen([sys.executable, "-c", WRITER, str(folder)]) as writer:
+    """Create a folder and replace it repeatedly in another process; the block begins once it exists."""
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(folder), str(FILES)]) as writer:
         try:
             deadline = time.monotonic() + 60
             while not folder.exists():
@@ -105,20 +103,17 @@ def test_where_folders_cannot_be_exchanged_two_renames_replace_them(tmp_path: Pa
 
 
 def test_a_job_killed_at_any_moment_leaves_one_whole_generation(tmp_path: Path) -> None:
-    folder = tmp_path / "1"
     for attempt in range(3):
-        with writing(folder):
-            time.sleep(0.3 + 0.0137 * attempt)
-        assert len(generations(folder)) == 1
+        with writing(tmp_path / str(attempt)):
+            time.sleep(0.05 + 0.0137 * attempt)
+        assert len(generations(tmp_path / str(attempt))) == 1
 
 
 def test_a_folder_exists_at_every_moment_while_it_is_replaced(tmp_path: Path) -> None:
-    folder = tmp_path / "1"
-    with writing(folder):
-        looked = 0
-        end = time.monotonic() + 1
-        while time.monotonic() < end:
-            handle = os.open(folder, os.O_RDONLY)  # fails if the folder is missing even for a moment
+    deadline, seen = time.monotonic() + 60, set[int]()
+    with writing(tmp_path / "1"):
+        while len(seen) < 100:
+            handle = os.open(tmp_path / "1", os.O_RDONLY)  # fails if the folder is missing even for a moment
+            seen.add(os.fstat(handle).st_mtime_ns)
             os.close(handle)
-            looked += 1
-    assert looked > 100
+            assert time.monotonic() < deadline

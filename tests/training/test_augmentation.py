@@ -28,13 +28,9 @@ def test_without_augmentation_an_epoch_is_the_data_in_another_order(data: Data) 
 
 
 def test_images_keep_their_targets(data: Data) -> None:
-    class_of = {image.tobytes(): class_id for image, class_id in zip(*_of(data), strict=True)}
+    class_of = dict(zip([image.tobytes() for image in data.train.images], data.train.class_ids, strict=True))
     for images, targets in stream(data, PLAIN, 9):
         assert [class_of[image.tobytes()] for image in images] == targets.argmax(axis=1).tolist()
-
-
-def _of(data: Data) -> tuple[np.ndarray, np.ndarray]:
-    return data.train.images, data.train.class_ids
 
 
 def test_a_stream_resumed_at_an_epoch_continues_like_an_unbroken_one(data: Data) -> None:
@@ -88,14 +84,13 @@ def test_augmenting_leaves_the_originals_alone(data: Data) -> None:
 
 def test_photographs_and_disguised_images_take_their_shares_with_their_targets(data: Data) -> None:
     count = len(data.train)
-    mixture = Mixture(
+    mixture = replace(
+        Mixture.of_nothing(),
         disguised=np.full((count, 28, 28), 7, np.uint8),
         photos=np.full((5, 3, 28, 28), 200, np.uint8),
         targets=(rows := np.tile(np.array([0, 0, 0.5, 0, 0, 0, 0.5, 0, 0, 0], np.float32), (5, 1))),
         allowed=rows,
         chances=np.full(5, 0.2),
-        unfamiliar=np.empty((0, 3, 28, 28), np.uint8),
-        collages=np.empty((0, 28, 28), np.uint8),
     )
     config = PLAIN.override(batch_size=100, photos=PhotoConfig(share=0.3, disguised_share=0.4))
     made = batches(data.train.images, one_hot(data.train.class_ids), config, mixture=mixture)
@@ -138,14 +133,13 @@ def test_degraded_images_are_blurred_paler_lighter_and_noisy_up_to_a_limit() -> 
 
 @pytest.mark.parametrize("share", [0.0, 0.5])
 def test_only_the_data_sets_own_images_are_degraded(data: Data, share: float) -> None:
-    mixture = Mixture(
+    mixture = replace(
+        Mixture.of_nothing(),
         disguised=data.train.images,
         photos=np.full((5, 3, 28, 28), 200, np.uint8),
         targets=(rows := np.tile(np.eye(10, dtype=np.float32)[0], (5, 1))),
         allowed=rows,
         chances=np.full(5, 0.2),
-        unfamiliar=np.empty((0, 3, 28, 28), np.uint8),
-        collages=np.empty((0, 28, 28), np.uint8),
     )
     config = PLAIN.override(batch_size=100, photos=PhotoConfig(share=0.3), degraded_share=share)
     known = {image.tobytes() for image in data.train.images}

@@ -34,6 +34,10 @@ def test_runs_of_different_configs_have_different_names() -> None:
     assert DEFAULTS["cnn"].override(photos=PhotoConfig(share=0.4)).run_name not in names
 
 
+def test_the_name_of_a_run_starts_with_its_network() -> None:
+    assert DEFAULTS["cnn"].run_name.startswith("cnn-")
+
+
 def test_options_that_do_not_affect_the_weights_do_not_affect_the_name() -> None:
     config = DEFAULTS["cnn"].override(photos=PhotoConfig())
     exported_otherwise = config.override(photos=PhotoConfig(collages=3), mirror=not config.mirror)
@@ -53,7 +57,6 @@ def test_distillation_requires_a_teacher() -> None:
 def test_the_photographs_take_their_share_of_a_batch() -> None:
     assert DEFAULTS["cnn"].photos_a_batch == 0
     assert DEFAULTS["cnn"].override(batch_size=50, photos=PhotoConfig(share=0.3)).photos_a_batch == 15
-    assert DEFAULTS["cnn"].run_name.startswith("cnn-")
 
 
 @pytest.mark.parametrize("wrong", [{"epochs": 0}, {"epochs": -3}, {"seed": -1}])

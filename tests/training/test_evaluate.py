@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from app.classifier import Answers
-from tests.training.test_reliability import answers
 from training.data import LABELS, Data, Split
 from training.evaluate import Evaluation, evaluate, in_batches, wilson_interval
 from training.reliability import brier_score, expected_calibration_error, negative_log_likelihood, reliability
@@ -54,10 +53,10 @@ def test_wilson_intervals_match_the_published_formula(right: int, n: int, low: f
 
 def test_calibration_is_measured_in_bins_of_either_kind_and_drawn_in_those_of_equal_mass() -> None:
     rng = np.random.default_rng(0)
-    probabilities = answers(rng.uniform(0.5, 1, 1500) ** 0.2)
-    class_ids = (rng.random(1500) > 0.8).astype(np.uint8)
-    split = Split(np.zeros((1500, 28, 28), np.uint8), class_ids)
-    metrics, right = Evaluation(split, Answers(probabilities, np.ones(1500, np.float32))).metrics, class_ids == 0
+    probabilities = rng.dirichlet(np.full(10, 0.2), 1500).astype(np.float32)
+    class_ids = rng.integers(0, 10, 1500, np.uint8)
+    split, right = Split(np.zeros((1500, 28, 28), np.uint8), class_ids), probabilities.argmax(axis=1) == class_ids
+    metrics = Evaluation(split, Answers(probabilities, np.ones(1500, np.float32))).metrics
     assert metrics.ece_equal_mass == expected_calibration_error(probabilities, right, "mass")
     assert metrics.ece_equal_width == expected_calibration_error(probabilities, right, "width")
     assert metrics.ece_equal_mass != metrics.ece_equal_width

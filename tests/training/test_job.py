@@ -82,13 +82,10 @@ def test_calibration_is_measured_before_and_after(artifact: Path) -> None:
 
 
 def test_the_golden_set_has_one_validation_image_of_each_class(artifact: Path, data: Data) -> None:
-    validation = {image.tobytes(): class_id for image, class_id in zip(*_of(data), strict=True)}
+    images, class_ids = data.validation.images, data.validation.class_ids
+    validation = {image.tobytes(): class_id for image, class_id in zip(images, class_ids, strict=True)}
     golden = read_verified(artifact).golden_set
     assert [validation[example.pixels.tobytes()] for example in golden] == list(range(10))
-
-
-def _of(data: Data) -> tuple[np.ndarray, np.ndarray]:
-    return data.validation.images, data.validation.class_ids
 
 
 def test_the_service_serves_what_the_job_exported_and_agrees_with_tensorflow(artifact: Path, data: Data) -> None:
@@ -139,7 +136,7 @@ def test_every_option_of_the_command_reaches_the_job(
     monkeypatch.setattr(data_module, "find_folder", lambda folder: folder)
     monkeypatch.setattr(data_module, "load", lambda folder, seed: {("idx", 0): data}[str(folder), seed])
     options = "--network tiny --epochs 3 --seed 5 --precision float32 --data idx --runs kept --output models/mine/2"
-    assert main([*options.split(), "--photos", str(photo_folder), "--teacher", str(artifact)]) == 0
+    assert main([*options.split(), "--photos", str(photo_folder), "--teacher", str(artifact), "--continue"]) == 0
     assert main(["--network", "mlp", "--data", "idx"]) == 0
     (config, given_data, runs, output, photos, teachers), (plain, *_, default_output, none, nobody) = received
     graph = hashlib.sha256((artifact / "saved_model.pb").read_bytes()).hexdigest()
@@ -148,13 +145,13 @@ def test_every_option_of_the_command_reaches_the_job(
         seed=5,
         precision="float32",
         photos=PhotoConfig(),
-        distillation=DistillationConfig((graph,)),
+        distillation=DistillationConfig((graph,), continued=True),
         label_smoothing=0.0,
     )
     assert given_data is data
     assert (runs, output) == (Path("kept"), Path("models/mine/2"))
     assert photos == list_photos(photo_folder)
-    assert [teacher.digest for teacher in teachers] == [graph]
+    assert [(teacher.digest, teacher.folder) for teacher in teachers] == [(graph, artifact)]
     assert (plain, default_output, none, nobody) == (DEFAULTS["mlp"], Path("models/fashion-mnist-mlp/1"), [], [])
 
 

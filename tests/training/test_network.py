@@ -90,7 +90,9 @@ def test_networks_take_bytes_and_divide_by_255_themselves(name: Network) -> None
 def test_bytes_are_divided_in_float32_whatever_the_precision() -> None:
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
-    network = build(DEFAULTS["cnn"])
-    keras.config.set_dtype_policy(before)
+    try:
+        network = build(DEFAULTS["cnn"])
+    finally:
+        keras.config.set_dtype_policy(before)
     pixels = network.get_layer(index=1)(np.arange(256, dtype=np.uint8))
     assert np.array_equal(pixels, np.arange(256, dtype=np.float32) * np.float32(1 / 255))

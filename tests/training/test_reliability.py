@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 
@@ -22,11 +24,13 @@ def answers(confidence: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("equal", EQUAL)
 @pytest.mark.parametrize("overconfidence", [0.0, 0.1])
-def test_the_error_is_by_how_much_confidence_exceeds_accuracy(equal: str, overconfidence: float) -> None:
+def test_the_error_is_by_how_much_confidence_exceeds_accuracy(
+    equal: Literal["mass", "width"], overconfidence: float
+) -> None:
     rng = np.random.default_rng(0)
     confidence = rng.uniform(0.3, 1, 200_000)
     right = rng.random(len(confidence)) < confidence - overconfidence
-    error = expected_calibration_error(answers(confidence), right, equal)  # type: ignore[arg-type]  # the literals above
+    error = expected_calibration_error(answers(confidence), right, equal)
     assert error == pytest.approx(overconfidence, abs=0.004)
 
 
@@ -42,13 +46,13 @@ def test_bins_hold_equally_many_images_or_span_equally_much_confidence() -> None
 
 
 @pytest.mark.parametrize("equal", EQUAL)
-def test_the_error_by_chance_is_that_of_calibrated_answers(equal: str) -> None:
+def test_the_error_by_chance_is_that_of_calibrated_answers(equal: Literal["mass", "width"]) -> None:
     rng = np.random.default_rng(7)
     confidence = rng.uniform(0.3, 1, 600)
     said = answers(confidence)
-    drawn = [expected_calibration_error(said, rng.random(600) < confidence, equal) for _ in range(500)]  # type: ignore[arg-type]
-    assert error_by_chance(said, equal) == pytest.approx(np.mean(drawn), rel=0.05)  # type: ignore[arg-type]
-    assert error_by_chance(np.eye(10, dtype=np.float32), equal) == 0  # type: ignore[arg-type]
+    drawn = [expected_calibration_error(said, rng.random(600) < confidence, equal) for _ in range(500)]
+    assert error_by_chance(said, equal) == pytest.approx(np.mean(drawn), rel=0.05)
+    assert error_by_chance(np.eye(10, dtype=np.float32), equal) == 0
 
 
 def test_the_brier_score_averages_zero_for_a_sure_right_answer_and_two_for_a_sure_mistake() -> None:

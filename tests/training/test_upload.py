@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +11,7 @@ from PIL import Image
 from app.imaging.conversion import Mode, convert
 from app.imaging.decode import decode
 from app.model_card import read_verified
+from app.pages import WEB
 from app.predictor import Predictor
 from app.settings import Settings
 from benchmarks.photos import answer
@@ -22,6 +22,8 @@ from training.photos import Photo, convert_photo
 from training.upload import answer_uploads, convert_upload
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from training.data import Data
 
 
@@ -51,7 +53,7 @@ def test_an_upload_gets_the_answer_that_the_service_gives(cut_out: bytes) -> Non
     assert shipped
     assert shipped.temperature != 1
     classifier.card = classifier.card.model_copy(update={"photos": shipped})
-    files = [cut_out, Path("app/web/samples/sweater.jpg").read_bytes()]
+    files = [cut_out, (WEB / "samples" / "sweater.jpg").read_bytes()]
     answers = answer_uploads(classifier, [convert_upload(file) for file in files])
     service = Predictor(classifier, Settings(), 1)
     for file, probabilities, familiarity in zip(files, *answers, strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +12,12 @@ import pytest
 
 from benchmarks.serving.load import Outcome
 from benchmarks.serving.results import CONNECTIONS, Comparison, Results
-from benchmarks.serving.servers import running, wait_until_ready
+from benchmarks.serving.servers import running
 from benchmarks.serving.systems import SERVERS, System, raw
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 TINY_SERVER = Path(__file__).with_name("tiny_server.py")
 PROBABILITY = 0.1
@@ -24,25 +25,26 @@ TINY = System("tiny", "/", "image/png", raw)
 
 
 @pytest.fixture
-def port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-@pytest.fixture
 def tiny_server(port: int, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the tiny server, and yield its process once it listens and is idle."""
-    log = tmp_path / "log"
-
-    def ask() -> None:
-        socket.create_connection(("127.0.0.1", port)).close()
-
+    """Run the tiny server, and yield its process once it listens."""
     command = [sys.executable, str(TINY_SERVER), str(port), str(PROBABILITY)]
-    with running(command, {}, tmp_path, port, log) as process:
-        wait_until_ready(process, ask, log)
+    with running(command, {}, tmp_path, port, tmp_path / "log") as process:
+        wait_until(process, lambda: can_connect(port))
         yield process
+
+
+def can_connect(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def wait_until(process: subprocess.Popen[bytes], holds: Callable[[], bool]) -> None:
+    """Wait until a condition holds while a server runs."""
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def outcome(rate: float = 100, p50: float = 10, p99: float = 20, errors: int = 0) -> Outcome:

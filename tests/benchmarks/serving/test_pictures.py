@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import io
 import multiprocessing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +13,7 @@ from app.classifier import SavedModelClassifier
 from app.imaging.conversion import Mode, convert
 from app.imaging.decode import decode
 from app.main import create_app
+from app.pages import WEB
 from app.settings import Settings
 from benchmarks.serving.alone import Alone
 from benchmarks.serving.pictures import native_images, photograph, png
@@ -21,6 +21,8 @@ from benchmarks.serving.systems import MULTIPART, form, open_inference, ranked, 
 from tests.fakes import tagged_image
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from training.data import Data
 
 
@@ -63,7 +65,7 @@ def test_parts_are_timed_in_as_many_processes_as_there_are_cores(data: Data) -> 
 
 
 def test_the_answer_expected_for_a_photograph_is_that_of_the_service() -> None:
-    sweater, artifact = Path("app/web/samples/sweater.jpg").read_bytes(), Settings().model_dir
+    sweater, artifact = (WEB / "samples" / "sweater.jpg").read_bytes(), Settings().model_dir
     with Alone(1) as alone:
         (expected,) = alone.probabilities(artifact, [sweater])
     with TestClient(create_app(Settings(), SavedModelClassifier(artifact))) as client:

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.serving.measure import require_answers
 from benchmarks.serving.servers import ServerError, family, memory_bytes, processor_seconds, running, wait_until_ready
 from benchmarks.serving.systems import System, named, raw, tensor
-from tests.benchmarks.serving.conftest import PROBABILITY, TINY
+from tests.benchmarks.serving.conftest import PROBABILITY, TINY, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,15 +38,23 @@ def test_right_answers_are_accepted_and_wrong_ones_refused(port: int) -> None:
 def test_all_processes_are_measured_and_none_is_left(port: int, tmp_path: Path) -> None:
     command = [sys.executable, "-c", "import subprocess; subprocess.run(['sleep', '600'], start_new_session=True)"]
     with running(command, {}, tmp_path, port, tmp_path / "log") as process:
-        while len(family(process.pid)) < 2:
-            assert process.poll() is None
+        wait_until(process, lambda: len(family(process.pid)) > 1)
         child = (family(process.pid) - {process.pid}).pop()
-        while family(child) != {child}:  # until the child has started its own session
-            assert process.poll() is None
+        wait_until(process, lambda: family(child) == {child})  # until the child has started its own session
         own_pages = memory_bytes(process.pid)
         assert 2**20 < own_pages < 2**30
         assert 0 <= processor_seconds(process.pid) < 60
     assert family(process.pid) == family(child) == set()
+
+
+def test_a_server_is_ready_once_its_answers_are_right(
+    tiny_server: subprocess.Popen[bytes], port: int, tmp_path: Path
+) -> None:
+    expected = iter([EXPECTED + 1, EXPECTED])
+    wait_until_ready(
+        tiny_server, lambda: require_answers(TINY, port, [b"one", b"two"], next(expected)), tmp_path / "log"
+    )
+    assert not [*expected]
 
 
 @pytest.mark.usefixtures("tiny_server")

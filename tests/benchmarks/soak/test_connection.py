@@ -12,7 +12,7 @@ ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 
 def test_a_connection_closed_while_idle_is_reopened() -> None:
-    opened = 0
+    opened, closed = 0, asyncio.Event()
 
     async def answer_once(reader: StreamReader, writer: StreamWriter) -> None:
         nonlocal opened
@@ -21,6 +21,8 @@ def test_a_connection_closed_while_idle_is_reopened() -> None:
         writer.write(ANSWER)
         await writer.drain()
         writer.close()
+        await writer.wait_closed()
+        closed.set()
 
     async def run() -> list[bytes]:
         async with await asyncio.start_server(answer_once, "127.0.0.1", 0) as server:
@@ -28,7 +30,9 @@ def test_a_connection_closed_while_idle_is_reopened() -> None:
             bodies = []
             for _ in range(3):
                 bodies.append((await connection.ask(request("/", method="GET"))).body)
-                await asyncio.sleep(0.1)  # until the server's close has arrived
+                await closed.wait()
+                closed.clear()
+                await asyncio.sleep(0.01)  # until the close has arrived
             connection.close()
             return bodies
 

@@ -8,6 +8,7 @@ import onnx
 from PIL import Image
 
 from app.imaging.recognition import Recogniser
+from app.pages import WEB
 from training.recogniser.network import Backbone, Head, complete, export, published_weights
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def features_of(picture: np.ndarray, folder: Path) -> np.ndarray:
 
 def test_the_features_are_those_of_pytorch_with_the_same_weights(tmp_path: Path) -> None:
     """The expected values are from PyTorch 2.13 and efficientnet-lite-pytorch 0.1.0, in float32."""
-    sweater = np.asarray(Image.open("app/web/samples/sweater.jpg").convert("RGB"))
+    sweater = np.asarray(Image.open(WEB / "samples" / "sweater.jpg").convert("RGB"))
     features = features_of(sweater, tmp_path)
     assert features.shape == (112 + 192 + 320,)
     theirs = [-3.025, 2.478, -9.2, 6.545, 3.457, -5.807, 2.37, -3.195, 1.948, -0.393, -2.286, 2.226, -3.613]

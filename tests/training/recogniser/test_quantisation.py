@@ -1,20 +1,24 @@
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 from PIL import Image
 
+from app.pages import WEB
 from training.recogniser.network import Backbone, export, published_weights
 from training.recogniser.quantisation import quantise
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_an_8_bit_network_has_nearly_the_same_features_in_a_third_of_the_bytes(tmp_path: Path) -> None:
     real, quantised = (Backbone(tmp_path / f"{name}.onnx") for name in ("real", "quantised"))
     export(published_weights(), real.path)
-    pictures = [np.asarray(Image.open(path).convert("RGB")) for path in sorted(Path("app/web/samples").glob("*.jpg"))]
+    pictures = [np.asarray(Image.open(path).convert("RGB")) for path in sorted((WEB / "samples").glob("*.jpg"))]
     assert len(pictures) > 1
     quantise(real, pictures, quantised.path)
     before, after = (np.stack([network.look_at(picture) for picture in pictures]) for network in (real, quantised))

@@ -22,11 +22,12 @@ from training.segmenter.job import run_folder, train_and_write
 if TYPE_CHECKING:
     from training.data import Data
 
-QUICK = SegmenterConfig(steps=60, batch_size=8, averaging=0.9, ambiguity=2)
+QUICK = SegmenterConfig(steps=30, batch_size=8, averaging=0.9, ambiguity=2)
 
 
 def test_a_segmenter_is_learnt_from_photographs_and_read_back(data: Data, photo_folder: Path, tmp_path: Path) -> None:
-    photos, output = list_photos(photo_folder), tmp_path / "segmenter.onnx"
+    photos = [photo for photo in list_photos(photo_folder) if photo.folder == "pants"]
+    output = tmp_path / "segmenter.onnx"
     run = run_folder(tmp_path, QUICK, data.train.images, photos)
     overlap = train_and_write(QUICK, data.train.images, photos, tmp_path, output)
     assert overlap > 0.5
