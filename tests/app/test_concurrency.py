@@ -67,8 +67,31 @@ def test_results_come_in_order_even_if_the_first_takes_longest(run: Run) -> None
     assert run([0.3, 0, 0.1, 0], 4, ordered=True) == [0.3, 0, 0.1, 0]
 
 
-def test_unordered_results_come_as_they_complete(run: Run) -> None:
-    assert run([0.4, 0, 0], 2, ordered=False) == [0, 0, 0.4]
+def test_unordered_results_of_threads_come_as_they_complete() -> None:
+    go_on = threading.Event()
+    results = in_threads(lambda event: event and event.wait(30), [go_on, None, None], 2, ordered=False)
+    assert [next(results), next(results)] == [None, None]
+    go_on.set()
+    assert list(results) == [True]
+
+
+def test_unordered_results_of_tasks_come_as_they_complete() -> None:
+    async def wait(event: asyncio.Event | None) -> bool | None:
+        return await asyncio.wait_for(event.wait(), 30) if event else None
+
+    async def run() -> None:
+        go_on = asyncio.Event()
+
+        async def work() -> AsyncIterator[asyncio.Event | None]:
+            for event in (go_on, None, None):
+                yield event
+
+        async with aclosing(in_tasks(wait, work(), 2, ordered=False)) as results:
+            assert [await anext(results), await anext(results)] == [None, None]
+            go_on.set()
+            assert await anext(results)
+
+    asyncio.run(run())
 
 
 def test_work_is_taken_only_as_results_are_used(run: Run) -> None:

@@ -197,7 +197,7 @@ def test_while_a_thread_is_stuck_the_event_loop_leaves_no_mark_for_the_watchdog(
             return server.has_turned
 
         try:
-            eventually(leaves_a_mark)
+            eventually(lambda: server.has_turned)
             picture, hurry = encoded(tagged_image(9)), {"X-Request-Timeout": "0.2"}
             late = httpx2.post(f"http://{address}/predict", content=picture, headers=hurry)
             assert late.status_code == HTTPStatus.GATEWAY_TIMEOUT
@@ -205,7 +205,7 @@ def test_while_a_thread_is_stuck_the_event_loop_leaves_no_mark_for_the_watchdog(
             assert ready(f"http://{address}") == HTTPStatus.OK
         finally:
             let_go.set()
-        eventually(leaves_a_mark)
+        eventually(lambda: server.has_turned)
 
 
 @pytest.mark.usefixtures("quiet")

@@ -270,7 +270,7 @@ def heartbeat_ages(found: Samples) -> list[float]:
     return [age for (name, _), age in found.items() if name == "fashion_worker_heartbeat_age_seconds"]
 
 
-def workers_of(supervisor: subprocess.Popen[str]) -> list[int]:
+def workers_of(supervisor: subprocess.Popen[bytes]) -> list[int]:
     """Return the process ids of the workers, in the order in which they were started."""
     children = Path(f"/proc/{supervisor.pid}/task/{supervisor.pid}/children").read_text().split()
     return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]

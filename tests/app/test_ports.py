@@ -54,15 +54,15 @@ def test_nobody_else_gets_a_shared_port_whether_or_not_a_worker_has_joined() -> 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the workers accept from one socket")
 def test_connections_left_behind_by_an_earlier_service_do_not_block_the_port() -> None:
+    again = socket.socket()
     with bound() as before:
-        before.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as uvicorn does
-        before.listen()
         address = before.getsockname()
+        for one in (before, again):
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as uvicorn does
+        again.bind(address)  # already, so that nobody else gets the port
+        before.listen()
         with socket.create_connection(address):
             before.accept()[0].close()  # the side that closes first keeps it in TIME_WAIT
-    again = socket.socket()
-    again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    again.bind(address)
     with shared(again) as parent:
         assert parent.getsockname() == address
 

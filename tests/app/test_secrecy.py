@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SECRET = "a-name-that-nobody-may-see"  # noqa: S105  no password
 WATCHED = """
 import os, sys
-os.dup2(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT), 2)  # a pipe that nobody reads meanwhile would be full soon
+os.dup2(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT), 2)
 MOVES = {"os.mkdir", "os.rename", "os.link", "os.symlink", "tempfile.mkstemp", "tempfile.mkdtemp", "shutil.copyfile"}
 def watch(event, arguments):
     if event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
 import signal
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 import uvicorn
@@ -18,10 +19,12 @@ from app import supervisor
 from app.drain import Config, DrainingServer
 from app.supervisor import LONGEST_PAUSE_SECONDS, Supervisor
 from app.watchdog import Watchdog
+from tests.app.test_protocol import eventually
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator
+    from multiprocessing.context import SpawnProcess
 
 
 class Worker:
@@ -246,37 +249,30 @@ def test_a_worker_that_has_ended_is_sent_no_signal(monkeypatch: pytest.MonkeyPat
     assert sent == []
 
 
-class AnswersLate(supervisor.Worker):
+class AnswersWhenTold(supervisor.Worker):
+    def __init__(self, config: Config, sockets: list[socket.socket]) -> None:
+        super().__init__(config, sockets)
+        self.teller, self.told = multiprocessing.Pipe()
+
     def target(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002  uvicorn's
-        for is_ready in (False, True):
+        while True:
             self.child_conn.recv()
-            time.sleep(1)
-            self.child_conn.send(is_ready)
-        time.sleep(600)
+            self.child_conn.send(self.told.recv())
 
 
 def test_a_worker_that_hangs_delays_nobody_and_counts_as_dead_once_it_has_been_silent_for_long() -> None:
-    worker = AnswersLate(Config("app", drain_seconds=0, log_config=None), [])
+    worker = AnswersWhenTold(Config("app", drain_seconds=0, log_config=None), [])
     worker.start()
-    longest, deadline = 0.0, time.monotonic() + 60
-
-    def ask(timeout: float) -> tuple[bool, bool]:
-        nonlocal longest
-        assert time.monotonic() < deadline
-        started = time.monotonic()
-        said = worker.is_alive(timeout), worker.is_ready(timeout)
-        longest = max(longest, time.monotonic() - started)
-        return said
-
-    while not ask(60)[1]:
-        pass
-    assert longest < 1
-    assert ask(60) == (True, False)
-    time.sleep(1)
-    assert ask(60) == (True, False)
-    assert ask(0.5) == (False, False)
-    worker.kill()
-    worker.join()
+    try:
+        assert (worker.is_alive(60), worker.is_ready(60)) == (True, False)  # not after 60 s, which would be False twice
+        worker.teller.send(obj=True)
+        eventually(lambda: worker.is_ready(60))
+        assert (worker.is_alive(60), worker.is_ready(60)) == (True, False)
+        eventually(lambda: not worker.is_alive(0.5))
+        assert worker.exitcode is None
+    finally:  # otherwise any failure would wait for it forever
+        worker.kill()
+        worker.join()
 
 
 class NeverStops(supervisor.Worker):
@@ -288,31 +284,7 @@ class NeverStops(supervisor.Worker):
             time.sleep(1)
 
 
-def test_workers_that_do_not_stop_in_time_are_killed_after_one_wait_for_all(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    config = Config(
-        "app", drain_seconds=0.5, timeout_graceful_shutdown=1, timeout_worker_healthcheck=1, log_config=None
-    )
-    workers = [NeverStops(config, []) for _ in range(3)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        assert worker.parent_conn.recv() == "starts"
-    started = time.monotonic()
-    for worker in workers:
-        worker.tell_to_stop()
-        worker.tell_to_stop()
-        assert worker.parent_conn.recv() == "told"
-    assert not any(worker.parent_conn.poll(0.1) for worker in workers)
-    for worker in workers:
-        worker.join()
-    assert 2.4 < time.monotonic() - started < 3 * 2.4
-    assert [worker.exitcode for worker in workers] == [-signal.SIGKILL] * 3
-    assert caplog.text.count("did not stop within 2.5 s and is killed") == 3
-
-
-def test_a_retiring_worker_gains_no_time_when_the_service_stops_meanwhile() -> None:
+def test_a_worker_that_does_not_stop_in_time_is_killed(caplog: pytest.LogCaptureFixture) -> None:
     config = Config(
         "app", drain_seconds=0.5, timeout_graceful_shutdown=1, timeout_worker_healthcheck=1, log_config=None
     )
@@ -320,13 +292,44 @@ def test_a_retiring_worker_gains_no_time_when_the_service_stops_meanwhile() -> N
     worker.start()
     assert worker.parent_conn.recv() == "starts"
     started = time.monotonic()
-    worker.terminate()
-    assert worker.parent_conn.recv() == "told"
-    time.sleep(2)
     worker.tell_to_stop()
     assert worker.parent_conn.recv() == "told"
     worker.join()
-    assert 2.4 < time.monotonic() - started < 4.4  # two more if it did
+    assert time.monotonic() - started >= 2.5
+    assert worker.exitcode == -signal.SIGKILL
+    assert "did not stop within 2.5 s and is killed" in caplog.text
+
+
+class Endless:
+    """A process that never ends by itself, and records how long it was waited for."""
+
+    pid, exitcode = 1, None
+
+    def __init__(self) -> None:
+        self.waits: list[float | None] = []
+
+    def join(self, timeout: float | None = None) -> None:
+        self.waits.append(timeout)
+
+    def kill(self) -> None:
+        pass
+
+
+def test_each_signal_goes_out_once_and_the_first_begins_the_time_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So all workers have it at once, and one that retires gains none when the service stops meanwhile."""
+    told: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda _, number: told.append(number))  # nobody has this pid
+    worker = supervisor.Worker(Config("app", drain_seconds=60, log_config=None), [])
+    worker.process = cast("SpawnProcess", process := Endless())
+    worker.terminate()
+    time.sleep(0.1)
+    worker.tell_to_stop()
+    worker.tell_to_stop()
+    time.sleep(0.1)
+    worker.join()
+    assert told == [supervisor.RETIRE, signal.SIGTERM]
+    assert process.waits[0] is not None
+    assert process.waits[0] <= worker.config.stop_seconds - 0.2
 
 
 def test_in_a_reload_a_new_worker_has_time_to_load(monkeypatch: pytest.MonkeyPatch) -> None:

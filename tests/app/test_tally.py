@@ -97,8 +97,12 @@ def test_a_process_for_which_no_row_is_left_counts_alone() -> None:
         assert living == {0: third.pid}
 
 
+def open_tallies() -> list[str]:
+    return [target for link in Path("/proc/self/fd").iterdir() if "tally" in (target := os.path.realpath(link))]
+
+
 def test_shared_rows_are_a_file_without_a_path() -> None:
+    before = open_tallies()
     assert Tally.shared(2).join()[JOINS] == 1
-    targets = [os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()]
-    assert [target for target in targets if "tally" in target and Path(target).exists()] == []
-    assert any(target.startswith("/memfd:tally") for target in targets)
+    assert len(open_tallies()) == len(before) + 1
+    assert not any(Path(target).exists() for target in open_tallies())
