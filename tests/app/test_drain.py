@@ -304,9 +304,8 @@ def test_under_load_no_accepted_request_is_lost_when_the_service_stops(
     assert sum(caller.told for caller in callers) > 0
 
 
-@pytest.mark.parametrize("of_terminal", [False, True], ids=["of the supervisor", "of the terminal"])
-def test_under_load_no_request_is_lost_while_a_hangup_replaces_both_workers(
-    artifact: Path, data: Data, *, of_terminal: bool
+def test_under_load_no_request_is_lost_while_the_hangup_of_a_terminal_replaces_both_workers(
+    artifact: Path, data: Data
 ) -> None:
     picture = encoded(data.test.images[0])
     statuses: set[int] = set()
@@ -323,7 +322,7 @@ def test_under_load_no_request_is_lost_while_a_hangup_replaces_both_workers(
         callers = [Caller(urlsplit(url).netloc, picture, keeps_connection=keeps) for keeps in (True, False)]
         for caller in callers:
             caller.start()
-        for pid in workers_of(process) if of_terminal else []:  # a terminal signals all processes
+        for pid in workers_of(process):  # a terminal signals all processes; the workers have to ignore it
             os.kill(pid, signal.SIGHUP)
         process.send_signal(signal.SIGHUP)
         scrape_until(
