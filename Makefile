@@ -4,6 +4,9 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do $$p
 VENV := .venv
 RUN := $(VENV)/bin/python -m
 
+# Several tests at once, but each process loads TensorFlow and may take a gigabyte or two.
+PARALLEL := -n auto --maxprocesses 4 --dist worksteal
+
 RIVALS := bentoml litserve mlserver mosec
 
 .PHONY: serve train test check test-browser test-fuzz test-container test-faults bench lock
@@ -13,8 +16,8 @@ serve: $(VENV)/.serving ## serve http://localhost:8000
 train: $(VENV)/.training ## train and export; ARGS="--network mlp" for the baseline
 	$(RUN) training $(ARGS)
 
-test: $(VENV)/.dev ## run the tests with branch coverage
-	$(RUN) pytest $(ARGS)
+test: $(VENV)/.dev ## run the tests with branch coverage, several at once; ARGS="-n 0" for one at a time
+	$(RUN) pytest $(PARALLEL) $(ARGS)
 
 check: $(VENV)/.dev ## formatter, linters, types, import rules
 	$(RUN) ruff format --check .
@@ -24,7 +27,7 @@ check: $(VENV)/.dev ## formatter, linters, types, import rules
 	$(VENV)/bin/hadolint Dockerfile
 
 test-browser: $(VENV)/.browser ## test the pages in Chromium; needs it, `apt-get install chromium`
-	$(RUN) pytest -m browser --no-cov $(ARGS)
+	$(RUN) pytest $(PARALLEL) -m browser --no-cov $(ARGS)
 
 bench: $(VENV)/.dev $(RIVALS:%=.rivals/%/.installed) ## measure the service against others; needs wrk; ARGS="--quick" for a trial run
 	$(RUN) benchmarks.serving $(ARGS)
