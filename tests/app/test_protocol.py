@@ -40,7 +40,7 @@ PDF = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n%PDF"
 CLASSES = b"GET /classes HTTP/1.1\r\nHost: a\r\n\r\n"
 CHUNKED = b"POST /predict HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 LARGE = b"GET /static-offline-docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: a\r\n\r\n"
-SLOW_SECONDS = 0.5
+SLOW_SECONDS = 1
 SOON_SECONDS = 20  # the machine may be busy
 
 
