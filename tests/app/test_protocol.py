@@ -25,7 +25,7 @@ from app.protocol import Protocol
 from app.settings import FRAMING_BYTES, Settings, read_settings
 from app.uploads import PIECE_BYTES, BodyBudget, Held
 from tests.conftest import encoded
-from tests.fakes import FirstPixelClassifier, tagged_image
+from tests.fakes import FirstPixelClassifier, HeldClassifier, tagged_image
 
 if TYPE_CHECKING:
     import asyncio
@@ -466,27 +466,16 @@ def test_a_client_that_reads_on_in_time_is_not_cut_off_and_gets_everything() -> 
         assert len(some + received.read()) > 20_000_000
 
 
-def held_up() -> tuple[FirstPixelClassifier, threading.Event, threading.Event]:
-    """Return a classifier that sets the first event when a pass begins, and then waits for the second."""
-    entered, release = threading.Event(), threading.Event()
-
-    def hold(_: NDArray[np.uint8]) -> None:
-        entered.set()
-        release.wait(SOON_SECONDS)
-
-    return FirstPixelClassifier(hold), entered, release
-
-
 def test_a_client_that_leaves_with_several_requests_pending_is_counted_as_gone(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    classifier, entered, release = held_up()
+    classifier = HeldClassifier()
     with serving(classifier=classifier) as service:
         with service.connect(PICTURE + PICTURE):
-            assert entered.wait(SOON_SECONDS)
+            assert classifier.entered.wait(SOON_SECONDS)
         eventually(lambda: not service.server.server_state.connections)
         time.sleep(2 * UNWATCHED_SECONDS)
-        release.set()
+        classifier.release.set()
         eventually(lambda: not service.server.server_state.tasks)
         counted = service.app.state.metrics.exposition().decode()
     assert 'http_requests_total{code="none",handler="/predict",method="POST"} 1.0' in counted
@@ -495,12 +484,12 @@ def test_a_client_that_leaves_with_several_requests_pending_is_counted_as_gone(
 
 
 def test_a_client_that_leaves_just_before_the_answer_is_counted_as_gone_too() -> None:
-    classifier, entered, release = held_up()
+    classifier = HeldClassifier()
     with serving(classifier=classifier) as service:
         with service.connect(PICTURE):
-            assert entered.wait(SOON_SECONDS)
+            assert classifier.entered.wait(SOON_SECONDS)
         eventually(lambda: not service.server.server_state.connections)
-        release.set()
+        classifier.release.set()
         eventually(lambda: not service.server.server_state.tasks)
         counted = service.app.state.metrics.exposition().decode()
     assert 'http_requests_total{code="none",handler="/predict",method="POST"} 1.0' in counted
@@ -508,15 +497,15 @@ def test_a_client_that_leaves_just_before_the_answer_is_counted_as_gone_too() ->
 
 
 def test_a_client_that_leaves_before_its_requests_are_begun_leaves_nothing_to_the_garbage_collector() -> None:
-    classifier, entered, release = held_up()
+    classifier = HeldClassifier()
     protocol, kept = remembered()
     with serving(protocol, classifier) as service:
         gc.disable()
         try:
             with service.connect(PICTURE * 3):
-                assert entered.wait(SOON_SECONDS)
+                assert classifier.entered.wait(SOON_SECONDS)
             eventually(lambda: not service.server.server_state.connections)
-            release.set()
+            classifier.release.set()
             eventually(lambda: not kept)
         finally:
             gc.enable()
@@ -571,16 +560,16 @@ def test_a_body_that_was_refused_unread_is_not_kept_with_its_connection() -> Non
 
 
 def test_a_large_body_behind_another_request_is_read_to_its_end_once_it_is_its_turn() -> None:
-    classifier, entered, release = held_up()
+    classifier = HeldClassifier()
     noise = encoded(np.random.default_rng(0).integers(0, 256, (600, 600), np.uint8))
     large = b"POST /predict HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(noise) + noise
     with serving(classifier=classifier) as service, service.connect(PICTURE) as connection:
-        assert entered.wait(SOON_SECONDS)
+        assert classifier.entered.wait(SOON_SECONDS)
         sending = threading.Thread(target=connection.sendall, args=(large,))
         sending.start()
         (connected,) = service.server.server_state.connections
         eventually(lambda: cast("Protocol", connected).flow.is_full)
-        release.set()
+        classifier.release.set()
         received = read_all(connection)
         sending.join()
     assert received.count(b"HTTP/1.1 200 OK") == 2
@@ -588,7 +577,7 @@ def test_a_large_body_behind_another_request_is_read_to_its_end_once_it_is_its_t
 
 @pytest.mark.parametrize("missing", [1, len(PICTURE) - 5])
 def test_a_request_that_waits_for_an_earlier_answer_is_not_called_slow(missing: int) -> None:
-    classifier, _, release = held_up()
+    classifier = HeldClassifier()
     second = closing(PICTURE)
     is_late = threading.Event()
 
@@ -603,7 +592,7 @@ def test_a_request_that_waits_for_an_earlier_answer_is_not_called_slow(missing: 
 
     with serving(Slow, classifier) as service, service.connect(PICTURE + second[:-missing]) as connection:
         assert is_late.wait(SOON_SECONDS)
-        release.set()
+        classifier.release.set()
         assert connection.recv(65536).startswith(b"HTTP/1.1 200")
         connection.sendall(second[-missing:])
         assert last(read_all(connection)) == (200, "Ankle boot")
@@ -732,15 +721,15 @@ def test_what_is_not_http_leaves_one_log_line_that_says_what_to_do(capsys: pytes
 )
 @pytest.mark.parametrize("is_in_one_piece", [True, False])
 def test_complete_requests_are_answered_even_if_what_follows_is_not_http(rest: bytes, *, is_in_one_piece: bool) -> None:
-    classifier, entered, release = held_up()
+    classifier = HeldClassifier()
     with serving(classifier=classifier) as service:
         sent = [PICTURE + PICTURE + rest] if is_in_one_piece else [PICTURE + PICTURE, rest]
         with service.connect(sent[0]) as connection:
-            assert entered.wait(SOON_SECONDS)
+            assert classifier.entered.wait(SOON_SECONDS)
             with suppress(OSError):
                 connection.sendall(b"".join(sent[1:]))
             time.sleep(SLOW_SECONDS / 5)
-            release.set()
+            classifier.release.set()
             received = read_all(connection)
         counted = service.app.state.metrics.exposition().decode()
     assert received.count(b"HTTP/1.1 200 OK") == received.count(b"HTTP/1.1 ") == 2
@@ -794,11 +783,11 @@ def test_a_burst_of_requests_before_any_answer_is_cut_off_at_once(service: Servi
 
 
 def test_a_request_that_arrives_while_others_wait_is_answered_after_them() -> None:
-    classifier, entered, release = held_up()
+    classifier = HeldClassifier()
     with serving(classifier=classifier) as service, service.connect(PICTURE * 3) as connection:
-        assert entered.wait(SOON_SECONDS)
+        assert classifier.entered.wait(SOON_SECONDS)
         (protocol,) = service.server.server_state.connections
-        release.set()
+        classifier.release.set()
         connection.sendall(closing(PICTURE))
         assert read_all(connection).count(b"HTTP/1.1 200 OK") == 4
         assert not cast("Protocol", protocol).pipeline
