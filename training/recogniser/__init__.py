@@ -1,1 +1,1 @@
-"""Trains the network that recognises garments in colour: all of EfficientNet-Lite0, on photographs."""
+"""Trains the network that recognises garments in colour: ImageNet features, and a last layer fitted to photographs."""

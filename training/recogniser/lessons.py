@@ -1,4 +1,4 @@
-"""What the recogniser learns from: several versions of photographs, half with the garment on another background."""
+"""What the recogniser learns from: many versions of photographs, half with the garment on another background."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from app.imaging.recognition import Recogniser
 from app.imaging.segmentation import separate
 from training.config import Distortion
 from training.distortion import distort
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from training.photos import Photo
 
 LESSON_PIXELS = 192
-"""Pixels along each side of a picture while it is distorted, a fifth more than the recogniser's input."""
+"""Pixels along each side of a lesson, a fifth more than the recogniser's input."""
 
 STRENGTHS = replace(Distortion(), blur_pixels=1.5)
 """How much the versions differ; the picture is smaller, so the blur is smaller too."""
@@ -46,7 +45,7 @@ def lessons_of(photo: Photo, others: Sequence[Photo], ways: int, seed: int) -> N
         seed: Decides the distortions and the backgrounds.
 
     Returns:
-        uint8 `[1 + ways, 160, 160, 3]`.
+        uint8 `[1 + ways, 192, 192, 3]`.
     """
     rng = np.random.default_rng([seed, *photo.path.name.encode()])
     whole = _small(photo)
@@ -57,16 +56,14 @@ def lessons_of(photo: Photo, others: Sequence[Photo], ways: int, seed: int) -> N
         if way % 2 and garment is not None:
             ground = distort(_ground(others[int(rng.integers(len(others)))]), STRENGTHS, rng)
             picture = np.rint(ground + garment[..., None] * (whole - ground.astype(np.float32))).astype(np.uint8)
-        lessons.append(distort(picture, STRENGTHS, rng))
-    return np.stack([_reduced(lesson, Recogniser.side) for lesson in lessons])
+        lesson = distort(picture, STRENGTHS, rng)
+        lessons.append(lesson[:, ::-1] if rng.random() < 0.5 else lesson)  # noqa: PLR2004  a coin
+    return np.stack(lessons)
 
 
 def _small(photo: Photo) -> NDArray[np.uint8]:
-    return _reduced(np.asarray(decode_photo(photo).convert("RGB")), LESSON_PIXELS)
-
-
-def _reduced(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    return np.asarray(cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
+    whole = np.asarray(decode_photo(photo).convert("RGB"))
+    return np.asarray(cv2.resize(whole, (LESSON_PIXELS, LESSON_PIXELS), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _share(picture: NDArray[np.uint8]) -> NDArray[np.float32] | None:

@@ -19,11 +19,11 @@ from training.cache import cached
 from training.errors import DataError, TrainingError
 from training.fingerprint import CONVERSION, code, fingerprint
 from training.machine import machine
-from training.onnx_file import export
 from training.parallel import on_all_cores
 from training.photos import digest_of, split_photos
 from training.segmenter.grabcut import separate as cut_by_colours
 from training.segmenter.lessons import Lessons, teach
+from training.segmenter.network import export
 from training.segmenter.scenes import Studio
 from training.segmenter.train import train
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 CODE = (
     *CONVERSION,
     *sorted(Path(__file__).parent.glob("*.py")),
-    *code("config.py", "distortion.py", "onnx_file.py", "photos.py", "train.py", "upload.py"),
+    *code("config.py", "distortion.py", "photos.py", "upload.py", "train.py"),
     f"keras {keras.__version__}",
     f"tensorflow {tf.__version__}",
 )

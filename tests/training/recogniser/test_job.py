@@ -14,13 +14,13 @@ from training.errors import DataError
 from training.photos import Photo, decode_photo, digest_of, list_photos, split_photos
 from training.recogniser.__main__ import main
 from training.recogniser.config import RecogniserConfig
-from training.recogniser.job import train_and_write
+from training.recogniser.job import fit, train_and_write
 from training.recogniser.lessons import lessons_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-QUICK = RecogniserConfig(ways=2, epochs=4, batch_size=8)
+QUICK = RecogniserConfig(ways=2)
 
 
 def test_a_recogniser_is_learnt_from_photographs_and_read_back(photo_folder: Path, tmp_path: Path) -> None:
@@ -48,14 +48,34 @@ def test_an_unreadable_held_out_photograph_leaves_the_existing_network_in_place(
     assert output.read_bytes() == b"of before"
 
 
+def test_the_last_layer_learns_to_tell_the_labels_apart_and_splits_what_may_be_two() -> None:
+    rng = np.random.default_rng(0)
+    targets = np.zeros((300, 10), np.float32)
+    targets[:100, 3], targets[100:200, 1] = 1, 1
+    targets[200:, [5, 7]] = 0.5
+    features = rng.normal(0, 1, (300, 4, 5)).astype(np.float32) * [1, 10, 0.1, 1, 1]
+    features[:100, :, 1] += 40
+    features[100:200, :, 2] += 0.4
+    head = fit(features.astype(np.float32), targets, 1e-4)
+    logits = features[:, 0] @ head.kernel + head.bias
+    likely = np.exp(logits - logits.max(axis=1, keepdims=True))
+    likely /= likely.sum(axis=1, keepdims=True)
+    assert likely[:100, 3].mean() > 0.95
+    assert likely[100:200, 1].mean() > 0.95
+    assert likely[200:, 5].mean() == pytest.approx(likely[200:, 7].mean(), rel=0.02)
+    assert likely[200:, 5].mean() > 0.45
+    assert likely[:, [0, 2, 4, 6, 8, 9]].max() < 1e-6
+    np.testing.assert_allclose(head.prior, targets.mean(axis=0))
+
+
 def test_a_garment_is_shown_on_its_own_ground_and_on_others(photo_folder: Path, tmp_path: Path) -> None:
     shown, other = Photo(photo_folder / "pants" / "0.jpg", "pants"), Photo(tmp_path / "dark.png", "pants")
     ImageOps.invert(Image.open(shown.path)).save(other.path)
     lessons = lessons_of(shown, [other], 8, seed=0)
-    assert lessons.shape == (9, 160, 160, 3)
+    assert lessons.shape == (9, 192, 192, 3)
     assert (lessons == lessons_of(shown, [other], 8, seed=0)).all()
     assert not (lessons == lessons_of(shown, [other], 8, seed=1)).all()
-    corners = lessons[1:, ::159, ::159].mean(axis=(1, 2, 3))
+    corners = lessons[1:, ::191, ::191].mean(axis=(1, 2, 3))
     assert (corners > 128).tolist() == [True, False] * 4
 
 

@@ -2,16 +2,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 import onnx
 from onnx import numpy_helper
 from PIL import Image
 
-from app.imaging.recognition import Recogniser
 from app.pages import WEB
-from training.onnx_file import export
-from training.recogniser.network import build, published_weights
+from training.recogniser.network import Backbone, export, published_weights
 from training.recogniser.quantisation import quantise
 
 if TYPE_CHECKING:
@@ -19,9 +16,8 @@ if TYPE_CHECKING:
 
 
 def test_an_8_bit_network_has_nearly_the_same_features_in_a_third_of_the_bytes(tmp_path: Path) -> None:
-    real, quantised = (Recogniser(tmp_path / f"{name}.onnx") for name in ("real", "quantised"))
-    network = build(published_weights())
-    export(keras.Model(network.input, network.get_layer("features").output), real.path)
+    real, quantised = (Backbone(tmp_path / f"{name}.onnx") for name in ("real", "quantised"))
+    export(published_weights(), real.path)
     pictures = [np.asarray(Image.open(path).convert("RGB")) for path in sorted((WEB / "samples").glob("*.jpg"))]
     assert len(pictures) > 1
     quantise(real, pictures, quantised.path)

@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
+import onnx
 
 from app.imaging.segmentation import SIDE, Segmenter
-from training.onnx_file import export
-from training.segmenter.network import build, quarters
+from training.segmenter.network import build, export, quarters
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,14 +24,20 @@ def used() -> keras.Model:
     return network
 
 
-def test_the_file_gives_what_keras_gives(tmp_path: Path) -> None:
+def test_opencv_sees_what_keras_sees(tmp_path: Path) -> None:
     network = used()
-    export(network, tmp_path / "segmenter.onnx")
+    export(network, tmp_path / "segmenter.onnx", {"photographs": "3"})
     colours = np.random.default_rng(1).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
     logits = network.predict(colours[None], verbose=0)
     likely = Segmenter(tmp_path / "segmenter.onnx")(colours)
     assert np.ptp(likely) > 0.5
     np.testing.assert_allclose(quarters(likely[None]), 1 / (1 + np.exp(-logits)), atol=1e-4)
+
+
+def test_the_file_says_what_it_was_made_of(tmp_path: Path) -> None:
+    export(used(), tmp_path / "segmenter.onnx", {"photographs": "3"})
+    facts = {entry.key: entry.value for entry in onnx.load(tmp_path / "segmenter.onnx").metadata_props}
+    assert facts == {"photographs": "3"}
 
 
 def test_quarters_are_the_pixels_of_each_2x2_block() -> None:
