@@ -1,4 +1,4 @@
-"""Finds the picture inside the plain frame of a screenshot, a scan or a print, or between bars."""
+"""Finds the picture inside the plain frame of a screenshot, a scan or a print, between bars, or in a figure's axes."""
 
 from __future__ import annotations
 
@@ -37,36 +37,81 @@ COLOUR, COLOUR_SHARE = 8, 0.02
 """At least a share of `COLOUR_SHARE` of a picture's values differs from grey by more than `COLOUR` levels. A picture of
 greys may be an enlarged image of the data set, and one in sixteen of its trousers is as straight as a photograph."""
 
+PAPER = 190
+"""Least level of every channel of the ground of a figure."""
+
+THIN = 0.1
+"""What is narrower than this share of a figure's shorter side, such as ticks, is not its image."""
+
+SQUARE, FILLED = 0.02, 0.95
+"""The sides of an image in axes differ by at most a share of `SQUARE`, besides the width of the lines of the axes, and
+it fills at least `FILLED` of its box."""
+
 
 def find_picture(colours: NDArray[np.uint8]) -> Box:
-    """Find the picture inside a plain frame, or between bars on two opposite sides.
+    """Find the picture inside a plain frame, between bars on two opposite sides, or in the axes of a figure.
 
     Args:
         colours: uint8 `[height, width, 3]`.
 
     Returns:
-        The box inside the frame; the box around everything if there is no frame.
+        The box inside the frame or the axes; the box around everything if there are none.
     """
     height, width = colours.shape[:2]
     everything = 0, 0, width, height
     corners = colours[[0, 0, -1, -1], [0, -1, 0, -1]]
     if np.ptp(corners, axis=0).max() > CORNER_SPREAD:
         return everything  # true of nearly every photograph, and known in a hundredth of a millisecond
-    grey = cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY)
+    grey = np.asarray(cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY), np.uint8)
     frame = np.median(grey[[0, 0, -1, -1], [0, -1, 0, -1]])
-    difference = cv2.absdiff(grey, np.full_like(grey, frame))
+    difference = np.asarray(cv2.absdiff(grey, np.full_like(grey, frame)), np.uint8)
+    return _in_frame(colours, difference) or _in_axes(grey, difference, float(corners.min())) or everything
+
+
+def _in_frame(colours: NDArray[np.uint8], difference: NDArray[np.uint8]) -> Box | None:
+    """Find a picture in a frame, from which each pixel differs by so many grey levels, uint8 `[height, width]`."""
+    height, width = difference.shape
     outline = difference > max(CONTRAST, CONTRAST_SHARE * float(difference.max()))
     left, top, across, down = cv2.boundingRect(outline.view(np.uint8))
     right, bottom = left + across, top + down
     if min(across, down) < LEAST_PIXELS or max(across / width, down / height) < LEAST_EXTENT:
-        return everything
+        return None
     margins = left, top, width - right, height - bottom
     is_between = min(margins[::2]) > 0 or min(margins[1::2]) > 0
     if not (is_between and _is_straight(difference[top:bottom, left:right] > CONTRAST, margins)):
-        return everything
+        return None
     cut = [MIXED_PIXELS if margin else 0 for margin in margins]
     left, top, right, bottom = left + cut[0], top + cut[1], right - cut[2], bottom - cut[3]
-    return (left, top, right, bottom) if has_colour(colours[top:bottom, left:right]) else everything
+    return (left, top, right, bottom) if has_colour(colours[top:bottom, left:right]) else None
+
+
+def _in_axes(grey: NDArray[np.uint8], difference: NDArray[np.uint8], darkest: float) -> Box | None:
+    """Find a square image with a ground of its own in a figure, as `matplotlib.pyplot.imshow` draws it.
+
+    Args:
+        grey: uint8 `[height, width]`.
+        difference: How much each pixel differs from the corners of the figure.
+        darkest: Least level of any channel of these corners.
+    """
+    if darkest < PAPER:
+        return None
+    _, pieces, boxes, _ = cv2.connectedComponentsWithStats((difference > CONTRAST).view(np.uint8))
+    if len(boxes) == 1:
+        return None
+    areas = boxes[:, cv2.CC_STAT_WIDTH] * boxes[:, cv2.CC_STAT_HEIGHT]
+    largest = (pieces == 1 + areas[1:].argmax()).view(np.uint8)  # piece 0 is the paper
+    outline, _ = cv2.findContours(largest, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    filled = cv2.drawContours(largest, outline, -1, 1, cv2.FILLED)
+    thin = round(THIN * min(filled.shape)) | 1  # an opening by an even side shifts the result in OpenCV
+    filled = cv2.morphologyEx(filled, cv2.MORPH_OPEN, np.ones((thin, thin), np.uint8))
+    left, top, across, down = cv2.boundingRect(filled)
+    is_square = abs(across - down) <= SQUARE * max(across, down) + MIXED_PIXELS
+    if min(across, down) < LEAST_PIXELS or not is_square or filled.sum() < FILLED * across * down:
+        return None
+    box = left + MIXED_PIXELS, top + MIXED_PIXELS, left + across - MIXED_PIXELS, top + down - MIXED_PIXELS
+    image = grey[box[1] : box[3], box[0] : box[2]]
+    ground = image[[0, 0, -1, -1], [0, -1, 0, -1]]
+    return box if np.ptp(ground) <= CORNER_SPREAD and np.ptp(image) > CONTRAST else None
 
 
 def _is_straight(differs: NDArray[np.bool_], margins: tuple[int, ...]) -> bool:

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
+from app.imaging.conversion import Mode, convert
 from app.imaging.decode import decode
 from app.imaging.framing import find_picture
 from tests.conftest import encoded
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
     from app.imaging.conversion import Box
@@ -100,3 +104,61 @@ def test_margins_on_one_side_or_on_two_adjacent_sides_are_no_frame(widths: tuple
     colours = framed(PICTURE, widths)
     colours[[0, 0, -1, -1], [0, -1, 0, -1]] = 0
     assert find_picture(colours) == whole(colours)
+
+
+def drawn(image: NDArray[np.uint8], colours: str, about: str = "") -> tuple[NDArray[np.uint8], Box]:
+    """Draw an image as a tutorial does, and return the figure and where its axes are."""
+    figure = Figure()
+    axes: Axes = figure.subplots()
+    shown = axes.imshow(image, cmap=colours)
+    if about == "no axes":
+        axes.axis("off")
+    elif about == "a title":
+        axes.set_title("Ankle boot, which is long enough for a line")
+    elif about == "a colour bar":
+        figure.colorbar(shown)
+    figure.savefig(buffer := io.BytesIO(), format="png")
+    pixels = np.asarray(Image.open(buffer).convert("RGB"))
+    extent = axes.get_window_extent()
+    left, top, right, bottom = extent.x0, len(pixels) - extent.y1, extent.x1, len(pixels) - extent.y0
+    return pixels, (round(left), round(top), round(right), round(bottom))
+
+
+@pytest.mark.parametrize("about", ["", "no axes", "a title", "a colour bar"])
+@pytest.mark.parametrize("colours", ["gray", "viridis"])
+def test_the_image_in_the_axes_of_a_figure_is_found(colours: str, about: str, data: Data) -> None:
+    boxes = [(find_picture(figure), axes) for figure, axes in (drawn(i, colours, about) for i in data.test.images[:5])]
+    assert len(boxes) == 5
+    for found, axes in boxes:
+        assert found == pytest.approx(axes, abs=6)
+
+
+def test_an_image_in_axes_is_converted_like_the_same_image_enlarged(data: Data) -> None:
+    differences = []
+    for image in data.test.images[:10]:
+        converted = convert(Image.fromarray(drawn(image, "gray")[0]), Mode.AUTO)
+        assert (converted.mode, converted.steps[0]) == ("bright_on_black", "frame_removed")
+        enlarged = convert(Image.fromarray(image).resize((280, 280), Image.Resampling.NEAREST), Mode.AUTO)
+        differences.append(np.abs(converted.image.astype(int) - enlarged.image).mean())
+    assert np.median(differences) < 1  # in a few, rounding moves the garment by a pixel
+
+
+@pytest.mark.parametrize("side", [(160, 160), (160, 120)], ids=["square", "oblong"])
+@pytest.mark.parametrize("inside", ["nothing", "to a corner", "a logo"])
+def test_a_dark_square_on_paper_is_an_image_only_with_something_on_a_ground_of_its_own(
+    inside: str, side: tuple[int, int]
+) -> None:
+    height, width = side
+    colours = np.full((300, 400, 3), 250, np.uint8)
+    colours[60 : 60 + height, 90 : 90 + width] = 30
+    if inside == "a logo":
+        colours[100:130, 110:150] = 180
+    elif inside == "to a corner":
+        colours[60:80, 90:110] = 120
+    is_image = inside == "a logo" and height == width
+    assert find_picture(colours) == ((92, 62, 88 + width, 58 + height) if is_image else whole(colours))
+
+
+def test_on_dark_paper_no_axes_are_looked_for(data: Data) -> None:
+    figure, _ = drawn(data.test.images[0], "gray")
+    assert find_picture(255 - figure) == whole(figure)
