@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from app.imaging.framing import CONTRAST, CONTRAST_SHARE, find_picture, has_colour
+from app.imaging.framing import CONTRAST, CONTRAST_SHARE, LIGHT, find_picture, has_colour
 from app.imaging.segmentation import garment_of, separate
 from app.model_card import IMAGE_SHAPE
 
@@ -38,12 +38,12 @@ PLAIN_SPREAD = 12
 """A background is plain if 95 % of the frame lie within this many grey levels of its median; compression alone causes
 about 3."""
 
-LIGHT, DARK = 190, 32
-"""Lowest level of every channel of a catalogue's background, and highest level of a background like the data set's."""
+DARK = 32
+"""Highest level of every channel of a background like the data set's."""
 
 WHITE, BLACK = 247, 8
-"""The same where the frame is not plain because the garment reaches it, as every garment of the data set does: half of
-the frame is this light or this dark, and the picture has no colour."""
+"""The same as `LIGHT` and `DARK` where the frame is not plain because the garment reaches it, as every garment of the
+data set does: half of the frame is this light or this dark, and the picture has no colour."""
 
 TINT = 2
 """Largest difference between the channels of a pixel in a lossy grey picture."""

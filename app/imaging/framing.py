@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from app.imaging.conversion import Box
 
+CORNERS = [0, 0, -1, -1], [0, -1, 0, -1]
+"""Rows and columns of the four corners of a picture."""
+
 CORNER_SPREAD = 12
 """The four corners belong to one frame if each channel differs among them by at most this many levels."""
 
@@ -37,8 +40,8 @@ COLOUR, COLOUR_SHARE = 8, 0.02
 """At least a share of `COLOUR_SHARE` of a picture's values differs from grey by more than `COLOUR` levels. A picture of
 greys may be an enlarged image of the data set, and one in sixteen of its trousers is as straight as a photograph."""
 
-PAPER = 190
-"""Least level of every channel of the ground of a figure."""
+LIGHT = 190
+"""Lowest level of every channel of a catalogue's background, and of the paper of a figure."""
 
 THIN = 0.1
 """What is narrower than this share of a figure's shorter side, such as ticks, is not its image."""
@@ -59,11 +62,11 @@ def find_picture(colours: NDArray[np.uint8]) -> Box:
     """
     height, width = colours.shape[:2]
     everything = 0, 0, width, height
-    corners = colours[[0, 0, -1, -1], [0, -1, 0, -1]]
+    corners = colours[CORNERS]
     if np.ptp(corners, axis=0).max() > CORNER_SPREAD:
         return everything  # true of nearly every photograph, and known in a hundredth of a millisecond
     grey = np.asarray(cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY), np.uint8)
-    frame = np.median(grey[[0, 0, -1, -1], [0, -1, 0, -1]])
+    frame = np.median(grey[CORNERS])
     difference = np.asarray(cv2.absdiff(grey, np.full_like(grey, frame)), np.uint8)
     return _in_frame(colours, difference) or _in_axes(grey, difference, float(corners.min())) or everything
 
@@ -93,7 +96,7 @@ def _in_axes(grey: NDArray[np.uint8], difference: NDArray[np.uint8], darkest: fl
         difference: How much each pixel differs from the corners of the figure.
         darkest: Least level of any channel of these corners.
     """
-    if darkest < PAPER:
+    if darkest < LIGHT:
         return None
     _, pieces, boxes, _ = cv2.connectedComponentsWithStats((difference > CONTRAST).view(np.uint8))
     if len(boxes) == 1:
@@ -110,8 +113,7 @@ def _in_axes(grey: NDArray[np.uint8], difference: NDArray[np.uint8], darkest: fl
         return None
     box = left + MIXED_PIXELS, top + MIXED_PIXELS, left + across - MIXED_PIXELS, top + down - MIXED_PIXELS
     image = grey[box[1] : box[3], box[0] : box[2]]
-    ground = image[[0, 0, -1, -1], [0, -1, 0, -1]]
-    return box if np.ptp(ground) <= CORNER_SPREAD and np.ptp(image) > CONTRAST else None
+    return box if np.ptp(image[CORNERS]) <= CORNER_SPREAD and np.ptp(image) > CONTRAST else None
 
 
 def _is_straight(differs: NDArray[np.bool_], margins: tuple[int, ...]) -> bool:

@@ -5,16 +5,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from PIL import Image
 
 from app.imaging.conversion import Mode, convert
 from app.imaging.decode import decode
 from app.imaging.framing import find_picture
+from benchmarks.figures import draw
 from tests.conftest import encoded
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
     from app.imaging.conversion import Box
@@ -108,15 +107,14 @@ def test_margins_on_one_side_or_on_two_adjacent_sides_are_no_frame(widths: tuple
 
 def drawn(image: NDArray[np.uint8], colours: str, about: str = "") -> tuple[NDArray[np.uint8], Box]:
     """Draw an image as a tutorial does, and return the figure and where its axes are."""
-    figure = Figure()
-    axes: Axes = figure.subplots()
-    shown = axes.imshow(image, cmap=colours)
+    figure = draw(image, colours)
+    (axes,) = figure.axes
     if about == "no axes":
         axes.axis("off")
     elif about == "a title":
         axes.set_title("Ankle boot, which is long enough for a line")
     elif about == "a colour bar":
-        figure.colorbar(shown)
+        figure.colorbar(axes.images[0])
     figure.savefig(buffer := io.BytesIO(), format="png")
     pixels = np.asarray(Image.open(buffer).convert("RGB"))
     extent = axes.get_window_extent()
