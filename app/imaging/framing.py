@@ -43,6 +43,9 @@ greys may be an enlarged image of the data set, and one in sixteen of its trouse
 LIGHT = 190
 """Lowest level of every channel of a catalogue's background, and of the paper of a figure."""
 
+COARSE_PIXELS = 64
+"""Pixels along the shorter side, at least, of the coarse copy on which most garments are told from an image in axes."""
+
 THIN = 0.1
 """What is narrower than this share of a figure's shorter side, such as ticks, is not its image."""
 
@@ -96,24 +99,36 @@ def _in_axes(grey: NDArray[np.uint8], difference: NDArray[np.uint8], darkest: fl
         difference: How much each pixel differs from the corners of the figure.
         darkest: Least level of any channel of these corners.
     """
-    if darkest < LIGHT:
+    step = max(1, min(difference.shape) // COARSE_PIXELS)
+    if darkest < LIGHT or _square_piece(difference[::step, ::step]) is None:  # as for most garments
         return None
-    _, pieces, boxes, _ = cv2.connectedComponentsWithStats((difference > CONTRAST).view(np.uint8))
-    if len(boxes) == 1:
+    largest = _square_piece(difference)
+    if largest is None:
         return None
-    areas = boxes[:, cv2.CC_STAT_WIDTH] * boxes[:, cv2.CC_STAT_HEIGHT]
-    largest = (pieces == 1 + areas[1:].argmax()).view(np.uint8)  # piece 0 is the paper
     outline, _ = cv2.findContours(largest, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     filled = cv2.drawContours(largest, outline, -1, 1, cv2.FILLED)
     thin = round(THIN * min(filled.shape)) | 1  # an opening by an even side shifts the result in OpenCV
     filled = cv2.morphologyEx(filled, cv2.MORPH_OPEN, np.ones((thin, thin), np.uint8))
     left, top, across, down = cv2.boundingRect(filled)
-    is_square = abs(across - down) <= SQUARE * max(across, down) + MIXED_PIXELS
-    if min(across, down) < LEAST_PIXELS or not is_square or filled.sum() < FILLED * across * down:
+    if not _is_square(across, down) or filled.sum() < FILLED * across * down:
         return None
     box = left + MIXED_PIXELS, top + MIXED_PIXELS, left + across - MIXED_PIXELS, top + down - MIXED_PIXELS
     image = grey[box[1] : box[3], box[0] : box[2]]
     return box if np.ptp(image[CORNERS]) <= CORNER_SPREAD and np.ptp(image) > CONTRAST else None
+
+
+def _square_piece(difference: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    """Return 1 in the largest connected piece that differs, 0 elsewhere; None if there is none or it is not square."""
+    _, pieces, boxes, _ = cv2.connectedComponentsWithStats((difference > CONTRAST).view(np.uint8))
+    sides = boxes[1:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]]  # without piece 0, which does not differ
+    if not len(sides):
+        return None
+    largest = int(sides.prod(axis=1).argmax())
+    return (pieces == 1 + largest).view(np.uint8) if _is_square(*sides[largest]) else None
+
+
+def _is_square(across: int, down: int) -> bool:
+    return bool(min(across, down) >= LEAST_PIXELS and abs(across - down) <= SQUARE * max(across, down) + MIXED_PIXELS)
 
 
 def _is_straight(differs: NDArray[np.bool_], margins: tuple[int, ...]) -> bool:
