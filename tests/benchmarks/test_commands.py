@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks import conversion, cutouts, disguise, figures, photos, stages
+from benchmarks import calibration, conversion, copies, cutouts, disguise, photos, stages
 from benchmarks.samples import FOLDER
 
 if TYPE_CHECKING:
@@ -49,12 +49,14 @@ def test_a_photograph_that_cannot_be_read_is_reported_in_one_line(
     assert "a.jpg: Expected an image as PNG" in refusal(main, str(tmp_path), "--model", str(artifact))
 
 
-@pytest.mark.parametrize("command", ["disguise", "figures", "stages"])
+@pytest.mark.parametrize("command", ["calibration", "copies", "disguise", "stages"])
 def test_a_folder_without_a_model_is_refused_in_one_line(
     command: str, refusal: Callable[..., str], tmp_path: Path
 ) -> None:
-    main = {"disguise": disguise.main, "figures": figures.main, "stages": stages.main}[command]
-    assert refusal(main, "--model", str(tmp_path)).startswith(f"python -m benchmarks.{command}: error: {tmp_path}")
+    mains = {"calibration": calibration, "copies": copies, "disguise": disguise, "stages": stages}
+    assert refusal(mains[command].main, "--model", str(tmp_path)).startswith(
+        f"python -m benchmarks.{command}: error: {tmp_path}"
+    )
 
 
 def test_asking_for_help_changes_no_sample() -> None:

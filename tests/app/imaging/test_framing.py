@@ -10,7 +10,7 @@ from PIL import Image
 from app.imaging.conversion import Mode, convert
 from app.imaging.decode import decode
 from app.imaging.framing import find_picture
-from benchmarks.figures import draw
+from benchmarks.copies import draw
 from tests.conftest import encoded
 
 if TYPE_CHECKING:
