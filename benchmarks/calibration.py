@@ -1,6 +1,7 @@
-"""`python -m benchmarks.calibration`: what does the calibration gain over a temperature alone, and over none?
+"""`python -m benchmarks.calibration`: how well is a model calibrated, and what is gained over a temperature alone?
 
-Each is fitted to one half of the validation images and measured on the other, in several draws of the halves.
+First the artifact is measured, on the test split; then calibrations are compared, each fitted to one half of the
+validation images and measured on the other, in several draws of the halves.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from scipy.optimize import minimize_scalar
 
+from app.classifier import SavedModel
 from app.errors import StartError
 from app.model_card import read_verified
 from app.settings import Settings
@@ -19,9 +21,10 @@ from training.calibrate import Sharpening, fit_sharpening
 from training.config import DEFAULTS
 from training.data import find_folder, load
 from training.errors import TrainingError
+from training.evaluate import in_batches, measure_calibration
 from training.markdown import table
 from training.network import build, mirrored
-from training.reliability import error_by_chance, expected_calibration_error, negative_log_likelihood
+from training.reliability import error_by_chance, negative_log_likelihood
 from training.weights import load_weights
 
 if TYPE_CHECKING:
@@ -46,6 +49,10 @@ def temperature(logits: NDArray[np.float32], class_ids: NDArray[np.uint8]) -> Sh
     return divided(minimize_scalar(loss, bounds=np.log([0.05, 20]), method="bounded").x)
 
 
+COLUMNS = ("negative log-likelihood", "ECE, equal mass", "by chance", "ECE, equal width", "by chance")
+CHANCE_DRAWS = 100
+SURE = 0.99
+
 FITS: dict[str, Fit] = {
     "nothing": lambda _logits, _label_smoothing, _class_ids: Sharpening(0.0),
     "a temperature": lambda logits, _label_smoothing, class_ids: temperature(logits, class_ids),
@@ -67,25 +74,35 @@ def measure(
         draws: How often the halves are drawn; the first draw has seed 0.
 
     Returns:
-        float64 `[draws, 4]`: the negative log-likelihood, the expected calibration error in bins of equal mass and of
-        equal width, and what the error of equal mass would be by chance.
+        float64 `[draws, 5]`: what `score` returns for each draw.
     """
-    rows = []
+    scores = []
     for seed in range(draws):
         order = np.random.default_rng(seed).permutation(len(logits))
         fitted_to, measured_on = np.array_split(order, 2)
         sharpening = fit(logits[fitted_to], label_smoothing, class_ids[fitted_to])
-        probabilities, true = np.asarray(sharpening(logits[measured_on])), class_ids[measured_on]
-        right = probabilities.argmax(axis=1) == true
-        rows.append(
-            (
-                negative_log_likelihood(probabilities, true),
-                expected_calibration_error(probabilities, right, "mass"),
-                expected_calibration_error(probabilities, right, "width"),
-                error_by_chance(probabilities, "mass", 100),
-            )
-        )
-    return np.array(rows)
+        scores.append(score(np.asarray(sharpening(logits[measured_on])), class_ids[measured_on]))
+    return np.array(scores)
+
+
+def score(probabilities: NDArray[np.float32], class_ids: NDArray[np.uint8]) -> tuple[float, ...]:
+    """Return the values of `COLUMNS` for probabilities, float32 `[n, 10]`, and the true classes, uint8 `[n]`."""
+    measured = measure_calibration(probabilities, class_ids)
+    return (
+        measured.negative_log_likelihood,
+        measured.ece_equal_mass,
+        error_by_chance(probabilities, "mass", CHANCE_DRAWS),
+        measured.ece_equal_width,
+        error_by_chance(probabilities, "width", CHANCE_DRAWS),
+    )
+
+
+def surest(probabilities: NDArray[np.float32], class_ids: NDArray[np.uint8]) -> tuple[int, int, float]:
+    """Count the answers of `SURE` or more and the wrong ones among them, and add up their chances of being wrong."""
+    most = probabilities.max(axis=1)
+    is_sure = most >= SURE
+    wrong = probabilities.argmax(axis=1) != class_ids
+    return int(is_sure.sum()), int(wrong[is_sure].sum()), float((1 - most[is_sure]).sum())
 
 
 def main() -> None:
@@ -104,13 +121,14 @@ def main() -> None:
         parser.error(str(error))
     answering = mirrored(network) if config["mirror"] else network
     logits = answering.predict(data.validation.images, batch_size=500, verbose=0)
-    print(f"{card.name} {card.version}, {len(logits) // 2:,} validation images, mean of {given.draws} draws\n")
-    measured = {
-        name: measure(fit, logits, config["label_smoothing"], data.validation.class_ids, given.draws)
-        for name, fit in FITS.items()
-    }
-    rows = [(name, *(f"{mean:.4f}" for mean in means.mean(axis=0))) for name, means in measured.items()]
-    print(table(("fitted", "negative log-likelihood", "ECE, equal mass", "ECE, equal width", "by chance"), rows))
+    smoothing, true = config["label_smoothing"], data.validation.class_ids
+    scores = {name: measure(fit, logits, smoothing, true, given.draws).mean(axis=0) for name, fit in FITS.items()}
+    answers = in_batches(SavedModel(given.model).classify, data.test.images).probabilities
+    scores[f"the artifact, on all {len(answers):,} of the test split"] = score(answers, data.test.class_ids)
+    print(f"{card.name} {card.version}, {len(true) // 2:,} validation images, mean of {given.draws} draws\n")
+    print(table(("fitted", *COLUMNS), ((name, *(f"{one:.4f}" for one in row)) for name, row in scores.items())))
+    n, wrong, expected = surest(answers, data.test.class_ids)
+    print(f"\nOf the artifact's {n:,} answers of {SURE} or more, {wrong} are wrong; {expected:.1f} would be expected.")
 
 
 if __name__ == "__main__":

@@ -223,7 +223,7 @@ def test_the_figures_on_photographs_are_those_of_its_card() -> None:
     assert one_label in RESULTS
     assert f"would show {photos.ece_by_chance:.3f} by chance" in RESULTS
     assert f"a label that fits is {photos.negative_log_likelihood:.3f}" in RESULTS
-    assert f"temperature of\n{photos.temperature:.2f}, which keeps the order of the labels" in HOW_IT_WORKS
+    assert f"temperature of {photos.temperature:.2f}, which keeps the order of the labels" in HOW_IT_WORKS
     rows = re.findall(r"^\| ([a-z-]+) \| (\d+) \| (\d+) \| ([\d.]+%) \|$", RESULTS, re.MULTILINE)
     assert rows == [
         (folder, str(one.n), str(one.right), f"{one.right / one.n:.1%}") for folder, one in photos.folders.items()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from benchmarks.calibration import FITS, measure
+from benchmarks.calibration import FITS, measure, surest
 from tests.training.test_calibrate import honest_logits, spoilt_by
 from training.calibrate import Sharpening
 from training.reliability import negative_log_likelihood
@@ -44,6 +44,14 @@ def test_each_draw_fits_to_one_half_and_measures_on_the_other() -> None:
 def test_honest_probabilities_have_the_error_of_chance() -> None:
     logits, class_ids = honest_logits(10_000)
     measured = measure(FITS["nothing"], logits.astype(np.float32), 0.0, class_ids, draws=4)
-    _, mass, width, by_chance = measured.mean(axis=0)
-    assert mass == pytest.approx(by_chance, rel=0.5)
-    assert width < 2 * by_chance
+    _, mass, mass_by_chance, width, width_by_chance = measured.mean(axis=0)
+    assert mass == pytest.approx(mass_by_chance, rel=0.5)
+    assert width == pytest.approx(width_by_chance, rel=0.5)
+
+
+def test_the_surest_answers_are_counted_with_how_many_should_be_wrong() -> None:
+    probabilities = np.zeros((4, 10), np.float32)
+    probabilities[:, 0], probabilities[:, 1] = (0.995, 0.991, 0.998, 0.8), (0.005, 0.009, 0.002, 0.2)
+    n, wrong, expected = surest(probabilities, np.array([0, 1, 0, 0], np.uint8))
+    assert (n, wrong) == (3, 1)
+    assert expected == pytest.approx(0.016, abs=1e-5)
