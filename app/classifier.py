@@ -67,8 +67,8 @@ class Classifier(Protocol):
 class SavedModel:
     """A SavedModel's `serving_default`, run in the caller's thread by a TensorFlow graph-mode session.
 
-    The concrete function of eager mode takes about six times as long for one image with the `mlp`: it hands operations to
-    another thread, and processes its arguments in Python. So does the public `Session.make_callable` with its own.
+    A concrete function of eager mode takes about six times as long for one image with the `mlp`: it hands operations
+    to another thread, and processes its arguments in Python. The public `Session.make_callable` does the latter too.
     """
 
     def __init__(self, folder: Path, threads: int | None = None) -> None:
