@@ -67,7 +67,8 @@ COPIES: dict[str, Callable[[NDArray[np.uint8]], bytes]] = {
     "original": original,
     "enlarged": enlarged,
     "enlarged, black on white": negative,
-    "imshow, gray": partial(drawn, colours="gray"),  # that of most tutorials
+    "imshow, gray": partial(drawn, colours="gray"),  # as in many tutorials
+    "imshow, binary": partial(drawn, colours="binary"),  # as in others
     "imshow, viridis": partial(drawn, colours="viridis"),  # matplotlib's own
 }
 

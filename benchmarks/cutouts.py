@@ -15,14 +15,13 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from app.classifier import SavedModelClassifier
 from app.errors import StartError
 from app.imaging.segmentation import separate
 from app.settings import Settings
-from benchmarks.photos import choose
+from benchmarks.photos import load_both
 from training.errors import TrainingError
 from training.markdown import table
-from training.photos import CLASSES_OF, allowed_of, decode_photo, list_photos, require_readable
+from training.photos import CLASSES_OF, allowed_of, decode_photo
 from training.upload import answer_uploads, convert_upload
 
 if TYPE_CHECKING:
@@ -45,9 +44,7 @@ def main() -> None:
     command.add_argument("--model", type=Path, default=Settings().model_dir, metavar="ARTIFACT")
     given = command.parse_args()
     try:
-        classifier = SavedModelClassifier(given.model, threads=1)
-        photos, choice = choose(list_photos(given.folder), classifier.card, None)
-        require_readable(photos)
+        classifier, photos, choice = load_both(given.model, given.folder, None)
     except (StartError, TrainingError) as error:
         command.error(str(error))
     photos = [photo for photo in photos if CLASSES_OF[photo.folder]]

@@ -112,10 +112,7 @@ def main() -> None:
     command = parser()
     given = command.parse_args()
     try:
-        photos = list_photos(given.folder)
-        classifier = SavedModelClassifier(given.model, threads=1)
-        photos, choice = choose(photos, classifier.card, given.which)
-        require_readable(photos)
+        classifier, photos, choice = load_both(given.model, given.folder, given.which)
     except (StartError, TrainingError) as error:
         command.error(str(error))
     card = classifier.card
@@ -127,6 +124,19 @@ def main() -> None:
     if given.sheet:
         cells = [cell(outcome) for outcome in pick(outcomes, given.cells)]
         draw_sheet(f"{title}: {len(cells)} of them, wrong ones first", cells).save(given.sheet)
+
+
+def load_both(artifact: Path, folder: Path, which: str | None) -> tuple[Classifier, list[Photo], str]:
+    """Load a model and choose the photographs of a folder to measure it on, as `choose` does.
+
+    Raises:
+        StartError: The artifact cannot be used.
+        TrainingError: The folder is not as described in `training.photos`, or holds an unreadable photograph.
+    """
+    classifier = SavedModelClassifier(artifact, threads=1)
+    photos, choice = choose(list_photos(folder), classifier.card, which)
+    require_readable(photos)
+    return classifier, photos, choice
 
 
 def choose(photos: list[Photo], card: ModelCard, which: str | None) -> tuple[list[Photo], str]:

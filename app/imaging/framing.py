@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from app.imaging.conversion import Box
@@ -44,7 +46,7 @@ LIGHT = 190
 """Lowest level of every channel of a catalogue's background, and of the paper of a figure."""
 
 COARSE_PIXELS = 64
-"""Pixels along the shorter side, at least, of the coarse copy on which most garments are told from an image in axes."""
+"""Pixels along the shorter side, at least, of the coarse copy on which most garments are told from pictures."""
 
 THIN = 0.1
 """What is narrower than this share of a figure's shorter side, such as ticks, is not its image."""
@@ -71,64 +73,102 @@ def find_picture(colours: NDArray[np.uint8]) -> Box:
     grey = np.asarray(cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY), np.uint8)
     frame = np.median(grey[CORNERS])
     difference = np.asarray(cv2.absdiff(grey, np.full_like(grey, frame)), np.uint8)
-    return _in_frame(colours, difference) or _in_axes(grey, difference, float(corners.min())) or everything
+    step = max(1, min(height, width) // COARSE_PIXELS)
+    widened = np.asarray(cv2.dilate(difference, np.ones((step, step), np.uint8)), np.uint8)  # or thin lines are lost
+    coarse = widened[::step, ::step]
+    picture = _in_frame(colours, difference, coarse)
+    if picture is None and corners.min() >= LIGHT and _square_piece(coarse, LEAST_PIXELS // step) is not None:
+        picture = _in_axes(grey, difference)
+    return picture or everything
 
 
-def _in_frame(colours: NDArray[np.uint8], difference: NDArray[np.uint8]) -> Box | None:
-    """Find a picture in a frame, from which each pixel differs by so many grey levels, uint8 `[height, width]`."""
+def _in_frame(colours: NDArray[np.uint8], difference: NDArray[np.uint8], coarse: NDArray[np.uint8]) -> Box | None:
+    """Find a picture in a frame, which may have a caption, a clock or buttons on it.
+
+    Args:
+        colours: uint8 `[height, width, 3]`.
+        difference: uint8 `[height, width]`, by how many grey levels each pixel differs from the frame.
+        coarse: The same for a coarse copy.
+    """
+    least = max(CONTRAST, CONTRAST_SHARE * float(difference.max()))
+    outline = difference > least
+    margins = _straight_margins(difference, _corners(cv2.boundingRect(outline.view(np.uint8))))
+    if margins is None:
+        on_copy = _largest_piece(coarse > least)
+        if on_copy is None or _straight_margins(coarse, on_copy[1]) is None:
+            return None
+        piece = _largest_piece(outline)
+        margins = piece and _straight_margins(difference, piece[1])
+    if margins is None:
+        return None
     height, width = difference.shape
-    outline = difference > max(CONTRAST, CONTRAST_SHARE * float(difference.max()))
-    left, top, across, down = cv2.boundingRect(outline.view(np.uint8))
-    right, bottom = left + across, top + down
-    if min(across, down) < LEAST_PIXELS or max(across / width, down / height) < LEAST_EXTENT:
-        return None
-    margins = left, top, width - right, height - bottom
-    is_between = min(margins[::2]) > 0 or min(margins[1::2]) > 0
-    if not (is_between and _is_straight(difference[top:bottom, left:right] > CONTRAST, margins)):
-        return None
-    cut = [MIXED_PIXELS if margin else 0 for margin in margins]
-    left, top, right, bottom = left + cut[0], top + cut[1], right - cut[2], bottom - cut[3]
-    return (left, top, right, bottom) if has_colour(colours[top:bottom, left:right]) else None
+    left, top, right, bottom = (margin + MIXED_PIXELS if margin else 0 for margin in margins)
+    box = left, top, width - right, height - bottom
+    is_large = min(box[2] - left, box[3] - top) >= LEAST_PIXELS - 2 * MIXED_PIXELS
+    return box if is_large and has_colour(colours[top : box[3], left : box[2]]) else None
 
 
-def _in_axes(grey: NDArray[np.uint8], difference: NDArray[np.uint8], darkest: float) -> Box | None:
+def _in_axes(grey: NDArray[np.uint8], difference: NDArray[np.uint8]) -> Box | None:
     """Find a square image with a ground of its own in a figure, as `matplotlib.pyplot.imshow` draws it.
 
     Args:
         grey: uint8 `[height, width]`.
         difference: How much each pixel differs from the corners of the figure.
-        darkest: Least level of any channel of these corners.
     """
-    step = max(1, min(difference.shape) // COARSE_PIXELS)
-    if darkest < LIGHT or _square_piece(difference[::step, ::step]) is None:  # as for most garments
-        return None
-    largest = _square_piece(difference)
+    largest = _square_piece(difference, LEAST_PIXELS)
     if largest is None:
         return None
     outline, _ = cv2.findContours(largest, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     filled = cv2.drawContours(largest, outline, -1, 1, cv2.FILLED)
     thin = round(THIN * min(filled.shape)) | 1  # an opening by an even side shifts the result in OpenCV
     filled = cv2.morphologyEx(filled, cv2.MORPH_OPEN, np.ones((thin, thin), np.uint8))
-    left, top, across, down = cv2.boundingRect(filled)
-    if not _is_square(across, down) or filled.sum() < FILLED * across * down:
+    left, top, right, bottom = _corners(cv2.boundingRect(filled))
+    across, down = right - left, bottom - top
+    if not _is_square(across, down, LEAST_PIXELS) or filled.sum() < FILLED * across * down:
         return None
-    box = left + MIXED_PIXELS, top + MIXED_PIXELS, left + across - MIXED_PIXELS, top + down - MIXED_PIXELS
+    box = left + MIXED_PIXELS, top + MIXED_PIXELS, right - MIXED_PIXELS, bottom - MIXED_PIXELS
     image = grey[box[1] : box[3], box[0] : box[2]]
     return box if np.ptp(image[CORNERS]) <= CORNER_SPREAD and np.ptp(image) > CONTRAST else None
 
 
-def _square_piece(difference: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
-    """Return 1 in the largest connected piece that differs, 0 elsewhere; None if there is none or it is not square."""
-    _, pieces, boxes, _ = cv2.connectedComponentsWithStats((difference > CONTRAST).view(np.uint8))
-    sides = boxes[1:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]]  # without piece 0, which does not differ
-    if not len(sides):
+def _square_piece(difference: NDArray[np.uint8], least: int) -> NDArray[np.uint8] | None:
+    """Return the largest piece that differs, unless it is not square or smaller than `least` pixels a side."""
+    piece = _largest_piece(difference > CONTRAST)
+    if piece is None:
         return None
-    largest = int(sides.prod(axis=1).argmax())
-    return (pieces == 1 + largest).view(np.uint8) if _is_square(*sides[largest]) else None
+    mask, (left, top, right, bottom) = piece
+    return mask if _is_square(right - left, bottom - top, least) else None
 
 
-def _is_square(across: int, down: int) -> bool:
-    return bool(min(across, down) >= LEAST_PIXELS and abs(across - down) <= SQUARE * max(across, down) + MIXED_PIXELS)
+def _largest_piece(differs: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], Box] | None:
+    """Return the connected piece with the largest box, 1 in the piece and 0 elsewhere, and its box; None if none."""
+    _, pieces, stats, _ = cv2.connectedComponentsWithStats(differs.view(np.uint8))
+    boxes = stats[1:, :4]  # without piece 0, which does not differ
+    if not len(boxes):
+        return None
+    largest = int(boxes[:, 2:].prod(axis=1).argmax())
+    return (pieces == 1 + largest).view(np.uint8), _corners(boxes[largest].tolist())
+
+
+def _corners(rectangle: Sequence[int]) -> Box:
+    """Turn OpenCV's left, top, width and height into a box."""
+    left, top, across, down = rectangle
+    return left, top, left + across, top + down
+
+
+def _is_square(across: int, down: int, least: int) -> bool:
+    return min(across, down) >= least and abs(across - down) <= SQUARE * max(across, down) + MIXED_PIXELS
+
+
+def _straight_margins(difference: NDArray[np.uint8], box: Box) -> Box | None:
+    """Return the widths of the frame around a box: left, top, right, bottom; None if the box is not a picture's."""
+    height, width = difference.shape
+    left, top, right, bottom = box
+    margins = left, top, width - right, height - bottom
+    is_between = min(margins[::2]) > 0 or min(margins[1::2]) > 0
+    is_wide = max((right - left) / width, (bottom - top) / height) >= LEAST_EXTENT
+    is_picture = is_between and is_wide and _is_straight(difference[top:bottom, left:right] > CONTRAST, margins)
+    return margins if is_picture else None
 
 
 def _is_straight(differs: NDArray[np.bool_], margins: tuple[int, ...]) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks import calibration, conversion, copies, cutouts, disguise, photos, stages
+from benchmarks import calibration, conversion, copies, cutouts, disguise, photos, screenshots, stages
 from benchmarks.samples import FOLDER
 
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ def test_a_picture_that_cannot_be_timed_is_reported_in_one_line(refusal: Callabl
     assert "argument --rounds: invalid positive value: '0'" in refused
 
 
-@pytest.mark.parametrize("main", [photos.main, cutouts.main], ids=["photos", "cutouts"])
+@pytest.mark.parametrize(
+    "main", [photos.main, cutouts.main, screenshots.main], ids=["photos", "cutouts", "screenshots"]
+)
 def test_a_photograph_that_cannot_be_read_is_reported_in_one_line(
     main: Main, refusal: Callable[..., str], artifact: Path, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         ("enlarged", 0.05),
         ("enlarged, black on white", 0.05),
         ("imshow, gray", 0.1),
+        ("imshow, binary", 0.1),
         ("imshow, viridis", 0.4),
     ],
 )

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import io
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from app.imaging.conversion import Mode, convert
 from app.imaging.decode import decode
 from app.imaging.framing import find_picture
 from benchmarks.copies import draw
+from tests.app.imaging.test_conversion import shirt_mask
 from tests.conftest import encoded
 
 if TYPE_CHECKING:
@@ -50,6 +52,35 @@ def test_the_picture_in_a_frame_is_found_less_its_outermost_lines(widths: Box, c
     colours = framed(PICTURE, widths, colour)
     height, width = colours.shape[:2]
     assert find_picture(colours) == (left, above, width - right, height - below)
+
+
+def labelled(widths: Box, colour: int) -> NDArray[np.uint8]:
+    """Return the picture, enlarged, in a frame with two words above it and a line below it."""
+    picture = np.asarray(Image.fromarray(PICTURE).resize((440, 600)))
+    frame = Image.fromarray(framed(picture, widths, colour))
+    draw = ImageDraw.Draw(frame)
+    for place, text in (((12, 8), "9:41"), ((330, 8), "5G 87%")):
+        draw.text(place, text, fill=(255 - colour,) * 3, font=ImageFont.load_default(20))
+    draw.line((150, frame.height - 10, 300, frame.height - 10), fill=(255 - colour,) * 3, width=5)
+    return np.asarray(frame)
+
+
+@pytest.mark.parametrize("colour", [0, 255])
+@pytest.mark.parametrize("widths", [(0, 60, 0, 50), (20, 40, 20, 80), (1, 120, 30, 40)])
+def test_words_and_lines_on_a_frame_do_not_hide_its_picture(widths: Box, colour: int) -> None:
+    left, above, right, below = (width + 2 if width else 0 for width in widths)
+    colours = labelled(widths, colour)
+    height, width = colours.shape[:2]
+    assert find_picture(colours) == (left, above, width - right, height - below)
+
+
+def test_words_beside_a_garment_make_no_picture_of_it() -> None:
+    height, width = shirt_mask().shape
+    colours = np.full((height + 60, width, 3), 250, np.uint8)
+    colours[60:][shirt_mask()] = (60, 90, 160)
+    page = Image.fromarray(colours)
+    ImageDraw.Draw(page).text((12, 8), "new in", fill=(0, 0, 0), font=ImageFont.load_default(20))
+    assert find_picture(np.asarray(page)) == whole(np.asarray(page))
 
 
 @pytest.mark.parametrize("quality", [70, 90])
@@ -115,6 +146,8 @@ def drawn(image: NDArray[np.uint8], colours: str, about: str = "") -> tuple[NDAr
         axes.set_title("Ankle boot, which is long enough for a line")
     elif about == "a colour bar":
         figure.colorbar(axes.images[0])
+    elif about == "a wide margin":
+        axes.set_position((0.3, 0.3, 0.35, 0.35))
     figure.savefig(buffer := io.BytesIO(), format="png")
     pixels = np.asarray(Image.open(buffer).convert("RGB"))
     extent = axes.get_window_extent()
@@ -122,13 +155,23 @@ def drawn(image: NDArray[np.uint8], colours: str, about: str = "") -> tuple[NDAr
     return pixels, (round(left), round(top), round(right), round(bottom))
 
 
-@pytest.mark.parametrize("about", ["", "no axes", "a title", "a colour bar"])
-@pytest.mark.parametrize("colours", ["gray", "viridis"])
+@pytest.mark.parametrize(
+    ("colours", "about"),
+    [
+        *itertools.product(("gray", "viridis"), ("", "no axes", "a title", "a colour bar")),
+        *itertools.product(["binary"], ("", "a title", "a colour bar")),  # white on white, it ends where the axes are
+    ],
+)
 def test_the_image_in_the_axes_of_a_figure_is_found(colours: str, about: str, data: Data) -> None:
     boxes = [(find_picture(figure), axes) for figure, axes in (drawn(i, colours, about) for i in data.test.images[:5])]
     assert len(boxes) == 5
     for found, axes in boxes:
         assert found == pytest.approx(axes, abs=6)
+
+
+def test_the_image_in_small_axes_is_found(data: Data) -> None:
+    figure, axes = drawn(data.test.images[0], "gray", "a wide margin")
+    assert find_picture(figure) == pytest.approx(axes, abs=6)
 
 
 def test_an_image_in_axes_is_converted_like_the_same_image_enlarged(data: Data) -> None:
