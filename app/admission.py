@@ -69,6 +69,8 @@ class Admission:
         self._counted_until = 0.0
         self._busy_seconds = 0.0
         self._finished_work = 0.0
+        self._first_in_line = asyncio.Lock()
+        self._freed = asyncio.Event()
 
     def require_place(self) -> None:
         """Raise an error if no picture can be admitted.
@@ -101,6 +103,16 @@ class Admission:
         self._taken_on[permit] = self._clock()
         self._work += work
         return permit
+
+    async def wait_for_permit(self, work: float) -> Permit:
+        """Take a place for one picture as soon as there is one, in the order in which they are asked for."""
+        async with self._first_in_line:
+            while True:
+                try:
+                    return self.permit(work)
+                except OverloadedError:  # so something is pending, and will be given back
+                    self._freed.clear()
+                    await self._freed.wait()
 
     @property
     def pending(self) -> int:
@@ -135,6 +147,7 @@ class Admission:
             self._count(permit.work)
         del self._taken_on[permit]
         self._work = self._work - permit.work if self._taken_on else 0.0  # so that rounding errors do not add up
+        self._freed.set()
 
     def _count(self, work: float) -> None:
         """Count finished work, and the busy time since work was last counted."""

@@ -122,8 +122,15 @@ class Predictor:
         self._model = {"name": self.card.name, "version": self.card.version}
         self.classes = tuple(ClassName(class_id=i, label=label) for i, label in enumerate(self.card.labels))
 
-    async def predict(
-        self, data: bytes, media_type: str, mode: Mode, *, preview: bool = False, stages: Stages | None = None
+    async def predict(  # noqa: PLR0913  each a thing of its own
+        self,
+        data: bytes,
+        media_type: str,
+        mode: Mode,
+        *,
+        preview: bool = False,
+        stages: Stages | None = None,
+        waits: bool = False,
     ) -> dict[str, Any]:
         """Classify one picture; cancelling drops it wherever it waits.
 
@@ -133,6 +140,7 @@ class Predictor:
             mode: How to convert the picture.
             preview: Whether to show the image that the model saw.
             stages: Times the stages.
+            waits: Whether to wait for a place where there is none, as the pictures of a batch do.
 
         Returns:
             A `schemas.Prediction` in plain types, which are built and serialised five times as fast.
@@ -142,7 +150,8 @@ class Predictor:
         """
         stages = stages or Stages()
         is_small = is_tiny(data) and mode is not Mode.PHOTO
-        with self._admission.permit(SMALL if is_small else self._work_of(data)):
+        work = SMALL if is_small else self._work_of(data)
+        with await self._admission.wait_for_permit(work) if waits else self._admission.permit(work):
             prepare = partial(self._prepare, media_type=media_type, mode=mode, preview=preview, stages=stages)
             if is_small:
                 prepared = self._prepare_native(data, mode, stages, preview=preview) or prepare(data)

@@ -172,8 +172,7 @@ async def predict_batch(
 ) -> Response:
     """Return a result or a problem for each file, in the order sent.
 
-    One bad file does not affect the others. A picture that misses the deadline, or for which there is no room, gets a
-    problem of its own.
+    One bad file does not affect the others. A picture that misses the deadline gets a problem of its own.
     """
     trace: Trace = request.scope[TRACE]
     trace.stages.append(of_all := Stages())
@@ -185,7 +184,12 @@ async def predict_batch(
             require_size(upload, settings.max_body_bytes)
             with Patience(deadline):
                 answer = await predictor.predict(
-                    upload.data, upload.media_type, wishes.conversion, preview=wishes.preview, stages=stages
+                    upload.data,
+                    upload.media_type,
+                    wishes.conversion,
+                    preview=wishes.preview,
+                    stages=stages,
+                    waits=True,
                 )
             result = Prediction.model_validate(answer)
         except ServiceError as error:

@@ -184,7 +184,7 @@ class Limits(Answer):
     max_batch_bytes: int = Field(description="Maximum size of the body of a batch in bytes.")
     max_image_pixels: int = Field(description="Maximum number of pixels of a picture, its width times its height.")
     max_pending_images: int = Field(
-        description="Maximum number of pictures that a worker holds at a time; more are refused with 503."
+        description="Maximum number of pictures in work in a worker; further requests are refused with 503."
     )
     request_timeout_seconds: float = Field(
         description="Longest deadline of a request, including the time it takes to arrive."

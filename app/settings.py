@@ -52,7 +52,7 @@ class Settings(BaseModel):
     max_batch_bytes: Count = Field(default=64 * 2**20, description="Largest body of `/predict/batch`.")
     max_image_pixels: Count = Field(default=50_000_000, description="Most pixels in a picture, read from its header.")
     max_pending_images: Count = Field(
-        default=72, description="Most pictures a worker holds at a time; more are refused with 503."
+        default=72, description="Most pictures in work in a worker; further requests are refused with 503."
     )
     max_forward_images: Count = Field(default=32, description="Most pictures in one forward pass.")
     max_queue_seconds: float = Field(

@@ -317,10 +317,40 @@ def test_the_deadline_that_a_client_sets_applies_to_each_picture_of_a_batch() ->
     assert ["within 0.2 seconds" in detail for detail in details] == [True, True]
 
 
-def test_each_picture_of_a_batch_that_finds_no_place_gets_a_problem() -> None:
-    with TestClient(create_app(Settings(max_pending_images=3), FirstPixelClassifier())) as client:
-        results = client.post("/predict/batch", files=[("files", BOOT)] * 5).json()["results"]
-    assert [item.get("problem", {}).get("code") for item in results] == [None] * 3 + ["overloaded"] * 2
+def test_pictures_of_batches_wait_for_places_while_single_requests_are_refused(
+    make_app: Callable[..., FastAPI],
+) -> None:
+    held = HeldClassifier()
+    app = make_app(held, max_pending_images=3, max_forward_images=1)
+
+    def batch(*tags: int) -> tuple[bytes, Caller]:
+        body, content_type = form(*(encoded(tagged_image(tag)) for tag in tags))
+        return body, Caller(app, "/predict/batch", content_type=content_type)
+
+    async def run() -> tuple[int, list[list[int]]]:
+        (first_body, first), (second_body, second) = batch(0, 1, 2, 3, 4), batch(5, 6, 7)
+        second.say(second_body[:10], more=True)  # before the first batch has taken all places
+        await until(second.is_heard)
+        first.say(first_body)
+        await held.begins()
+        refused, _ = await Caller(app).hear()
+        second.say(second_body[10:])
+        await until(second.is_heard)
+        held.release.set()
+        results = [(await caller.hear())[1]["results"] for caller in (first, second)]
+        return refused, [[one["result"]["prediction"]["class_id"] for one in each] for each in results]
+
+    assert asyncio.run(run()) == (503, [[0, 1, 2, 3, 4], [5, 6, 7]])
+    assert held.seen_classes == [[tag] for tag in range(8)]  # first come, first served
+
+
+def test_pictures_of_a_batch_that_find_no_place_in_time_are_late_and_take_none() -> None:
+    held = HeldClassifier()
+    with TestClient(create_app(Settings(max_pending_images=3, max_forward_images=1), held)) as client:
+        late = client.post("/predict/batch", files=[("files", BOOT)] * 5, headers={"X-Request-Timeout": "0.2"})
+        held.release.set()
+        assert client.post("/predict", content=BOOT).status_code == 200
+    assert [item.get("problem", {}).get("code") for item in late.json()["results"]] == ["timeout"] * 5
 
 
 def test_a_batch_whose_client_leaves_is_dropped_whole() -> None:
