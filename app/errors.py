@@ -47,6 +47,8 @@ class ServiceError(Exception):
         code: The kind of error, for machines.
         title: The kind of error, in words.
         example: A sample message, for the API document.
+        retry_after_seconds: When to try again, if that may help.
+        request_id: In the client, the id that the log of the service has for the request, if it has one.
     """
 
     status: HTTPStatus = HTTPStatus.INTERNAL_SERVER_ERROR
@@ -54,6 +56,7 @@ class ServiceError(Exception):
     title: str = "The service failed"
     example: ClassVar[str] = "The service failed on this request, and the failure is logged. Try again later."
     retry_after_seconds: int | None = None
+    request_id: str | None = None
 
     @property
     def detail(self) -> str:

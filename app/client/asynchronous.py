@@ -11,7 +11,7 @@ import httpx
 
 from app.client import exchange
 from app.client.batch import Batch, batches
-from app.client.pictures import load, name_of
+from app.client.pictures import load, name_of, several
 from app.client.uplink import AsyncUplink
 from app.concurrency import in_tasks
 from app.errors import ServiceError
@@ -59,7 +59,11 @@ class AsyncFashionClient:
     ) -> tuple[BatchItem, ...]:
         """Classify a few pictures in one request, as `FashionClient.predict_batch` does."""
         params = exchange.query(conversion, preview=preview)
-        files = exchange.form([(name_of(picture), await asyncio.to_thread(load, picture)) for picture in pictures])
+        files = exchange.form(
+            [(name_of(picture), await asyncio.to_thread(load, picture)) for picture in several(pictures)]
+        )
+        if not files:
+            return ()
         response = await self._send("POST", "/predict/batch", params=params, files=files)
         return exchange.read_batch(response, len(files))
 
@@ -75,7 +79,7 @@ class AsyncFashionClient:
         """Classify any number of pictures, as `FashionClient.predict_many` does; `pictures` is iterated in a thread."""
         limits = exchange.read(await self._send("GET", "/model"), exchange.LIMITS).limits
         answer = partial(self._answer, run=exchange.Run(), params=exchange.query(conversion, preview=preview))
-        work = _from_a_thread(batches(pictures, limits, at_once))
+        work = _from_a_thread(batches(several(pictures), limits, at_once))
         async with aclosing(in_tasks(answer, work, at_once, ordered=ordered)) as answered:
             async for outcomes in answered:
                 for outcome in outcomes:

@@ -10,7 +10,7 @@ import httpx
 
 from app.client import exchange
 from app.client.batch import Batch, batches
-from app.client.pictures import load, name_of
+from app.client.pictures import load, name_of, several
 from app.client.uplink import Uplink
 from app.concurrency import in_threads
 from app.errors import ServiceError
@@ -45,7 +45,8 @@ class FashionClient:
             retries: How often to retry when the service cannot be reached or asks to come back later (429, 502, 503);
                 `Retry-After` is honoured. A request that arrived too slowly beside others is retried as well, while
                 this client sends nothing else.
-            http: An httpx client to send with, for credentials or certificates; it is closed with this one.
+            http: An httpx client to send with, for credentials or certificates; its base URL is not used, and it is
+                closed with this one.
 
         Raises:
             httpx.InvalidURL: The address cannot be that of a service; the message says why, or what was probably meant.
@@ -66,7 +67,7 @@ class FashionClient:
 
         Args:
             picture: A path, bytes, a file opened in binary mode, a Pillow image, or an array: uint8 `[height, width]`
-                of greys or `[height, width, 3 or 4]` of RGB or RGBA.
+                of greys, or `[height, width, channels]` with one channel of greys, or those of RGB or RGBA.
             conversion: How it becomes the 28x28 image that the model sees.
             preview: Whether the answer is to include that image.
 
@@ -89,10 +90,12 @@ class FashionClient:
             ServiceError: The service refused the whole request.
             UnreachableError: No Fashion-MNIST service answers.
             OSError: A picture cannot be read.
-            TypeError: An object is not a picture.
+            TypeError: An object is not a picture, or one picture is given instead of several.
         """
         params = exchange.query(conversion, preview=preview)
-        files = exchange.form((name_of(picture), load(picture)) for picture in pictures)
+        files = exchange.form((name_of(picture), load(picture)) for picture in several(pictures))
+        if not files:
+            return ()
         response = self._send("POST", "/predict/batch", params=params, files=files)
         return exchange.read_batch(response, len(files))
 
@@ -124,12 +127,12 @@ class FashionClient:
             UnauthorizedError: The service asks for another key.
             ServiceError: The service does not say what its limits are; the class says why.
             UnreachableError: No Fashion-MNIST service answers.
-            TypeError: An object is not a picture.
+            TypeError: An object is not a picture, or one picture is given instead of several.
         """
         limits = exchange.read(self._send("GET", "/model"), exchange.LIMITS).limits
         run = exchange.Run()
         answer = partial(self._answer, run=run, params=exchange.query(conversion, preview=preview))
-        work = batches(pictures, limits, at_once)
+        work = batches(several(pictures), limits, at_once)
         for outcomes in in_threads(answer, work, at_once, ordered=ordered, has_ended=run.has_ended):
             yield from outcomes
 

@@ -207,7 +207,9 @@ def read(response: httpx.Response, shape: TypeAdapter[Shape]) -> Shape:
             return shape.validate_json(response.content)
         problem = Problem.model_validate_json(response.content)
         if problem.type.startswith(PROBLEM_URN):
-            raise error_of(problem, retry_after_seconds(response) or LEAST_WAIT_SECONDS)
+            error = error_of(problem, retry_after_seconds(response) or LEAST_WAIT_SECONDS)
+            error.request_id = response.headers.get("X-Request-ID")
+            raise error
     except ValidationError as error:
         fault = error
     kind = response.headers.get("Content-Type", "unknown")

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias, TypeVar, cast
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy as np
     from numpy.typing import NDArray
     from PIL.Image import Image
 
 Picture: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | Image | NDArray[np.uint8]"
 """A path, encoded bytes, a file opened in binary mode, a Pillow image, or an array: uint8 `[height, width]` of
-greys or `[height, width, 3 or 4]` of RGB or RGBA."""
+greys, or `[height, width, channels]` with one channel of greys, or those of RGB or RGBA."""
 
 P = TypeVar("P", bound=Picture)
 
@@ -26,7 +28,7 @@ service's limit."""
 WHITE_IS_ZERO = 262
 """The TIFF tag that is 0 then, PhotometricInterpretation."""
 
-_PLAIN = {"PA": "RGBA", "RGBa": "RGBA", "La": "LA"}
+_PLAIN = {"PA": "RGBA", "RGBa": "RGBA", "La": "LA", "RGBX": "RGB", "HSV": "RGB"}
 """Modes that no format supports, and what to encode each as."""
 
 LONGEST = {"JPEG": 65500, "WEBP": 16383}
@@ -68,6 +70,18 @@ def load(picture: Picture, most_bytes: int = -1) -> bytes:
     return data
 
 
+def several(pictures: Iterable[P]) -> Iterable[P]:
+    """Return pictures as they are.
+
+    Raises:
+        TypeError: They are one picture, whose characters, bytes or lines would be taken for pictures.
+    """
+    if isinstance(pictures, str | bytes | os.PathLike) or hasattr(pictures, "read"):
+        msg = f"expected several pictures, found one of type {type(pictures).__name__}. Put it into a list, or give it "
+        raise TypeError(msg + "to predict.")
+    return pictures
+
+
 def name_of(picture: Picture) -> str:
     """Return the last part of a picture's path, or an empty string if it has none."""
     path = picture if isinstance(picture, str | os.PathLike) else getattr(picture, "name", "")
@@ -89,14 +103,14 @@ def _image(picture: Image | NDArray[np.uint8]) -> Image:
         return cast("Image", picture)
     array = getattr(picture, "__array_interface__", {"typestr": "", "shape": ()})
     match array["typestr"], array["shape"]:
-        case "|u1", (_, _) | (_, _, 3 | 4):
+        case "|u1", (_, _) | (_, _, 1 | 3 | 4) as shape:
             from PIL import Image  # noqa: PLC0415  for paths and bytes nobody needs Pillow
 
-            return Image.fromarray(picture)
+            return Image.fromarray(picture[..., 0] if shape[2:] == (1,) else picture)
     found = " ".join(str(getattr(picture, name, "")) for name in ("dtype", "shape"))
     msg = (
         "expected a path, bytes, a binary file, an image of Pillow, or an array of uint8 that is (height, width) or "
-        f"(height, width, 3 or 4), found {f'{type(picture).__name__} {found}'.strip()}. "
+        f"(height, width, 1, 3 or 4), found {f'{type(picture).__name__} {found}'.strip()}. "
         "Scale an array of other numbers to 0 to 255, and give many pictures to predict_many."
     )
     raise TypeError(msg)

@@ -159,6 +159,26 @@ def test_a_batch_gives_a_result_or_a_problem_for_each_picture_in_order(ask: Ask,
     assert items[1].problem.code == "unsupported_media_type"
 
 
+def test_no_pictures_have_no_answers(ask: Ask, url: str) -> None:
+    assert ask(url, lambda client: client.predict_batch([])) == ()
+    assert ask(url, lambda client: client.predict_many([])) == []
+
+
+@pytest.mark.parametrize("call", ["predict_batch", "predict_many"])
+@pytest.mark.parametrize(
+    "picture", ["boot.png", Path("boot.png"), BOOT, io.BytesIO(BOOT)], ids=["name", "path", "bytes", "file"]
+)
+def test_one_picture_in_place_of_several_is_not_taken_apart(ask: Ask, url: str, picture: object, call: str) -> None:
+    with pytest.raises(TypeError, match=r"expected several pictures, found one of type \w+\. Put it into a list"):
+        ask(url, methodcaller(call, picture))
+
+
+def test_an_error_names_the_request_as_the_log_of_the_service_does(ask: Ask, url: str) -> None:
+    with pytest.raises(UnsupportedMediaTypeError) as caught:
+        ask(url, lambda client: client.predict(b"a boot"))
+    assert re.fullmatch(r"[0-9a-f]{32}", caught.value.request_id or "")
+
+
 def test_784_bytes_are_raw_pixels_in_a_batch_too(ask: Ask, url: str) -> None:
     (item,) = ask(url, lambda client: client.predict_batch([tagged_image(9).tobytes()]))
     assert item.result.image.format == "RAW"
