@@ -50,7 +50,9 @@ SECURITY_HEADERS = [
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve, or run the command that the arguments name; return the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m app", description="Serve until told to stop, as the environment says (FASHION_PORT and others)."
+        prog="python -m app",
+        usage="%(prog)s [-h] [predict | key] ...  (to serve, none of these: FASHION_PORT and other variables say how)",
+        description="Serve until told to stop, as the environment says (FASHION_PORT and others).",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     predict_parser = commands.add_parser("predict", help="classify pictures without a server")
@@ -100,6 +102,10 @@ def serve(settings: Settings) -> int:
     """Start the workers, and return once they have stopped."""
     configure_logging(settings)
     workers = worker_count(settings)
+    if os.environ.get(PREFIX + "API_KEY") and not settings.api_keys_file:
+        logger.warning(
+            "FASHION_API_KEY is the client's: this service asks for no key; FASHION_API_KEYS_FILE names keys"
+        )
     os.environ[PREFIX + "WORKERS"] = str(workers)  # read by each worker: `auto` may yield another number later
     # uvicorn re-raises the signal that stopped it once it is done; a clean stop must not look like a failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

@@ -12,8 +12,9 @@ ServiceError                    500 internal
 ├── InvalidImageError           422 invalid_image
 ├── InvalidRequestError         422 invalid_request
 ├── HeaderTooLargeError         431 header_too_large
-├── OverloadedError             503 overloaded              Retry-After
-├── NotReadyError               503 not_ready               Retry-After
+├── RetryableError
+│   ├── OverloadedError         503 overloaded              Retry-After
+│   └── NotReadyError           503 not_ready               Retry-After
 └── RequestTimeoutError         504 timeout
 
 StartError                      no request: the service does not start
@@ -178,7 +179,10 @@ class InvalidRequestError(ServiceError):
     status = HTTPStatus.UNPROCESSABLE_ENTITY
     code = "invalid_request"
     title = "The request does not fit the schema"
-    example = "Expected a file in the field `file`, received the fields: `picture`."
+    example = (
+        "Expected a file in the field `file`, received the fields: `picture`. "
+        "Send `file` with a filename, as `curl -F file=@photo.jpg` does."
+    )
 
 
 class HeaderTooLargeError(ServiceError):

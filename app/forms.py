@@ -113,7 +113,7 @@ class Form:
         if not self._uploads:
             fields = ", ".join(f"`{name[:SHOWN_NAME]}`" for name in dict.fromkeys(self._fields)) or "none"
             msg = f"Expected a file in the field `{self._field}`, received the fields: {fields}."
-            raise InvalidRequestError(msg + (self._named if self._nameless else ""))
+            raise InvalidRequestError(msg + self._named)
         # A picture that is not an upload would have no answer, and the answers to those after it would move up.
         if self._nameless:
             msg = f"Expected files in the field `{self._field}`, received one without a filename.{self._named}"

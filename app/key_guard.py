@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from app.errors import UnauthorizedError
+from app.headers import header
 from app.problems import documented, refusal
 
 if TYPE_CHECKING:
@@ -76,4 +77,6 @@ async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
     msg = UnauthorizedError.example
     if any(_keys_in(scope)):
         msg = msg.replace("received none", "received one that is not known")
+    elif header(scope, b"authorization"):
+        msg = msg.replace("received none", "received an `Authorization` that is not `Bearer`")
     await refusal(UnauthorizedError(msg))(scope, receive, send)

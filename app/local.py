@@ -42,7 +42,7 @@ def predict(names: Sequence[str], conversion: Conversion, settings: Settings, li
         listing: Where the outcomes go.
 
     Raises:
-        StartError: The model, or the network that finds garments, cannot be loaded.
+        StartError: The model, or a network beside it, cannot be loaded, or was not fitted for the coverage asked for.
     """
     cores = available_cores()
     with _quiet():

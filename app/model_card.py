@@ -203,7 +203,7 @@ class SeparationFacts(CardPart):
     n: int
     """Number of these images."""
     auroc: Share
-    """Probability that one of these images is less familiar than a test image."""
+    """Probability that one of these images is less familiar than a test image, or than what `images` says."""
     auroc_max_softmax: Share
     """The same for the probability of the most probable class, the usual baseline."""
     flagged: Share
@@ -216,7 +216,7 @@ class FamiliarityFacts(CardPart):
     threshold: Share
     """Minimum familiarity of an image that is called familiar."""
     flagged: dict[str, Share]
-    """False alarms: share of the images of the data set that are called unfamiliar, by split."""
+    """False alarms: share called unfamiliar, by split, and of held-out photographs of known clothes."""
     separations: tuple[SeparationFacts, ...]
     """Results for images that are unfamiliar."""
 

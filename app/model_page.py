@@ -216,7 +216,8 @@ def _familiarity(facts: FamiliarityFacts) -> str:
     return f"""<section><h2>Whether it notices what it does not know</h2>
       <p>A picture is called unfamiliar when fewer than {facts.threshold:.0%} of the validation images are less typical.
       {f"False alarms: {false_alarms}." if false_alarms else ""} AUROC is the chance that an image of
-      something else is less familiar than a test image; beside it is the same for the highest probability.</p>
+      something else is less familiar than a test image, or than what the row names; beside it is the same for the
+      highest probability.</p>
       {table}</section>"""
 
 

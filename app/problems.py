@@ -184,6 +184,8 @@ async def _http_error(by_guess: Mapping[str, str], request: Request, error: HTTP
         headers["Allow"] = "GET, HEAD"  # which `app.head` answers
     if "Allow" in headers:
         msg = f"Expected {headers['Allow'].replace(', ', ' or ')} {path}, received {request.method} {path}."
+        if header(request.scope, b"access-control-request-method"):
+            msg += " A page of another origin may call it once FASHION_CORS_ORIGINS lists that origin."
     else:
         known = f"a path that the service has{_such_as(path, by_guess)}"
         msg = f"Expected {known}, received {request.method} {path}. All calls are listed at /docs."

@@ -27,6 +27,15 @@ _SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT(_\w+)?)$|_PORT_\d+_(TCP|UDP|SCT
 Count = Annotated[int, Field(ge=1)]
 
 
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _without_slashes(origins: str) -> str:
+    """Remove what a browser's address bar adds to an origin."""
+    return re.sub(r"(?<=[^/])/(?=\s*(,|$))", "", origins)
+
+
 class Settings(BaseModel):
     """How the service runs; the table in docs/operating.md uses these descriptions."""
 
@@ -34,7 +43,7 @@ class Settings(BaseModel):
 
     host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on.")
-    workers: Count | Literal["auto"] = Field(
+    workers: Annotated[Count | Literal["auto"], BeforeValidator(_lower)] = Field(
         default=1, description="Processes, each with its own model; `auto` starts one per core."
     )
     threads: Count | None = Field(
@@ -78,15 +87,15 @@ class Settings(BaseModel):
     api_keys_file: Path | None = Field(
         default=None, description="File of hashed keys; each call then needs a key, which `python -m app key` makes."
     )
-    cors_origins: str = Field(
+    cors_origins: Annotated[str, BeforeValidator(_without_slashes)] = Field(
         default="",
         pattern=rf"^(\*|{_ORIGIN}(\s*,\s*{_ORIGIN})*)?$",
         description="Other sites whose pages may call it: `https://a.example, https://b.example`, or `*` for all.",
     )
-    log_format: Literal["console", "json"] = Field(
+    log_format: Annotated[Literal["console", "json"], BeforeValidator(_lower)] = Field(
         default="console", description="One line per event, for people (`console`) or machines (`json`)."
     )
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(str.lower)] = Field(
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
         default="info", description="Lowest level that is logged: `debug`, `info`, `warning` or `error`."
     )
 
@@ -116,10 +125,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         variable = PREFIX + str(first["loc"][0]).upper()
-        # Keep what was expected of pydantic's "Input should be a valid integer, unable to parse string as an integer".
-        told = first["msg"].partition(", unable to")[0]
-        expected = told.replace("Input should be", "a value that is").replace("String should match", "one that matches")
-        msg = f"{variable}: expected {expected}, found {first['input']!r}"
+        msg = f"{variable}: expected {_expected(error)}, found {first['input']!r}"
         raise StartError(msg) from error
     # Twice, since each piece of a body counts for more than its bytes (`app.uploads`).
     needed = 2 * (max(settings.max_body_bytes, settings.max_batch_bytes) + FRAMING_BYTES)
@@ -128,6 +134,16 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         msg += f"{settings.max_pending_bytes}: such a body would find no room"
         raise StartError(msg)
     return settings
+
+
+def _expected(error: ValidationError) -> str:
+    """Say what the first bad value was expected to be, without what pydantic found."""
+    first, *others = error.errors()
+    if first["type"] == "string_pattern_mismatch":
+        return "origins such as https://a.example, with commas between them, or *"
+    alternatives = [first, *(other for other in others if other["loc"][0] == first["loc"][0])]
+    told = [one["msg"].removeprefix("Input should be ").partition(", unable to")[0] for one in alternatives]
+    return f"a value that is {' or '.join(told)}" if first["msg"].startswith("Input") else told[0]
 
 
 def _is_service_link(name: str, value: str) -> bool:

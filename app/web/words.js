@@ -42,10 +42,12 @@ export function listed(labels, word = "or") {
   return labels.length > 1 ? `${labels.slice(0, -1).join(", ")} ${word} ${labels.at(-1)}` : labels[0];
 }
 
-// Photographs have their own figures if the model learnt from any.
+// Only these are judged by the figures of photographs; mode `photo` alone may be a pale garment on a plain background.
+const isSeenInColour = ({ steps }) => steps.includes("seen_in_colour");
+
 function promised(conversion, { card, coverage }) {
   const sets = card?.prediction_sets.find((one) => one.coverage === coverage);
-  return conversion.mode === "photo" && sets?.photos_coverage
+  return isSeenInColour(conversion) && sets?.photos_coverage
     ? { coverage: sets.photos_coverage, pictures: "photographs" }
     : { coverage, pictures: "pictures like those in Fashion-MNIST" };
 }
@@ -70,8 +72,8 @@ function unsureness({ prediction, probabilities }) {
 
 export const ranked = (probabilities) => [...probabilities].sort((one, other) => other.probability - one.probability);
 
-export function calibration({ mode }, { card }) {
-  if (mode !== "photo" || !card?.photos) {
+export function calibration(conversion, { card }) {
+  if (!isSeenInColour(conversion) || !card?.photos) {
     return "When it says 80%, it is right about 80 times in 100, for pictures like those in Fashion-MNIST.";
   }
   const { accuracy, ece_equal_mass: off, ece_by_chance: chance, held_out: count } = card.photos;
@@ -90,7 +92,9 @@ export function unfamiliarity({ conversion, familiarity, prediction, probabiliti
     `Of 100 pictures of the data set, ${more < 1 ? "all" : 100 - more} are more typical than this one. ` +
       `The nearest kind is ${prediction.label}, but do not rely on it.`,
     `It knows ${listed(probabilities.map(({ label }) => label), "and")}, and calls ${often} ${pictures} unfamiliar too.`,
-    "If yours shows one, try a picture of that garment alone, upright and on a plain background.",
+    conversion.mode === "native"
+      ? "If yours shows one, send the picture from before it was made grey and 28 × 28."
+      : "If yours shows one, try a picture of that garment alone, upright and on a plain background.",
   ];
 }
 

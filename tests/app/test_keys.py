@@ -97,7 +97,8 @@ def test_whoever_has_none_is_told_how_to_send_one(
     [
         ({}, "none"),
         ({"X-API-Key": ""}, "none"),
-        ({"Authorization": f"Basic {KEY}"}, "none"),
+        ({"Authorization": f"Basic {KEY}"}, "an `Authorization` that is not `Bearer`"),
+        ({"Authorization": KEY}, "an `Authorization` that is not `Bearer`"),
         ({"X-API-Key": "wrong"}, "one that is not known"),
         ({"Authorization": "Bearer wrong"}, "one that is not known"),
     ],

@@ -198,3 +198,9 @@ def test_a_usage_error_exits_with_2(arguments: list[str], tmp_path: Path, capsys
         main([str(tmp_path) if argument == "EMPTY" else argument for argument in arguments])
     assert caught.value.code == 2
     assert capsys.readouterr().err.startswith("usage: python -m app")
+
+
+def test_who_gives_the_service_an_option_learns_where_options_are(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--port", "9000"])
+    assert "FASHION_PORT" in capsys.readouterr().err

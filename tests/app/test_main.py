@@ -178,7 +178,7 @@ def test_an_artifact_that_fails_its_golden_set_stops_every_worker(artifact: Path
     ("settings", "line"),
     [
         ({"MODEL_DIR": "/nowhere"}, "/nowhere/model_card.json: expected a model card, found none"),
-        ({"WORKERS": "many"}, "FASHION_WORKERS: expected a value that is a valid integer, found 'many'"),
+        ({"WORKERS": "many"}, "FASHION_WORKERS: expected a value that is a valid integer or 'auto', found 'many'"),
     ],
 )
 def test_a_service_that_cannot_start_says_why_in_one_line(settings: dict[str, object], line: str) -> None:
@@ -196,15 +196,16 @@ def test_the_log_does_not_say_that_the_service_runs_before_it_is_ready(caplog: p
     assert caplog.messages == [f"loading the model, to listen on 127.0.0.1:{port}", "heard again"]
 
 
-def test_a_port_chosen_by_the_system_is_logged(artifact: Path) -> None:
+def test_a_port_chosen_by_the_system_is_logged_and_that_a_key_of_the_client_protects_nothing(artifact: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "app"],
-        env=environment(PORT=0, MODEL_DIR=artifact, DRAIN_SECONDS=0),
+        env=environment(PORT=0, MODEL_DIR=artifact, DRAIN_SECONDS=0, API_KEY="secret"),
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
         assert process.stderr
         try:
+            assert any("this service asks for no key" in line for line in process.stderr)
             told = next(found for line in process.stderr if (found := re.search(r"ready on (\S+) with sample", line)))
             assert httpx2.get(f"{told[1]}/health/ready", timeout=START_SECONDS).status_code == httpx2.codes.OK
         finally:  # otherwise any failure would wait for it forever

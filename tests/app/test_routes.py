@@ -438,6 +438,13 @@ def test_calls_that_do_not_exist_get_a_problem_too(
 
 def test_a_wrong_method_is_answered_with_the_right_ones(client: TestClient) -> None:
     assert client.get("/predict").json()["detail"] == "Expected POST /predict, received GET /predict."
+
+
+def test_a_refused_preflight_says_where_origins_are_listed(client: TestClient) -> None:
+    asked = {"Origin": "http://localhost:3000", "Access-Control-Request-Method": "POST"}
+    detail = client.options("/predict", headers=asked).json()["detail"]
+    assert detail.startswith("Expected POST /predict, received OPTIONS /predict. ")
+    assert "FASHION_CORS_ORIGINS" in detail
     answer = client.delete("/classes")
     assert answer.headers["allow"] == "GET, HEAD"
     assert answer.json()["detail"] == "Expected GET or HEAD /classes, received DELETE /classes."

@@ -18,7 +18,7 @@ def test_variables_with_the_prefix_are_read_and_others_are_left_alone() -> None:
     assert settings.model_dir == Path("/models/2")
 
 
-@pytest.mark.parametrize(("value", "workers"), [("3", 3), ("auto", "auto")])
+@pytest.mark.parametrize(("value", "workers"), [("3", 3), ("auto", "auto"), ("AUTO", "auto")])
 def test_workers_are_a_number_or_auto(value: str, workers: int | str) -> None:
     assert read_settings({"FASHION_WORKERS": value}).workers == workers
 
@@ -92,3 +92,15 @@ def test_a_bad_value_stops_the_start_with_one_line_that_names_the_variable_and_t
     assert str(caught.value).startswith(f"{variable}: expected")
     assert repr(value) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_bad_origin_is_answered_with_a_good_one() -> None:
+    with pytest.raises(
+        StartError, match=r"expected origins such as https://a\.example, with commas between them, or \*"
+    ):
+        read_settings({"FASHION_CORS_ORIGINS": "shop.example"})
+
+
+def test_an_origin_may_be_copied_from_the_address_bar() -> None:
+    given = {"FASHION_CORS_ORIGINS": "https://a.example/ ,http://localhost:3000/"}
+    assert read_settings(given).cors_origins == "https://a.example ,http://localhost:3000"
