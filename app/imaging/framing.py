@@ -167,7 +167,10 @@ def _straight_margins(difference: NDArray[np.uint8], box: Box) -> Box | None:
     margins = left, top, width - right, height - bottom
     is_between = min(margins[::2]) > 0 or min(margins[1::2]) > 0
     is_wide = max((right - left) / width, (bottom - top) / height) >= LEAST_EXTENT
-    is_picture = is_between and is_wide and _is_straight(difference[top:bottom, left:right] > CONTRAST, margins)
+    has_edges = min(right - left, bottom - top) > MIXED_PIXELS
+    is_picture = (
+        is_between and is_wide and has_edges and _is_straight(difference[top:bottom, left:right] > CONTRAST, margins)
+    )
     return margins if is_picture else None
 
 

@@ -101,9 +101,21 @@ def test_compression_hides_no_frame(quality: int) -> None:
         framed(np.repeat(PICTURE[..., :1], 3, axis=2), (10, 10, 10, 10)),
         framed(np.full_like(PICTURE, 120), (10, 10, 10, 10)),
         np.full_like(PICTURE, 255),
+        framed(PICTURE[:1], (0, 1, 0, 1)),
         PICTURE[:1, :1],
     ],
-    ids=["none", "one bar", "at a corner", "wide margins", "tiny", "grey", "of one grey", "nothing inside", "a pixel"],
+    ids=[
+        "none",
+        "one bar",
+        "at a corner",
+        "wide margins",
+        "tiny",
+        "grey",
+        "of one grey",
+        "nothing inside",
+        "a line",
+        "a pixel",
+    ],
 )
 def test_where_there_is_no_frame_everything_is_the_picture(colours: NDArray[np.uint8]) -> None:
     assert find_picture(colours) == whole(colours)
