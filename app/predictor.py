@@ -19,7 +19,7 @@ from app.admission import SMALL, Admission, work_of
 from app.batching import MicroBatcher, batch_sizes
 from app.classifier import SavedModelClassifier
 from app.errors import OverloadedError, StartError
-from app.imaging.conversion import Mode, convert
+from app.imaging.conversion import Mode, convert, in_given
 from app.imaging.decode import RAW_BYTES, accepted_format, declared_pixels, decode, is_tiny
 from app.imaging.native import read_native
 from app.imaging.recognition import RECOGNISER, evidence_in, weigh
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from app.classifier import Answers, Classifier
-    from app.imaging.decode import Decoded
     from app.model_card import ModelCard, PredictionSetFacts
     from app.settings import Settings
 
@@ -239,7 +238,8 @@ class Predictor:
         steps = (*decoded.steps, *converted.steps, *(() if evidence is None else ("seen_in_colour",)))
         conversion: dict[str, Any] = {"mode": converted.mode, "steps": steps}
         if converted.box:
-            conversion["garment"] = _in_file(converted.box, decoded)
+            box = in_given(converted.box, (0, 0), decoded.reduction, (decoded.width, decoded.height))
+            conversion["garment"] = dict(zip(("left", "top", "right", "bottom"), box, strict=True))
         file = {"format": decoded.format, "width": decoded.width, "height": decoded.height}
         prepared = self._prepared(converted.image, file, conversion, preview=preview)
         prepared.evidence = evidence
@@ -296,13 +296,6 @@ def _prediction_sets(card: ModelCard, coverage: float) -> PredictionSetFacts:
         msg += str(coverage)
         raise StartError(msg)
     return fitted[coverage]
-
-
-def _in_file(box: tuple[int, int, int, int], decoded: Decoded) -> dict[str, int]:
-    """Scale a box from the decoded pixels to those of the file, clipped to the size of the file."""
-    sides = (decoded.width, decoded.height) * 2
-    left, top, right, bottom = (min(edge * decoded.reduction, side) for edge, side in zip(box, sides, strict=True))
-    return {"left": left, "top": top, "right": right, "bottom": bottom}
 
 
 def _data_uri(image: NDArray[np.uint8]) -> str:

@@ -1,7 +1,7 @@
 """`python -m benchmarks.calibration`: how well is a model calibrated, and what is gained over a temperature alone?
 
-First the artifact is measured, on the test split; then calibrations are compared, each fitted to one half of the
-validation images and measured on the other, in several draws of the halves.
+Calibrations are compared, each fitted to one half of the validation images and measured on the other, in several draws
+of the halves; then the artifact itself is measured on the test split.
 """
 
 from __future__ import annotations
@@ -37,6 +37,12 @@ if TYPE_CHECKING:
     Fit = Callable[[NDArray[np.float32], float, NDArray[np.uint8]], Sharpening]
 
 
+COLUMNS = ("negative log-likelihood", "ECE, equal mass", "by chance", "ECE, equal width", "by chance")
+CHANCE_DRAWS = 100
+SURE = 0.99
+"""The probability from which an answer counts as sure."""
+
+
 def temperature(logits: NDArray[np.float32], class_ids: NDArray[np.uint8]) -> Sharpening:
     """Fit a temperature alone, whose logarithm is searched from 0.05 to 20."""
 
@@ -48,10 +54,6 @@ def temperature(logits: NDArray[np.float32], class_ids: NDArray[np.uint8]) -> Sh
 
     return divided(minimize_scalar(loss, bounds=np.log([0.05, 20]), method="bounded").x)
 
-
-COLUMNS = ("negative log-likelihood", "ECE, equal mass", "by chance", "ECE, equal width", "by chance")
-CHANCE_DRAWS = 100
-SURE = 0.99
 
 FITS: dict[str, Fit] = {
     "nothing": lambda _logits, _label_smoothing, _class_ids: Sharpening(0.0),

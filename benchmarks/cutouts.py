@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import argparse
 import io
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from app.errors import StartError
 from app.imaging.segmentation import separate
-from app.settings import Settings
-from benchmarks.photos import load_both
-from training.errors import TrainingError
+from benchmarks.photos import known_photos
 from training.markdown import table
-from training.photos import CLASSES_OF, allowed_of, decode_photo
+from training.photos import allowed_of, decode_photo
 from training.upload import answer_uploads, convert_upload
 
 if TYPE_CHECKING:
@@ -39,16 +35,7 @@ PALEST = 225
 
 def main() -> None:
     """Print the table."""
-    command = argparse.ArgumentParser(prog="python -m benchmarks.cutouts", description=__doc__)
-    command.add_argument("folder", type=Path, help="photographs in folders named as in training/photos.py")
-    command.add_argument("--model", type=Path, default=Settings().model_dir, metavar="ARTIFACT")
-    given = command.parse_args()
-    try:
-        classifier, photos, choice = load_both(given.model, given.folder, None)
-    except (StartError, TrainingError) as error:
-        command.error(str(error))
-    photos = [photo for photo in photos if CLASSES_OF[photo.folder]]
-    print(f"n = {len(photos)} photographs: {choice}\n")
+    classifier, photos = known_photos(argparse.ArgumentParser(prog="python -m benchmarks.cutouts", description=__doc__))
     print(table(("cloth", "on transparent ground: right", "the same on white: right"), rows(photos, classifier)))
 
 

@@ -139,6 +139,24 @@ def load_both(artifact: Path, folder: Path, which: str | None) -> tuple[Classifi
     return classifier, photos, choice
 
 
+def known_photos(command: argparse.ArgumentParser) -> tuple[Classifier, list[Photo]]:
+    """Read a command line with a folder and a model, and say on which photographs the model is to be measured.
+
+    Returns:
+        The model, and the held-out photographs for which Fashion-MNIST has a label.
+    """
+    command.add_argument("folder", type=Path, help="photographs in folders named as in training/photos.py")
+    command.add_argument("--model", type=Path, default=Settings().model_dir, metavar="ARTIFACT")
+    given = command.parse_args()
+    try:
+        classifier, photos, choice = load_both(given.model, given.folder, None)
+    except (StartError, TrainingError) as error:
+        command.error(str(error))
+    known = [photo for photo in photos if CLASSES_OF[photo.folder]]
+    print(f"n = {len(known)} photographs: {choice}\n")
+    return classifier, known
+
+
 def choose(photos: list[Photo], card: ModelCard, which: str | None) -> tuple[list[Photo], str]:
     """Return the photographs to measure on, and a phrase that says which they are.
 

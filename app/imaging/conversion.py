@@ -157,7 +157,7 @@ def convert(
     picture = colours[top:bottom, left:right]
     converted = _convert_colours(picture, mode, separator)
     steps = converted.steps if picture.size == colours.size else ("frame_removed", *converted.steps)
-    box = converted.box and _in_given(converted.box, (left * reduction, top * reduction), reduction, pixels.size)
+    box = converted.box and in_given(converted.box, (left * reduction, top * reduction), reduction, pixels.size)
     return replace(converted, steps=steps, box=box)
 
 
@@ -165,7 +165,7 @@ def _reduction(pixels: Image.Image) -> int:
     return max(1, max(pixels.size) // WORKING_PIXELS)
 
 
-def _in_given(box: Box, corner: tuple[int, int], reduction: int, size: tuple[int, int]) -> Box:
+def in_given(box: Box, corner: tuple[int, int], reduction: int, size: tuple[int, int]) -> Box:
     """Return a box in pixels of the given picture.
 
     Args:
@@ -213,7 +213,7 @@ def _convert_cut_out(pixels: Image.Image, opacity: Image.Image) -> Converted | N
     reduction = _reduction(part)
     colours = np.asarray(part.reduce(reduction).convert("RGB"))
     converted = _convert_photo(_grey(colours), garment, "cut_out")
-    return replace(converted, box=converted.box and _in_given(converted.box, box[:2], reduction, pixels.size))
+    return replace(converted, box=converted.box and in_given(converted.box, box[:2], reduction, pixels.size))
 
 
 def _is_picture(mask: NDArray[np.bool_]) -> bool:
