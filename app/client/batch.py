@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple
 
 from app.client.exchange import LEAST_WAIT_SECONDS, backoff_seconds, error_of, form
 from app.client.pictures import P, load
-from app.errors import PayloadTooLargeError, RetryableError, ServiceError, UnauthorizedError
+from app.errors import InvalidRequestError, PayloadTooLargeError, RetryableError, ServiceError, UnauthorizedError
 from app.outcomes import Outcome
 
 if TYPE_CHECKING:
@@ -93,8 +93,9 @@ class Batch(Generic[P]):
 
         Raises:
             UnauthorizedError: The error is one; every other batch would meet it as well.
+            InvalidRequestError: The error is one; it concerns the options, which all batches share.
         """
-        if isinstance(error, UnauthorizedError):
+        if isinstance(error, UnauthorizedError | InvalidRequestError):
             raise error
         for number in self._waiting:
             self.outcomes[number] = Outcome(self._pictures[number].picture, error=error)

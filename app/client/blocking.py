@@ -45,8 +45,8 @@ class FashionClient:
             retries: How often to retry when the service cannot be reached or asks to come back later (429, 502, 503);
                 `Retry-After` is honoured. A request that arrived too slowly beside others is retried as well, while
                 this client sends nothing else.
-            http: An httpx client to send with, for credentials or certificates; its base URL is not used, and it is
-                closed with this one.
+            http: An httpx client to send with, for credentials or certificates; its base URL and timeout are not
+                used, and it is closed with this one.
 
         Raises:
             httpx.InvalidURL: The address cannot be that of a service; the message says why, or what was probably meant.
@@ -125,6 +125,7 @@ class FashionClient:
 
         Raises:
             UnauthorizedError: The service asks for another key.
+            InvalidRequestError: There is no such conversion.
             ServiceError: The service does not say what its limits are; the class says why.
             UnreachableError: No Fashion-MNIST service answers.
             TypeError: An object is not a picture, or one picture is given instead of several.

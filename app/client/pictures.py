@@ -47,14 +47,14 @@ def load(picture: Picture, most_bytes: int = -1) -> bytes:
 
     Raises:
         TypeError: The object is not a picture.
-        OSError: The file cannot be read, or the image cannot be encoded.
+        OSError: The file cannot be read or is at its end, or the image cannot be encoded.
     """
     if isinstance(picture, bytes):
         return picture
     if isinstance(picture, str | os.PathLike):
         read = partial(_read, picture, most_bytes)
     elif hasattr(picture, "read"):
-        read = partial(picture.read, most_bytes)
+        read = partial(_read_on, cast("BinaryIO", picture), most_bytes)
     else:
         read = partial(_encode, _image(picture))
     try:
@@ -74,9 +74,11 @@ def several(pictures: Iterable[P]) -> Iterable[P]:
     """Return pictures as they are.
 
     Raises:
-        TypeError: They are one picture, whose characters, bytes or lines would be taken for pictures.
+        TypeError: They are one picture, whose characters, bytes, lines or rows would be taken for pictures.
     """
-    if isinstance(pictures, str | bytes | os.PathLike) or hasattr(pictures, "read"):
+    shape = getattr(pictures, "__array_interface__", {}).get("shape", ())
+    is_array = len(shape) == 2 or shape[2:] in {(1,), (3,), (4,)}  # noqa: PLR2004  axes, as of `Picture`
+    if isinstance(pictures, str | bytes | os.PathLike) or hasattr(pictures, "read") or is_array:
         msg = f"expected several pictures, found one of type {type(pictures).__name__}. Put it into a list, or give it "
         raise TypeError(msg + "to predict.")
     return pictures
@@ -91,6 +93,22 @@ def name_of(picture: Picture) -> str:
 def _read(path: str | os.PathLike[str], most_bytes: int) -> bytes:
     with Path(path).open("rb") as file:
         return file.read(most_bytes)
+
+
+def _read_on(file: BinaryIO, most_bytes: int) -> bytes:
+    """Read a file from its position; a pipe may give less than it is asked for.
+
+    Raises:
+        EOFError: Nothing follows.
+    """
+    data = piece = file.read(most_bytes)
+    while isinstance(piece, bytes) and piece and len(data) < most_bytes:
+        piece = file.read(most_bytes - len(data))
+        data += piece
+    if data == b"":
+        msg = "nothing follows its position; if it is not empty, go back with seek(0)"
+        raise EOFError(msg)
+    return data
 
 
 def _image(picture: Image | NDArray[np.uint8]) -> Image:

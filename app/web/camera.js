@@ -2,6 +2,12 @@
 
 const $ = (id) => document.getElementById(id);
 
+const PROBLEMS = {
+  NotAllowedError: "The browser was not allowed to use the camera. Allow it next to the address, then open this again.",
+  NotReadableError: "Another program may be using the camera. Close it there, then open this again.",
+  ended: "The camera has stopped. Connect it, then open this again.",
+};
+
 export function listen(take) {
   const [dialog, video, problem] = [$("camera"), $("video"), $("camera-problem")];
   let opening = 0; // a camera may answer after the dialog was closed, or even opened anew
@@ -18,16 +24,20 @@ export function listen(take) {
       if (!dialog.open || mine !== opening) return stop(stream);
       video.srcObject = stream;
       await video.play();
+      stream.getVideoTracks()[0].addEventListener("ended", () => fail("ended"));
       $("shoot").disabled = false;
+      $("shoot").focus(); // which also tells a screen reader that the camera is ready
     } catch (error) {
       if (mine !== opening) return;
-      problem.textContent =
-        error.name === "NotAllowedError"
-          ? "The browser was not allowed to use the camera. Allow it next to the address, then try again."
-          : "No camera responds. Connect one, or choose a picture instead.";
-      problem.hidden = false;
+      fail(error.name);
     }
   });
+
+  function fail(name) {
+    problem.textContent = PROBLEMS[name] ?? "No camera responds. Connect one, or choose a picture instead.";
+    problem.hidden = false;
+    $("shoot").disabled = true;
+  }
 
   $("shoot").addEventListener("click", () => {
     const canvas = document.createElement("canvas");

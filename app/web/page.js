@@ -137,11 +137,8 @@ function draw() {
 }
 
 $("modes").addEventListener("change", (event) => {
-  startRound();
   state.mode = event.target.value;
-  draw();
-  speak();
-  askAll();
+  tryAgain(); // a temporary problem met earlier in this mode is out of date
 });
 
 addEventListener("online", () => {

@@ -27,6 +27,11 @@ const MODES = {
   none: "Only resized.",
 };
 
+const REMEDIES = {
+  native: "send the picture from before it was made grey and 28 × 28",
+  none: "choose Auto: only resizing seldom suits a photograph",
+};
+
 const LEAST_COVERAGE = 0.9; // that a service can be set to
 
 export const steps = (conversion) => conversion.steps.map((step) => STEPS[step] ?? step.replaceAll("_", " "));
@@ -92,9 +97,7 @@ export function unfamiliarity({ conversion, familiarity, prediction, probabiliti
     `Of 100 pictures of the data set, ${more < 1 ? "all" : 100 - more} are more typical than this one. ` +
       `The nearest kind is ${prediction.label}, but do not rely on it.`,
     `It knows ${listed(probabilities.map(({ label }) => label), "and")}, and calls ${often} ${pictures} unfamiliar too.`,
-    conversion.mode === "native"
-      ? "If yours shows one, send the picture from before it was made grey and 28 × 28."
-      : "If yours shows one, try a picture of that garment alone, upright and on a plain background.",
+    `If yours shows one, ${REMEDIES[conversion.mode] ?? "try a picture of that garment alone, upright and on a plain background"}.`,
   ];
 }
 

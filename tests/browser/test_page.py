@@ -307,11 +307,42 @@ def test_a_picture_that_cannot_be_shown_does_not_keep_the_next_from_being_shown(
 
 def test_a_picture_from_the_camera_is_answered(page: Page) -> None:
     page.goto("/")
-    page.click("#open-camera")
-    page.click("#shoot")
+    page.press("#open-camera", "Enter")
+    expect(page.locator("#shoot")).to_be_focused()
+    page.keyboard.press("Enter")
     expect(page.locator(".sure")).to_be_visible()
     expect(page.locator("#caption")).to_contain_text("camera.jpg")
     expect(page.locator("#camera")).to_be_hidden()
+
+
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [
+        ("NotAllowedError", "The browser was not allowed to use the camera."),
+        ("NotReadableError", "Another program may be using the camera."),
+        ("NotFoundError", "No camera responds."),
+    ],
+)
+def test_a_camera_that_fails_is_told_why(page: Page, failure: str, told: str) -> None:
+    page.goto("/")
+    fails = f"async () => {{ throw new DOMException('', '{failure}') }}"
+    page.evaluate(f"() => {{ navigator.mediaDevices.getUserMedia = {fails} }}")
+    page.click("#open-camera")
+    expect(page.locator("#camera-problem")).to_contain_text(told)
+    expect(page.locator("#shoot")).to_be_disabled()
+
+
+def test_a_camera_that_is_unplugged_takes_no_picture(page: Page) -> None:
+    page.goto("/")
+    page.click("#open-camera")
+    expect(page.locator("#shoot")).to_be_enabled()
+    page.evaluate("document.getElementById('video').srcObject.getTracks()[0].dispatchEvent(new Event('ended'))")
+    expect(page.locator("#camera-problem")).to_have_text("The camera has stopped. Connect it, then open this again.")
+    expect(page.locator("#shoot")).to_be_disabled()
+    page.click("#close-camera")
+    page.click("#open-camera")
+    expect(page.locator("#shoot")).to_be_enabled()
+    expect(page.locator("#camera-problem")).to_be_hidden()
 
 
 def test_pasting_a_picture_closes_the_camera(page: Page, url: str) -> None:
@@ -360,6 +391,32 @@ def test_switching_the_conversion_asks_again_and_keeps_each_answer_beside_its_mo
         label = answer["prediction"]["label"] if answer["familiar"] else "Unfamiliar"
         expect(page.locator(f"input[value={mode}] + span small")).to_contain_text(label)
     keep(page, "only-resized")
+
+
+def test_only_resizing_is_named_as_a_reason_why_a_photograph_is_unfamiliar(page: Page) -> None:
+    open_with(page, SWEATER)
+    expect(page.locator(".sure")).to_be_visible()
+    page.get_by_text("Only resize").click()
+    expect(page.locator("#status")).to_contain_text("choose Auto: only resizing seldom suits a photograph.")
+
+
+def test_a_problem_met_in_a_mode_is_out_of_date_when_the_mode_is_chosen_again(page: Page) -> None:
+    refusal = {"title": "Service overloaded", "detail": "Try again later.", "code": "overloaded"}
+    page.route(
+        "**/predict?*conversion=none*",
+        lambda route: route.fulfill(status=503, headers={"Retry-After": "20"}, json=refusal),
+        times=1,
+    )
+    open_with(page, SWEATER)
+    expect(page.locator(".sure")).to_be_visible()
+    page.get_by_text("Only resize").click()
+    expect(page.locator(".problem")).to_contain_text("Service overloaded")
+    page.locator("label", has_text="Auto").click()
+    expect(page.locator(".sure")).to_be_visible()
+    page.route("**/predict?*", lambda _: None)  # never answered
+    page.get_by_text("Only resize").click()
+    expect(page.locator("#status")).to_have_text("Looking at it …")
+    expect(page.locator(".problem")).to_have_count(0)
 
 
 def test_several_pictures_become_a_gallery_even_when_the_service_is_overloaded(page: Page, url: str) -> None:

@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from operator import methodcaller
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 import httpx
 import numpy as np
@@ -34,6 +34,7 @@ from app.client import (
     FashionClient,
     ImageTooLargeError,
     InvalidImageError,
+    InvalidRequestError,
     NotReadyError,
     OverloadedError,
     PayloadTooLargeError,
@@ -166,11 +167,30 @@ def test_no_pictures_have_no_answers(ask: Ask, url: str) -> None:
 
 @pytest.mark.parametrize("call", ["predict_batch", "predict_many"])
 @pytest.mark.parametrize(
-    "picture", ["boot.png", Path("boot.png"), BOOT, io.BytesIO(BOOT)], ids=["name", "path", "bytes", "file"]
+    "picture",
+    [
+        "boot.png",
+        Path("boot.png"),
+        BOOT,
+        io.BytesIO(BOOT),
+        Image.new("L", (9, 9)),
+        np.zeros((9, 9), np.uint8),
+        np.zeros((9, 9, 1), np.uint8),
+        np.zeros((9, 9, 3), np.uint8),
+        np.zeros((9, 9, 4), np.uint8),
+    ],
+    ids=["name", "path", "bytes", "file", "image", "grey", "one channel", "RGB", "RGBA"],
 )
 def test_one_picture_in_place_of_several_is_not_taken_apart(ask: Ask, url: str, picture: object, call: str) -> None:
     with pytest.raises(TypeError, match=r"expected several pictures, found one of type \w+\. Put it into a list"):
         ask(url, methodcaller(call, picture))
+
+
+@pytest.mark.parametrize("shape", [(2, 28, 28), (2, 28, 28, 3)])
+def test_an_array_of_several_pictures_is_taken_apart(ask: Ask, url: str, shape: tuple[int, ...]) -> None:
+    pictures = np.zeros(shape, np.uint8)
+    assert len(ask(url, lambda client: client.predict_batch(pictures))) == 2
+    assert len(ask(url, lambda client: client.predict_many(pictures))) == 2
 
 
 def test_an_error_names_the_request_as_the_log_of_the_service_does(ask: Ask, url: str) -> None:
@@ -310,6 +330,13 @@ def test_an_answer_for_the_wrong_number_of_pictures_is_rejected(ask: Ask, count:
             pytest.raises(UnreachableError, match=f"for each of 1 pictures .+, received {count} of {count}"),
         ):
             ask(url, methodcaller(call, [b"one"]))
+
+
+def test_no_more_pictures_are_sent_once_the_options_are_refused(ask: Ask, url: str) -> None:
+    drawn = iter([BOOT] * 10_000)
+    with pytest.raises(InvalidRequestError, match="foto"):
+        ask(url, lambda client: client.predict_many(drawn, conversion=cast("Conversion", "foto")))
+    assert len(list(drawn)) > 9_000
 
 
 def test_after_a_refusal_as_too_slow_pictures_are_sent_one_at_a_time(ask: Ask) -> None:

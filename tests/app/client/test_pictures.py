@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import threading
 from pathlib import Path
 from typing import Any, cast
 
@@ -208,6 +210,29 @@ def test_a_file_is_read_from_its_current_position() -> None:
     file = io.BytesIO(b"skipped, read")
     file.seek(9)
     assert load(file) == b"read"
+
+
+@pytest.mark.parametrize("most_bytes", [-1, 100])
+def test_a_file_at_its_end_has_to_be_rewound(most_bytes: int) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (2, 2)).save(file, "PNG")
+    with pytest.raises(OSError, match=r"type BytesIO: nothing follows its position; .+ seek\(0\)"):
+        load(file, most_bytes)
+
+
+def test_a_pipe_that_gives_little_at_a_time_is_read_up_to_the_limit() -> None:
+    reading, writing = os.pipe()
+
+    def write() -> None:
+        with os.fdopen(writing, "wb") as file:
+            file.write(b"x" * 100_000)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    with os.fdopen(reading, "rb", buffering=0) as file:
+        assert load(file, 90_000) == b"x" * 90_000
+        assert load(file, 90_000) == b"x" * 10_000
+    writer.join()
 
 
 def test_a_picture_is_named_by_its_file_if_it_has_one(tmp_path: Path) -> None:
