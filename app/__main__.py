@@ -19,7 +19,7 @@ from app.errors import StartError
 from app.keys import digest, new_key, read_keys
 from app.logs import configure_logging
 from app.model_card import read_verified
-from app.ports import shared
+from app.ports import allow_open_files, shared
 from app.settings import PREFIX, read_settings
 from app.supervisor import Supervisor
 from app.tabulate import Listing
@@ -37,6 +37,9 @@ HANG_SECONDS = 30
 """A process that makes no progress for longer counts as hung; loading TensorFlow can hold the interpreter that long."""
 
 logger = logging.getLogger(__name__)
+
+OWN_FILES = 64
+"""Files that a worker may have open besides its connections; it begins with about 24."""
 
 SECURITY_HEADERS = [
     ("X-Content-Type-Options", "nosniff"),
@@ -69,7 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return predict(options, settings, predict_parser)
         if settings.api_keys_file:
             read_keys(settings.api_keys_file)
-        read_verified(settings.model_dir)  # each worker verifies again; this fails before any is started
+        # Each worker verifies again; this fails before any is started.
+        read_verified(settings.model_dir).sets_for(settings.coverage)
     except StartError as error:
         print(f"fashion-mnist-service: {error}", file=sys.stderr)
         return STARTUP_FAILURE
@@ -101,6 +105,12 @@ def predict(options: argparse.Namespace, settings: Settings, parser: argparse.Ar
 def serve(settings: Settings) -> int:
     """Start the workers, and return once they have stopped."""
     configure_logging(settings)
+    if (open_files := allow_open_files(settings.max_connections + OWN_FILES)) < settings.max_connections + OWN_FILES:
+        logger.warning(
+            "FASHION_MAX_CONNECTIONS is %d, but a process may have %d files open, %d of which it needs itself: raise "
+            "`ulimit -n`, or connections are closed without an answer",
+            *(settings.max_connections, open_files, OWN_FILES),
+        )
     workers = worker_count(settings)
     if os.environ.get(PREFIX + "API_KEY") and not settings.api_keys_file:
         logger.warning(

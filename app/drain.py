@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import os
 import select
 import signal
 import sys
@@ -79,12 +80,14 @@ class DrainingServer(uvicorn.Server):
         self._is_stuck: Callable[[], bool] = lambda: False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to stop."""
+        """Begin to stop; before anything is served, end at once, since loading the model may take long."""
+        if not self.started:
+            os._exit(0 if sig == signal.SIGTERM else 128 + sig)
         now = time.monotonic()
         if now - self._told_at.get(sig, -math.inf) < SAME_SIGNAL_SECONDS:
             return
         self._told_at[sig] = now
-        if sig == signal.SIGTERM and self.started and (self._retires or not self.stops):
+        if sig == signal.SIGTERM and (self._retires or not self.stops):
             self._retires = False
             self._drain()
             return

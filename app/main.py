@@ -61,6 +61,9 @@ def create_app(settings: Settings, classifier: Classifier, tally: Tally | None =
     """
     paths = [*(route.path for route in router.routes if isinstance(route, APIRoute)), OPENAPI]
     card = classifier.card
+    # What may refuse to start comes before the tally is joined, which counts the workers that have become ready.
+    card.sets_for(settings.coverage)
+    keys = read_keys(settings.api_keys_file) if settings.api_keys_file else None
     metrics = Metrics(tally or Tally(), card, settings, [*paths, WEB + "/", SWAGGER + "/"])
     predictor = Predictor(classifier, settings, cores_of_a_worker(settings), metrics.forward_pass)
 
@@ -104,8 +107,8 @@ def create_app(settings: Settings, classifier: Classifier, tally: Tally | None =
     # The middleware added last runs first.
     app.add_middleware(HeadAsGet)
     app.add_middleware(DirectPredict, predictor=predictor, settings=settings)
-    if settings.api_keys_file:
-        app.add_middleware(KeyGuard, keys=read_keys(settings.api_keys_file))
+    if keys:
+        app.add_middleware(KeyGuard, keys=keys)
     origins = [origin.strip() for origin in settings.cors_origins.split(",")] if settings.cors_origins else []
     if "*" not in origins:
         app.add_middleware(CrossSiteGuard, origins=origins)
@@ -118,7 +121,7 @@ def create_app(settings: Settings, classifier: Classifier, tally: Tally | None =
             allow_headers=["Authorization", "Content-Type", "X-API-Key", HEADER.decode(), "X-Request-Timeout"],
             expose_headers=["Retry-After", "Server-Timing", HEADER.decode()],
         )
-    if settings.api_keys_file:
+    if keys:
         key_guard.document(app)
     tracing.document(app)
     return app
@@ -128,8 +131,8 @@ def app_from_environment(tally: Tally | None = None) -> FastAPI:
     """Build the service from the environment, in each worker; the workers share the tally.
 
     Raises:
-        SystemExit: It cannot start. The reason is one line on standard error, and the exit code tells the supervisor,
-            which stops all workers unless the service has already started.
+        SystemExit: It cannot start. The log says why, and the exit code tells the supervisor, which stops all workers
+            unless the service has already started.
     """
     try:
         settings = read_settings()
@@ -137,5 +140,5 @@ def app_from_environment(tally: Tally | None = None) -> FastAPI:
         classifier = load_classifier(settings, cores_of_a_worker(settings))
         return create_app(settings, classifier, tally)
     except StartError as error:
-        print(f"fashion-mnist-service: {error}", file=sys.stderr)
+        logger.error("cannot start: %s", error)  # noqa: TRY400  the message says it all
         sys.exit(STARTUP_FAILURE)

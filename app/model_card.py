@@ -342,6 +342,19 @@ class ModelCard(CardPart):
         """What the logarithms are divided by when the model and a photograph's colours are combined."""
         return self.photos.temperature if self.photos else 1.0
 
+    def sets_for(self, coverage: float) -> PredictionSetFacts:
+        """Look up the thresholds that were fitted for a coverage.
+
+        Raises:
+            StartError: None were fitted for it.
+        """
+        fitted = {one.coverage: one for one in self.prediction_sets}
+        if coverage not in fitted:
+            msg = f"FASHION_COVERAGE: expected one of {', '.join(map(str, fitted))}, for which the model was fitted, "
+            msg += f"found {coverage}"
+            raise StartError(msg)
+        return fitted[coverage]
+
     def write(self, folder: Path) -> None:
         """Write the card into an artifact's folder atomically: a killed process leaves the old card or this one."""
         whole = folder.parent / f".{folder.name}-{CARD_NAME}"  # not in the folder, whose files must all be on the card

@@ -7,6 +7,9 @@ import socket
 import struct
 import sys
 
+if sys.platform != "win32":
+    import resource
+
 _SO_ATTACH_FILTER = 26
 _SYN = 2
 _FLAGS = 13
@@ -66,6 +69,28 @@ def shared(bound: socket.socket) -> socket.socket:
         return listen_with_others(host, port, reuse_address=False)
     except OSError:  # an earlier service has left connections behind
         return listen_with_others(host, port)
+
+
+def allow_open_files(count: int) -> int:
+    """Allow this process, and those that it starts, as many open files as the system permits, up to a number.
+
+    Most systems begin with 1024, for programs that still use `select`, and permit far more. Where none is left, a
+    connection is closed as soon as it is accepted, and nothing says why.
+
+    Returns:
+        How many it may have open now.
+    """
+    if sys.platform == "win32":
+        return count
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= count:
+        return count
+    allowed = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    except (OSError, ValueError):  # macOS has another limit, below the one that it names
+        return soft
+    return allowed
 
 
 def listens(bound: socket.socket) -> bool:

@@ -18,7 +18,7 @@ from PIL import Image
 from app.admission import SMALL, Admission, work_of
 from app.batching import MicroBatcher, batch_sizes
 from app.classifier import SavedModelClassifier
-from app.errors import OverloadedError, StartError
+from app.errors import OverloadedError
 from app.imaging.conversion import Mode, convert, in_given
 from app.imaging.decode import RAW_BYTES, accepted_format, declared_pixels, decode, is_tiny
 from app.imaging.native import read_native
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from app.classifier import Answers, Classifier
-    from app.model_card import ModelCard, PredictionSetFacts
     from app.settings import Settings
 
 
@@ -115,7 +114,7 @@ class Predictor:
         self._decoders = ThreadPoolExecutor(cores, "decode")
         self._decoding: dict[object, float] = {}
         self.card = classifier.card
-        sets = _prediction_sets(self.card, settings.coverage)
+        sets = self.card.sets_for(settings.coverage)
         self._threshold = sets.threshold
         self._photo_threshold = sets.threshold if sets.photos_threshold is None else sets.photos_threshold
         self._model = {"name": self.card.name, "version": self.card.version}
@@ -282,20 +281,6 @@ class Predictor:
             "familiar": familiarity >= self.card.familiarity.threshold,
             "familiarity": familiarity,
         }
-
-
-def _prediction_sets(card: ModelCard, coverage: float) -> PredictionSetFacts:
-    """Look up the thresholds that were fitted for a coverage.
-
-    Raises:
-        StartError: None were fitted for it.
-    """
-    fitted = {one.coverage: one for one in card.prediction_sets}
-    if coverage not in fitted:
-        msg = f"FASHION_COVERAGE: expected one of {', '.join(map(str, fitted))}, for which the model was fitted, found "
-        msg += str(coverage)
-        raise StartError(msg)
-    return fitted[coverage]
 
 
 def _data_uri(image: NDArray[np.uint8]) -> str:

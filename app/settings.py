@@ -31,6 +31,14 @@ def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
+def _require_path(path: object) -> object:
+    """Refuse an empty path, which would be that of the current folder."""
+    if path == "":
+        msg = "the path of a file or folder"
+        raise ValueError(msg)
+    return path
+
+
 def _without_slashes(origins: str) -> str:
     """Remove what a browser's address bar adds to an origin."""
     return re.sub(r"(?<=[^/])/(?=\s*(,|$))", "", origins)
@@ -49,7 +57,9 @@ class Settings(BaseModel):
     threads: Count | None = Field(
         default=None, description="Cores a forward pass may use; by default the cores divided by the workers."
     )
-    model_dir: Path = Field(default=Path("models/fashion-mnist/1"), description="Folder of the artifact to serve.")
+    model_dir: Annotated[Path, BeforeValidator(_require_path)] = Field(
+        default=Path("models/fashion-mnist/1"), description="Folder of the artifact to serve."
+    )
     coverage: float = Field(
         default=0.95,
         gt=0,
@@ -84,7 +94,7 @@ class Settings(BaseModel):
         default=5.0, ge=0, description="How long it keeps serving after SIGTERM, not ready, until proxies have noticed."
     )
     shutdown_seconds: Count = Field(default=20, description="How long requests in flight may take after that.")
-    api_keys_file: Path | None = Field(
+    api_keys_file: Annotated[Path | None, BeforeValidator(_require_path)] = Field(
         default=None, description="File of hashed keys; each call then needs a key, which `python -m app key` makes."
     )
     cors_origins: Annotated[str, BeforeValidator(_without_slashes)] = Field(
@@ -109,19 +119,19 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     Raises:
         StartError: A variable with the prefix is unknown, or a value is invalid, alone or together with others.
     """
-    ours = (
-        name
+    fields = {
+        name: name[len(PREFIX) :].lower()
         for name, value in environment.items()
         if name.upper().startswith(PREFIX) and name not in OF_THE_CLIENT and not _is_service_link(name, value)
-    )
-    given = {name.removeprefix(PREFIX).lower(): name for name in ours}
-    if unknown := sorted(set(given) - set(Settings.model_fields)):
-        meant = get_close_matches(unknown[0], Settings.model_fields, 1) or Settings.model_fields
-        known = " or ".join(PREFIX + name.upper() for name in meant)
-        msg = f"{given[unknown[0]]}: expected {known}, found an unknown setting"
+    }
+    known = {PREFIX + field.upper() for field in Settings.model_fields}
+    if unknown := sorted(fields.keys() - known):
+        meant = get_close_matches(fields[unknown[0]], Settings.model_fields, 1) or Settings.model_fields
+        expected = " or ".join(PREFIX + field.upper() for field in meant)
+        msg = f"{unknown[0]}: expected {expected}, found an unknown setting"
         raise StartError(msg)
     try:
-        settings = Settings.model_validate({name: environment[variable] for name, variable in given.items()})
+        settings = Settings.model_validate({field: environment[name] for name, field in fields.items()})
     except ValidationError as error:
         first = error.errors()[0]
         variable = PREFIX + str(first["loc"][0]).upper()
@@ -142,7 +152,9 @@ def _expected(error: ValidationError) -> str:
     if first["type"] == "string_pattern_mismatch":
         return "origins such as https://a.example, with commas between them, or *"
     alternatives = [first, *(other for other in others if other["loc"][0] == first["loc"][0])]
-    told = [one["msg"].removeprefix("Input should be ").partition(", unable to")[0] for one in alternatives]
+    told = [
+        re.sub("^(Input should be|Value error,) ", "", one["msg"]).partition(", unable to")[0] for one in alternatives
+    ]
     return f"a value that is {' or '.join(told)}" if first["msg"].startswith("Input") else told[0]
 
 

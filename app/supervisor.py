@@ -99,7 +99,10 @@ class Worker(multiprocess.Process):
 
     def wait_until_ready(self, timeout: float, should_exit: threading.Event | None = None) -> bool:
         """Wait longer in a reload than uvicorn, whose timeout is meant for a ping and not for loading a model."""
-        return super().wait_until_ready(max(timeout, LOAD_SECONDS), should_exit)
+        is_ready = super().wait_until_ready(max(timeout, LOAD_SECONDS), should_exit)
+        if self.exitcode is not None:  # uvicorn goes on to say that it was not ready in time, whatever the reason
+            logger.error("new worker %s ended with %s before it was ready", self.pid, self.exitcode)
+        return is_ready
 
     def tell_to_stop(self, number: int = signal.SIGTERM) -> None:
         """Signal the worker to stop and limit its time; each signal goes out once, as a second would end its drain."""

@@ -14,7 +14,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import httpx2
 import pytest
@@ -23,6 +23,7 @@ from fastapi.testclient import TestClient
 from app.__main__ import listening
 from app.batching import batch_sizes
 from app.drain import Config
+from app.errors import StartError
 from app.imaging.segmentation import SEGMENTER, Segmenter
 from app.main import app_from_environment, create_app
 from app.model_card import read_verified
@@ -35,6 +36,7 @@ from tests.fakes import FirstPixelClassifier
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from app.tally import Tally
     from training.data import Data
 
 START_SECONDS = 180  # the machine may be busy
@@ -196,15 +198,16 @@ def test_the_log_does_not_say_that_the_service_runs_before_it_is_ready(caplog: p
     assert caplog.messages == [f"loading the model, to listen on 127.0.0.1:{port}", "heard again"]
 
 
-def test_a_port_chosen_by_the_system_is_logged_and_that_a_key_of_the_client_protects_nothing(artifact: Path) -> None:
+def test_a_port_chosen_by_the_system_is_logged_and_what_the_settings_do_not_achieve(artifact: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "app"],
-        env=environment(PORT=0, MODEL_DIR=artifact, DRAIN_SECONDS=0, API_KEY="secret"),
+        env=environment(PORT=0, MODEL_DIR=artifact, DRAIN_SECONDS=0, API_KEY="secret", MAX_CONNECTIONS=10**10),
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
         assert process.stderr
         try:
+            assert any("FASHION_MAX_CONNECTIONS is 10000000000, but" in line for line in process.stderr)
             assert any("this service asks for no key" in line for line in process.stderr)
             told = next(found for line in process.stderr if (found := re.search(r"ready on (\S+) with sample", line)))
             assert httpx2.get(f"{told[1]}/health/ready", timeout=START_SECONDS).status_code == httpx2.codes.OK
@@ -253,10 +256,9 @@ def test_a_second_service_is_refused_the_address_while_the_first_loads(artifact:
 def test_a_coverage_that_the_model_was_not_fitted_for_stops_the_start(artifact: Path) -> None:
     done = start_in_vain(MODEL_DIR=artifact, COVERAGE=0.8)
     assert done.returncode == 3
-    # TensorFlow has printed its own lines before.
-    last = done.stderr.splitlines()[-1]
-    assert last.startswith(
-        "fashion-mnist-service: FASHION_COVERAGE: expected one of 0.9, 0.95, 0.99, for which the model"
+    assert done.stderr == (
+        "fashion-mnist-service: FASHION_COVERAGE: expected one of 0.9, 0.95, 0.99, for which the model was fitted, "
+        "found 0.8\n"
     )
 
 
@@ -268,7 +270,7 @@ def test_a_service_without_the_network_that_finds_garments_does_not_start(
     with pytest.raises(SystemExit) as caught:
         app_from_environment()
     assert caught.value.code == 3
-    assert capsys.readouterr().err.endswith("found none that can be read\n")
+    assert "found none that can be read" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("restored_logging")
@@ -304,4 +306,46 @@ def test_a_worker_that_cannot_start_exits_with_the_code_that_stops_the_others(
     with pytest.raises(SystemExit) as caught:
         app_from_environment()
     assert caught.value.code == 3
-    assert capsys.readouterr().err.startswith("fashion-mnist-service: /nowhere/model_card.json: expected")
+    assert "[error] cannot start: /nowhere/model_card.json: expected" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("restored_logging")
+def test_a_worker_that_cannot_start_is_not_counted_as_one_that_was_ready(tmp_path: Path) -> None:
+    joined: list[object] = []
+    tally = cast("Tally", SimpleNamespace(join=lambda: joined.append("joined")))
+    for settings in (Settings(api_keys_file=tmp_path / "none"), Settings(coverage=0.8)):
+        with pytest.raises(StartError, match="expected"):
+            create_app(settings, FirstPixelClassifier(), tally)
+    assert joined == []
+
+
+@pytest.mark.parametrize(
+    ("workers", "number", "code"),
+    [(1, signal.SIGTERM, 0), (1, signal.SIGINT, 130), (2, signal.SIGTERM, 0), (2, signal.SIGINT, 0)],
+)
+def test_a_service_told_to_stop_while_it_loads_ends_without_becoming_ready(
+    artifact: Path, workers: int, number: signal.Signals, code: int
+) -> None:
+    settings = environment(PORT=0, MODEL_DIR=artifact, WORKERS=workers)
+    with subprocess.Popen([sys.executable, "-m", "app"], env=settings, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        lines: list[str] = []
+        try:
+            while "to listen on" not in "".join(lines):
+                lines.append(process.stderr.readline())
+            time.sleep(1)  # it loads by now
+            process.send_signal(number)
+        finally:
+            lines += process.communicate(timeout=START_SECONDS)[1].splitlines()
+    assert process.returncode == code
+    assert not any("ready on" in line for line in lines)
+
+
+def test_open_files_are_allowed_for_as_many_connections_as_the_settings_allow_or_the_log_says_so() -> None:
+    code = (
+        "import resource, sys; from app.ports import allow_open_files; "
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (200, 1000)); "
+        "print([allow_open_files(n) for n in (100, 900, 500, 2000)], resource.getrlimit(resource.RLIMIT_NOFILE))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60).stdout
+    assert told == "[100, 900, 500, 1000] (1000, 1000)\n"

@@ -49,6 +49,18 @@ def test_an_unknown_variable_stops_the_start_and_is_named_with_the_one_that_was_
         read_settings({"FASHION_PROT": "9000"})
 
 
+@pytest.mark.parametrize("name", ["fashion_port", "FASHION_port", "Fashion_Port"])
+def test_a_variable_in_small_letters_is_named_with_the_one_that_was_meant(name: str) -> None:
+    with pytest.raises(StartError, match=rf"^{name}: expected FASHION_PORT, found an unknown setting$"):
+        read_settings({name: "9000"})
+
+
+@pytest.mark.parametrize("name", ["FASHION_MODEL_DIR", "FASHION_API_KEYS_FILE"])
+def test_an_empty_path_stops_the_start(name: str) -> None:
+    with pytest.raises(StartError, match=rf"^{name}: expected the path of a file or folder, found ''$"):
+        read_settings({name: ""})
+
+
 def test_an_unknown_variable_that_resembles_no_other_is_named_with_all_of_them() -> None:
     with pytest.raises(
         StartError, match=r"^FASHION_XYZZY: expected FASHION_HOST or FASHION_PORT or .*LOG_LEVEL, found"

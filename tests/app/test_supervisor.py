@@ -341,6 +341,16 @@ def test_in_a_reload_a_new_worker_has_time_to_load(monkeypatch: pytest.MonkeyPat
     assert waited == [supervisor.LOAD_SECONDS]
 
 
+def test_in_a_reload_the_log_tells_a_new_worker_that_ended_from_one_that_was_slow(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(supervisor.Worker.__base__, "wait_until_ready", lambda *_: False)
+    for code in (None, 3):
+        monkeypatch.setattr(supervisor.Worker, "exitcode", code)
+        assert not supervisor.Worker(Config("no:app", drain_seconds=0, log_config=None), []).wait_until_ready(30)
+    assert caplog.messages == ["new worker None ended with 3 before it was ready"]
+
+
 def test_each_turn_of_the_event_loop_leaves_its_mark() -> None:
     server = DrainingServer(Config("no:app", drain_seconds=0, log_config=None))
     assert not server.has_turned
