@@ -17,6 +17,7 @@ from app.classifier import SavedModel
 from app.errors import StartError
 from app.model_card import read_verified
 from app.settings import Settings
+from training.__main__ import positive
 from training.calibrate import Sharpening, fit_sharpening
 from training.config import DEFAULTS
 from training.data import find_folder, load
@@ -111,7 +112,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.calibration", description=__doc__)
     parser.add_argument("--model", type=Path, default=Settings().model_dir, metavar="FOLDER")
-    parser.add_argument("--draws", type=int, default=8, metavar="N", help="draws of the halves (default: 8)")
+    parser.add_argument("--draws", type=positive, default=8, metavar="N", help="draws of the halves (default: 8)")
     given = parser.parse_args()
     try:
         card = read_verified(given.model)

@@ -18,6 +18,7 @@ from PIL import Image, ImageOps
 from app.classifier import SavedModelClassifier
 from app.errors import StartError
 from app.settings import Settings
+from training.__main__ import positive
 from training.data import find_folder, load
 from training.errors import TrainingError
 from training.markdown import table
@@ -88,7 +89,9 @@ def _png(picture: Image.Image) -> bytes:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.copies", description=__doc__)
-    parser.add_argument("--images", type=int, default=500, metavar="N", help="the first N of the split (default: 500)")
+    parser.add_argument(
+        "--images", type=positive, default=500, metavar="N", help="the first N of the split (default: 500)"
+    )
     parser.add_argument("--model", type=Path, default=Settings().model_dir, metavar="FOLDER")
     given = parser.parse_args()
     try:

@@ -17,6 +17,7 @@ import numpy as np
 from app.classifier import SavedModelClassifier
 from app.errors import StartError
 from app.settings import Settings
+from training.__main__ import positive
 from training.data import find_folder, load
 from training.disguise import GARMENTS, GROUNDS, disguise
 from training.errors import TrainingError
@@ -42,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.disguise", description=__doc__)
     parser.add_argument("--split", choices=["validation", "test"], default="validation")
     parser.add_argument(
-        "--images", type=int, default=2000, metavar="N", help="the first N of the split (default: 2000)"
+        "--images", type=positive, default=2000, metavar="N", help="the first N of the split (default: 2000)"
     )
     parser.add_argument("--model", type=Path, default=Settings().model_dir, metavar="FOLDER")
     parser.add_argument("--seed", type=int, default=0)

@@ -25,6 +25,7 @@ from benchmarks.callers import Load, Picture, Seen
 from benchmarks.serving.pictures import native_images, png
 from benchmarks.serving.servers import ServerError, memory_bytes, running, wait_until_ready
 from benchmarks.serving.systems import DEFAULT_LIMIT, OURS, ROOT, raw
+from training.__main__ import positive
 from training.markdown import table
 
 if TYPE_CHECKING:
@@ -65,9 +66,11 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--url", help="a service that runs already; by default one is started, whose memory is watched")
     made.add_argument("--seconds", type=float, default=4, metavar="N", help="length of each load (default: 4)")
-    made.add_argument("--rounds", type=int, default=3, metavar="N", help="full load and overload in turn (default: 3)")
     made.add_argument(
-        "--connections", type=int, default=FULL_LOAD, metavar="N", help=f"full load (default: {FULL_LOAD})"
+        "--rounds", type=positive, default=3, metavar="N", help="full load and overload in turn (default: 3)"
+    )
+    made.add_argument(
+        "--connections", type=positive, default=FULL_LOAD, metavar="N", help=f"full load (default: {FULL_LOAD})"
     )
     made.add_argument("--quick", action="store_true", help="a smoke run: one round of one second")
     made.add_argument("--port", type=int, default=8200, metavar="N", help="of the service started (default: 8200)")

@@ -260,11 +260,9 @@ def conversions(outcomes: Sequence[Outcome]) -> dict[str, tuple[int, int]]:
 def page(outcomes: Sequence[Outcome]) -> str:
     """Return all tables as Markdown."""
     scored = answered(outcomes)
-    right = [
-        _score_row(f"{folder}: {', '.join(CLASSES_OF[folder])}", score) for folder, score in scored.folders.items()
-    ]
+    right = [score_row(f"{folder}: {', '.join(CLASSES_OF[folder])}", score) for folder, score in scored.folders.items()]
     if right:
-        right.append(_score_row("**overall**", FolderMetrics(n=len(scored.known), right=int(scored.right.sum()))))
+        right.append(score_row("**overall**", FolderMetrics(n=len(scored.known), right=int(scored.right.sum()))))
     answers = [_answers_row(folder, counts) for folder, counts in confusion(outcomes).items()]
     times = [(stage, f"{median:.2f}", f"{slow:.2f}") for stage, (median, slow) in milliseconds(outcomes).items()]
     modes = [(f"`{mode}`", n, empty) for mode, (n, empty) in conversions(outcomes).items()]
@@ -306,16 +304,21 @@ def cell(outcome: Outcome) -> Cell:
 def _of_one_label(scored: AnsweredPhotos) -> Iterator[str]:
     """Yield the metrics of photographs that only one label fits, if there are any."""
     if apart := scored.told_apart:
-        yield table(("label by eye", *SCORE_COLUMNS), (_score_row(label, score) for label, score in apart.items()))
+        yield table(("label by eye", *SCORE_COLUMNS), (score_row(label, score) for label, score in apart.items()))
         yield f"Always the same label would be right as often as this: {constant_answers(apart)}."
     if (error := scored.calibration_error) is not None:
         said, is_it = scored.of_one_label
         yield f"One label alone fits {len(is_it)}; {is_it.sum()} of these get it, {is_it.mean():.1%}."
         chance = error_by_chance(said, "mass")
-        yield f"Expected calibration error over these, 15 bins of equal mass: {error:.3f}, {chance:.3f} by chance."
+        yield (
+            f"Expected calibration error over these, 15 bins of equal mass: {error:.3f}, {chance:.3f} by chance. Where "
+            "the model's temperature was fitted to these very photographs, this is too low; the card has it for each "
+            "fifth of them at the temperature fitted to the others."
+        )
 
 
-def _score_row(name: str, score: FolderMetrics) -> tuple[object, ...]:
+def score_row(name: str, score: FolderMetrics) -> tuple[object, ...]:
+    """Return a row of `SCORE_COLUMNS` after its name."""
     low, high = wilson_interval(score.right, score.n)
     return name, score.n, score.right, f"{score.right / score.n:.1%}", f"{low:.1%} to {high:.1%}"
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from benchmarks.serving import load
+from training.__main__ import positive
 from training.markdown import table
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.probes", description=__doc__)
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="a service that runs")
     parser.add_argument("--seconds", type=float, default=10, help="how long to load it (default: 10)")
-    parser.add_argument("--connections", type=int, default=64, metavar="N", help="that ask (default: 64)")
+    parser.add_argument("--connections", type=positive, default=64, metavar="N", help="that ask (default: 64)")
     given = parser.parse_args(arguments)
     try:
         with closing(HTTPConnection(urlsplit(given.url).netloc, timeout=load.TIMEOUT_SECONDS)) as connection:

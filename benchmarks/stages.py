@@ -33,6 +33,7 @@ from app.stages import STAGES, Stages
 from app.tally import Tally
 from app.trace import Trace
 from benchmarks.serving.pictures import native_images, png
+from training.__main__ import positive
 from training.machine import machine
 from training.markdown import table
 
@@ -71,7 +72,9 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.stages", description=__doc__)
     parser.add_argument("--model", type=Path, default=Settings().model_dir, metavar="FOLDER", help="the artifact")
-    parser.add_argument("--rounds", type=int, default=15, metavar="N", help="how often each is timed (default: 15)")
+    parser.add_argument(
+        "--rounds", type=positive, default=15, metavar="N", help="how often each is timed (default: 15)"
+    )
     given = parser.parse_args()
     try:
         classifier = SavedModelClassifier(given.model, SIZES, threads=1)

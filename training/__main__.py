@@ -122,7 +122,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"training: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("training: stopped; the same command goes on after the last whole epoch", file=sys.stderr)
+        print(
+            "training: stopped; the same command goes on after the last whole epoch or step of the preparation",
+            file=sys.stderr,
+        )
         return 130
     return 0
 

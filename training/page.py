@@ -32,6 +32,15 @@ SEPARATION_COLUMNS = (
     "called unfamiliar",
 )
 
+PHOTO_SETS = """\
+Photographs that are looked at in colour have a threshold of their own, fitted to those held out; each fifth of them is
+measured at the threshold fitted to the others. """
+
+OTHER_TARGETS = """
+Training is measured against softer targets than validation, teachers' answers or several labels at once. So its
+loss is higher, and the curves are not comparable.
+"""
+
 
 def page(card: ModelCard) -> str:
     """Return the page as Markdown; it expects its pictures in the same folder."""
@@ -90,14 +99,13 @@ validation split.
 A prediction set contains every label whose probability reaches a threshold, and always the most probable one. The
 threshold was fitted to the validation split (split-conformal), whose sets contain the true label as often as asked for.
 The same images also calibrated the probabilities, so the same coverage of other images is not quite guaranteed.
-Photographs that are looked at in colour have a threshold of their own, fitted to those held out; each fifth of them is
-measured at the threshold fitted to the others. On the test split:
+{PHOTO_SETS if card.photos else ""}On the test split:
 
-{_sets(card.prediction_sets)}
+{_sets(card.prediction_sets, has_photos=card.photos is not None)}
 
 ## What it does not know
 
-{_familiarity(card.familiarity)}
+{_familiarity(card.familiarity, has_photos=card.photos is not None)}
 
 The least familiar images of the test split:
 
@@ -106,7 +114,7 @@ The least familiar images of the test split:
 ## How it learnt
 
 ![Training curves](curves.png)
-"""
+{OTHER_TARGETS if card.photos or card.training.teachers else ""}"""
 
 
 def _training(training: TrainingFacts) -> str:
@@ -238,35 +246,30 @@ def _sharpening(facts: SharpeningFacts) -> str:
     return f"Log probabilities are divided by {facts.temperature:.3f}, less {facts.bend:.3f} of their squares"
 
 
-def _sets(fitted: tuple[PredictionSetFacts, ...]) -> str:
-    return table(
-        (
-            "asked for",
-            "least probability",
-            "true label inside",
-            "mean size",
-            "worst class",
-            "photographs: least probability",
-            "right label inside",
-            "mean size",
-        ),
-        (
-            (
-                f"{one.coverage:.0%}",
-                f"{one.threshold:.4f}",
-                f"{one.test_coverage:.2%}",
-                f"{one.test_mean_size:.2f}",
-                f"{one.test_worst_class} {one.test_worst_class_coverage:.1%}",
-                "" if one.photos_threshold is None else f"{one.photos_threshold:.4f}",
-                "" if one.photos_coverage is None else f"{one.photos_coverage:.1%}",
-                "" if one.photos_mean_size is None else f"{one.photos_mean_size:.2f}",
-            )
-            for one in fitted
-        ),
+def _sets(fitted: tuple[PredictionSetFacts, ...], *, has_photos: bool) -> str:
+    columns = (
+        *("asked for", "least probability", "true label inside", "mean size", "worst class"),
+        *("photographs: least probability", "right label inside", "mean size"),
     )
+    rows = (
+        (
+            f"{one.coverage:.0%}",
+            f"{one.threshold:.4f}",
+            f"{one.test_coverage:.2%}",
+            f"{one.test_mean_size:.2f}",
+            f"{one.test_worst_class} {one.test_worst_class_coverage:.1%}",
+            "" if one.photos_threshold is None else f"{one.photos_threshold:.4f}",
+            "" if one.photos_coverage is None else f"{one.photos_coverage:.1%}",
+            "" if one.photos_mean_size is None else f"{one.photos_mean_size:.2f}",
+        )
+        for one in fitted
+    )
+    shown = None if has_photos else -3
+    return table(columns[:shown], (row[:shown] for row in rows))
 
 
-def _familiarity(facts: FamiliarityFacts) -> str:
+def _familiarity(facts: FamiliarityFacts, *, has_photos: bool) -> str:
+    alike = " and other photographs of the same kinds" if has_photos else ""
     false_alarms = ", ".join(f"{share:.1%} of {name}" for name, share in facts.flagged.items())
     rows = (
         (
@@ -283,7 +286,7 @@ def _familiarity(facts: FamiliarityFacts) -> str:
 {facts.threshold:g} the image is called unfamiliar. False alarms: {false_alarms}.
 AUROC is the chance that an image of something else is less familiar than a test image; beside it is the same with the
 highest probability as the score. The model was taught to call some of these kinds unfamiliar, with training images
-altered in the same way and other photographs of the same kinds. The others were not taught; but handwritten digits
+altered in the same way{alike}. The others were not taught; but handwritten digits
 helped to choose the score, so their figure is optimistic, and the training has seen characters in another font.
 
 {table(SEPARATION_COLUMNS, rows)}"""

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from training.evaluate import Evaluation
     from training.train import Epoch
 
-AGREEMENT = "training, augmented:\nagreement with the target's likeliest label"
+MIXED = {
+    "accuracy": "training, augmented:\nagreement with the target's likeliest label",
+    "loss": "training, augmented:\nagainst softer targets, so not comparable",
+}
+"""What the curves of training show where targets are more than a label each."""
 SHEET_ROWS, SHEET_COLUMNS = 4, 4
 RIGHT_COLOUR, WRONG_COLOUR, OTHER_COLOUR = "#2a7f62", "#c8452f", "#b8bec6"
 
@@ -57,12 +61,13 @@ def draw_curves(history: list[Epoch], *, mixed: bool) -> Figure:
     Args:
         history: The epochs.
         mixed: Whether targets may be several labels or teachers' answers. If so, training accuracy is how often the
-            network names the likeliest label, and is not comparable with validation accuracy.
+            network names the likeliest label, and training loss is against these targets; neither is comparable with
+            validation.
     """
     figure = Figure(figsize=(10, 4), layout="constrained")
     epochs = [entry.epoch + 1 for entry in history]
     for axes, name in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
-        label = AGREEMENT if mixed and name == "accuracy" else "training, augmented"
+        label = MIXED[name] if mixed else "training, augmented"
         axes.plot(epochs, [getattr(entry, name) for entry in history], label=label, color=OTHER_COLOUR)
         axes.plot(epochs, [getattr(entry, f"val_{name}") for entry in history], label="validation", color=RIGHT_COLOUR)
         axes.set(xlabel="epoch", title=name)

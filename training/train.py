@@ -94,7 +94,7 @@ def train(
 
     Raises:
         DataError: The weights to start from are those of another network.
-        TrainingError: There are too few images to fill a batch.
+        TrainingError: There are too few images to fill a batch, or the checkpoint is damaged.
     """
     run.mkdir(parents=True, exist_ok=True)
     finished = run / "finished.weights.h5"
@@ -136,12 +136,15 @@ def settle(network: keras.Model, batches: Iterable[tuple[NDArray[np.uint8], np.n
 
 
 def read_history(run: Path) -> list[Epoch]:
-    """Read the epochs of a run in order; for an epoch trained twice because of a stop, the last record counts."""
+    """Read the epochs of a run in order; for an epoch trained twice because of a stop, the last record counts.
+
+    A line that is incomplete, as a power failure may leave it, does not count.
+    """
     path = run / "history.csv"
     if not path.exists():
         return []
     with path.open(newline="") as file:
-        rows = {int(row["epoch"]): row for row in csv.DictReader(file)}
+        rows = {int(row["epoch"]): row for row in csv.DictReader(file) if None not in row.values()}
     return [
         Epoch(epoch, **{name: float(row[name]) for name in Epoch.__dataclass_fields__ if name != "epoch"})
         for epoch, row in sorted(rows.items())
@@ -317,11 +320,19 @@ class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships
         self.path = path
 
     def restore(self, network: keras.Model) -> int:
-        """Load the file, if there is one, into a compiled network, and return the number of steps taken so far."""
+        """Load the file, if there is one, into a compiled network, and return the number of steps taken so far.
+
+        Raises:
+            TrainingError: The file is damaged.
+        """
         if not self.path.exists():
             return 0
         network.optimizer.build(network.trainable_variables)
-        network.load_weights(self.path)
+        try:
+            network.load_weights(self.path)
+        except OSError as error:  # as a power failure may leave it
+            msg = f"{self.path}: expected a whole checkpoint, found {error}; delete {self.path.parent} to begin again"
+            raise TrainingError(msg) from error
         return int(network.optimizer.iterations.numpy())
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002  Keras' signature

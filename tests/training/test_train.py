@@ -83,6 +83,19 @@ def test_a_stopped_run_resumes_and_ends_like_an_unbroken_one(
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a run that is killed closes nothing
+def test_a_run_whose_files_were_torn_names_what_to_delete_or_ignores_the_torn_line(data: Data, tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        train(RECIPE, data, tmp_path, [Kill(epoch=2)])
+    with (tmp_path / "history.csv").open("a") as history:
+        history.write("2,0.5,")
+    assert [epoch.epoch for epoch in read_history(tmp_path)] == [0, 1]
+    checkpoint = tmp_path / "checkpoint.weights.h5"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    with pytest.raises(TrainingError, match=f"{checkpoint}: expected a whole checkpoint, found .*; delete {tmp_path} "):
+        train(RECIPE, data, tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a run that is killed closes nothing
 def test_patience_does_not_start_over_after_a_stop(data: Data, tmp_path: Path) -> None:
     _, history = train(SHORT_OF_PATIENCE, data, tmp_path / "unbroken")
     assert 3 < len(history) < SHORT_OF_PATIENCE.epochs
