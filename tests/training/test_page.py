@@ -42,12 +42,10 @@ def test_the_worst_folder_of_photographs_is_named_with_its_errors() -> None:
 def test_nothing_is_said_of_photographs_that_were_not_learnt_from() -> None:
     training = SHIPPED.training.model_copy(update={"config": SHIPPED.training.config | {"distillation": None}})
     plain = page(SHIPPED.model_copy(update={"photos": None, "training": training}))
-    assert "hotographs" not in plain.partition("## How it fails")[2].replace(
-        "photographs of hats, shorts and skirts", ""
-    )
+    for of_photographs in ("have a threshold of their own", "other photographs of the same kinds", "not comparable"):
+        assert of_photographs not in plain
+        assert of_photographs in page(SHIPPED)
     assert "| asked for | least probability | true label inside | mean size | worst class |\n" in plain
-    assert "not comparable" not in plain
-    assert "not comparable" in page(SHIPPED)
 
 
 def test_damage_is_shown_beside_undamaged_images_and_left_out_if_it_was_not_measured() -> None:
