@@ -100,7 +100,8 @@ class Worker(multiprocess.Process):
     def wait_until_ready(self, timeout: float, should_exit: threading.Event | None = None) -> bool:
         """Wait longer in a reload than uvicorn, whose timeout is meant for a ping and not for loading a model."""
         is_ready = super().wait_until_ready(max(timeout, LOAD_SECONDS), should_exit)
-        if self.exitcode is not None:  # uvicorn goes on to say that it was not ready in time, whatever the reason
+        is_told = should_exit is not None and should_exit.is_set()
+        if self.exitcode is not None and not is_told:  # uvicorn goes on to say that it was not ready in time
             logger.error("new worker %s ended with %s before it was ready", self.pid, self.exitcode)
         return is_ready
 

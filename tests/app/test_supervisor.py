@@ -6,6 +6,7 @@ import asyncio
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, cast
@@ -348,6 +349,9 @@ def test_in_a_reload_the_log_tells_a_new_worker_that_ended_from_one_that_was_slo
     for code in (None, 3):
         monkeypatch.setattr(supervisor.Worker, "exitcode", code)
         assert not supervisor.Worker(Config("no:app", drain_seconds=0, log_config=None), []).wait_until_ready(30)
+    told = threading.Event()
+    told.set()
+    supervisor.Worker(Config("no:app", drain_seconds=0, log_config=None), []).wait_until_ready(30, told)
     assert caplog.messages == ["new worker None ended with 3 before it was ready"]
 
 
