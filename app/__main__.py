@@ -12,19 +12,20 @@ from typing import TYPE_CHECKING
 
 from uvicorn.config import STARTUP_FAILURE
 
-from app.command_line import add_arguments, find_pictures, run
+from app.commands.arguments import add_arguments, find_pictures
+from app.commands.running import run
+from app.commands.tabulate import Listing
 from app.cores import worker_count
-from app.drain import Config, DrainingServer
 from app.errors import StartError
-from app.keys import digest, new_key, read_keys
-from app.logs import configure_logging
+from app.http.keys import digest, new_key, read_keys
 from app.model_card import read_verified
-from app.ports import allow_open_files, shared
+from app.processes.drain import Config, DrainingServer
+from app.processes.ports import allow_open_files, shared
+from app.processes.supervisor import Supervisor
+from app.processes.watchdog import Watchdog
 from app.settings import PREFIX, read_settings
-from app.supervisor import Supervisor
-from app.tabulate import Listing
-from app.tally import Tally
-from app.watchdog import Watchdog
+from app.telemetry.logs import configure_logging
+from app.telemetry.tally import Tally
 from app.worker import build
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def predict(options: argparse.Namespace, settings: Settings, parser: argparse.Ar
     Raises:
         StartError: The model cannot be loaded.
     """
-    from app import local  # noqa: PLC0415  what starts workers needs no OpenCV
+    from app.commands import local  # noqa: PLC0415  what starts workers needs no OpenCV
 
     names = find_pictures(options.pictures, parser)
     with Listing(options.format, names, sys.stdout, sys.stderr) as listing:
@@ -126,9 +127,9 @@ def serve(settings: Settings) -> int:
         port=settings.port,
         workers=workers,
         log_config=None,
-        access_log=False,  # app.tracing writes a line with the request's id
+        access_log=False,  # app.http.tracing writes a line with the request's id
         proxy_headers=False,  # nothing needs the original client's address, and anybody can forge these headers
-        http="app.protocol:Protocol",
+        http="app.http.protocol:Protocol",
         ws="none",
         headers=SECURITY_HEADERS,
         server_header=False,

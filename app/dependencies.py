@@ -11,9 +11,9 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, WithJsonSchema
 
 from app.imaging.conversion import Mode
-from app.metrics import Metrics
 from app.predictor import Predictor
 from app.settings import Settings
+from app.telemetry.metrics import Metrics
 
 
 def _of_state(name: str) -> Any:  # noqa: ANN401  as FastAPI's Depends

@@ -8,8 +8,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.requests import ClientDisconnect, Request
 
 from app.dependencies import TIMEOUT_HEADER, seconds_of, wishes_of
-from app.headers import header
-from app.problems import invalid_request, unheard
+from app.http.headers import header
+from app.http.problems import invalid_request, unheard
 from app.routes import predict
 
 if TYPE_CHECKING:

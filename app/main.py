@@ -14,22 +14,23 @@ from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from uvicorn.config import STARTUP_FAILURE
 
-from app import __version__, key_guard, pages, problems, tracing
+from app import __version__
 from app.cores import cores_of_a_worker
-from app.cross_site import CrossSiteGuard
 from app.direct import DirectPredict
 from app.errors import StartError
-from app.head import HeadAsGet
-from app.key_guard import KeyGuard
-from app.keys import read_keys
-from app.logs import configure_logging
-from app.metrics import Metrics
+from app.http import key_guard, pages, problems, tracing
+from app.http.cross_site import CrossSiteGuard
+from app.http.head import HeadAsGet
+from app.http.key_guard import KeyGuard
+from app.http.keys import read_keys
+from app.http.tracing import HEADER, RequestTracing
+from app.http.uploads import BodyBudget
 from app.predictor import Predictor, load_classifier
 from app.routes import router
 from app.settings import read_settings
-from app.tally import Tally
-from app.tracing import HEADER, RequestTracing
-from app.uploads import BodyBudget
+from app.telemetry.logs import configure_logging
+from app.telemetry.metrics import Metrics
+from app.telemetry.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -77,7 +78,7 @@ def create_app(settings: Settings, classifier: Classifier, tally: Tally | None =
         app.state.ready = True
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         logger.info("ready on http://%s:%d with %s %s", host, settings.port, card.name, card.version)
-        yield {"service": app.state}  # for `app.drain` and `app.protocol`
+        yield {"service": app.state}  # for `app.processes.drain` and `app.http.protocol`
         app.state.ready = False
         watching.cancel()
         predictor.close()

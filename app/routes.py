@@ -10,7 +10,7 @@ import structlog
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 
-from app import __version__, pages
+from app import __version__
 from app.dependencies import MetricsDependency, PredictorDependency, SettingsDependency, TimeoutHeader, WishesQuery
 from app.errors import (
     BodyTooSlowError,
@@ -28,12 +28,13 @@ from app.errors import (
     ServiceError,
     UnsupportedMediaTypeError,
 )
-from app.forms import MULTIPART, Upload
+from app.http import pages
+from app.http.forms import MULTIPART, Upload
+from app.http.model_page import model_page
+from app.http.patience import NEVER, Deadline, Patience
+from app.http.problems import OTHERWISE, JsonAnswer, documented, internal_problem, refusal
+from app.http.uploads import FILE_FIELD, FILES_FIELD, Held, read_upload, read_uploads, require_size
 from app.imaging.decode import FORMATS, RAW_MEDIA_TYPE
-from app.metrics import MEDIA_TYPE as METRICS_MEDIA_TYPE
-from app.model_page import model_page
-from app.patience import NEVER, Deadline, Patience
-from app.problems import OTHERWISE, JsonAnswer, documented, internal_problem, refusal
 from app.schemas import (
     BatchItem,
     BatchPrediction,
@@ -45,8 +46,8 @@ from app.schemas import (
     problem_of,
 )
 from app.stages import Stages
-from app.trace import TRACE, Trace
-from app.uploads import FILE_FIELD, FILES_FIELD, Held, read_upload, read_uploads, require_size
+from app.telemetry.metrics import MEDIA_TYPE as METRICS_MEDIA_TYPE
+from app.telemetry.trace import TRACE, Trace
 
 logger = structlog.get_logger(__name__)
 

@@ -137,7 +137,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         variable = PREFIX + str(first["loc"][0]).upper()
         msg = f"{variable}: expected {_expected(error)}, found {first['input']!r}"
         raise StartError(msg) from error
-    # Twice, since each piece of a body counts for more than its bytes (`app.uploads`).
+    # Twice, since each piece of a body counts for more than its bytes (`app.http.uploads`).
     needed = 2 * (max(settings.max_body_bytes, settings.max_batch_bytes) + FRAMING_BYTES)
     if settings.max_pending_bytes < needed:
         msg = f"{PREFIX}MAX_PENDING_BYTES: expected at least {needed}, twice the largest body that is allowed, found "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from app.tally import Tally
+    from app.telemetry.tally import Tally
 
 
 def build(tally: Tally) -> FastAPI:

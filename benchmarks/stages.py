@@ -20,18 +20,18 @@ import tensorflow as tf
 from app.batching import MicroBatcher
 from app.classifier import Answers, SavedModelClassifier
 from app.errors import StartError
-from app.forms import MULTIPART, Form, Upload
+from app.http.forms import MULTIPART, Form, Upload
 from app.imaging.conversion import Mode, convert
 from app.imaging.decode import decode
 from app.imaging.native import read_native
-from app.logs import configure_logging
-from app.metrics import Metrics
 from app.model_card import IMAGE_SHAPE
 from app.predictor import Predictor
 from app.settings import Settings
 from app.stages import STAGES, Stages
-from app.tally import Tally
-from app.trace import Trace
+from app.telemetry.logs import configure_logging
+from app.telemetry.metrics import Metrics
+from app.telemetry.tally import Tally
+from app.telemetry.trace import Trace
 from benchmarks.serving.pictures import native_images, png
 from training.__main__ import positive
 from training.machine import machine
@@ -144,7 +144,7 @@ def _records(classifier: Classifier, answer: dict[str, Any]) -> Iterator[tuple[s
     for log_format in ("json", "console"):
         with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):
             configure_logging(Settings.model_validate({"log_format": log_format}))
-            logger = structlog.get_logger("app.tracing").bind(request_id="0" * 32)
+            logger = structlog.get_logger("app.http.tracing").bind(request_id="0" * 32)
             yield f"log as {log_format}", partial(_log, logger, line, trace)
     yield "show the metrics", metrics.exposition
 

@@ -22,9 +22,9 @@ import uvicorn
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from app.logs import configure_logging
 from app.main import create_app
 from app.settings import PREFIX, Settings
+from app.telemetry.logs import configure_logging
 from tests.fakes import FirstPixelClassifier
 from training.config import DEFAULTS
 from training.data import Data, Split, stratified_split

@@ -18,14 +18,14 @@ from app.__main__ import HANG_SECONDS
 from app.classifier import Answers, SavedModelClassifier
 from app.client import FashionClient
 from app.client.__main__ import main as client_command
+from app.http.patience import UNWATCHED_SECONDS
+from app.http.protocol import Protocol
 from app.main import create_app
 from app.model_card import SplitMetrics, read_verified
 from app.pacing import PAUSE_SECONDS
-from app.patience import UNWATCHED_SECONDS
 from app.predictor import STUCK_SECONDS
-from app.protocol import Protocol
+from app.processes.supervisor import FIRST_PAUSE_SECONDS, LOAD_SECONDS, LONGEST_PAUSE_SECONDS
 from app.settings import PREFIX, Settings, read_settings
-from app.supervisor import FIRST_PAUSE_SECONDS, LOAD_SECONDS, LONGEST_PAUSE_SECONDS
 from tests.conftest import encoded, listening
 from tests.fakes import FirstPixelClassifier, tagged_image
 

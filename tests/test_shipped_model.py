@@ -11,9 +11,9 @@ from fastapi.testclient import TestClient
 
 from app.batching import batch_sizes
 from app.classifier import SavedModelClassifier
+from app.http.pages import WEB
 from app.main import create_app
 from app.model_card import read_verified
-from app.pages import WEB
 from app.settings import Settings
 from tests.conftest import encoded
 from training.config import DEFAULTS, DistillationConfig, Distortion, PhotoConfig, TrainingConfig

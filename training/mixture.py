@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from training.config import PhotoConfig, TrainingConfig
-    from training.distillation import Lessons
     from training.photos import Photo
 
 MOST_PIECES = 6
@@ -45,6 +44,35 @@ CODE = (
 """The code and weights that the converted images depend on."""
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Lessons:
+    """What the teachers say about everything that is learnt from.
+
+    Attributes:
+        targets: float32 `[n, 10]`, for each image of the training split.
+        photo_targets: float32 `[m, variants, 10]`, for each converted version of each photograph.
+        blends: uint8 `[k, 28, 28]`, two images in one, with no label but the teachers' answer.
+        blend_targets: float32 `[k, 10]`, the teachers' answer to each blend.
+        begin: Artifact with the weights to start from; None starts from fresh weights.
+    """
+
+    targets: NDArray[np.float32]
+    photo_targets: NDArray[np.float32]
+    blends: NDArray[np.uint8]
+    blend_targets: NDArray[np.float32]
+    begin: Path | None = None
+
+    @property
+    def drawn(self) -> tuple[NDArray[np.generic], ...]:
+        """Everything that batches are made of."""
+        return self.targets, self.photo_targets, self.blends, self.blend_targets
+
+    def draw_blends(self, count: int, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Draw blends, uint8 `[count, 28, 28]`, with their targets, float32 `[count, 10]`."""
+        chosen = rng.integers(0, len(self.blends), count)
+        return self.blends[chosen], self.blend_targets[chosen]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,10 @@ import httpx
 
 from app.client.blocking import FashionClient
 from app.client.exchange import DEFAULT_URL, KEY_VARIABLE, URL_VARIABLE
-from app.command_line import STANDARD_INPUT, add_arguments, find_pictures, run
+from app.commands.arguments import STANDARD_INPUT, add_arguments, find_pictures
+from app.commands.running import run
+from app.commands.tabulate import Listing
 from app.errors import ServiceError, UnauthorizedError, UnreachableError
-from app.tabulate import Listing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from app.imaging.framing import CONTRAST, CONTRAST_SHARE, LIGHT, find_picture, has_colour
+from app.imaging.framing import CONTRAST, CONTRAST_SHARE, LIGHT, Box, find_picture, has_colour
 from app.imaging.segmentation import garment_of, separate
 from app.model_card import IMAGE_SHAPE
 
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     Separator = Callable[[NDArray[np.uint8]], NDArray[np.float32] | None]
 
 Values = TypeVar("Values", np.uint8, np.float32)
-
-Box = tuple[int, int, int, int]
-"""Left, top, right and bottom in pixels; right and bottom are exclusive."""
 
 SIDE, _ = IMAGE_SHAPE
 

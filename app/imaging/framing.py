@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from app.imaging.conversion import Box
+Box = tuple[int, int, int, int]
+"""Left, top, right and bottom in pixels; right and bottom are exclusive."""
 
 CORNERS = [0, 0, -1, -1], [0, -1, 0, -1]
 """Rows and columns of the four corners of a picture."""

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fastapi.testclient import TestClient
 
-from app.logs import configure_logging
 from app.main import create_app
 from app.schemas import Prediction, Problem
 from app.settings import Settings
+from app.telemetry.logs import configure_logging
 from tests.app.test_routes import BOOT, photograph
 from tests.conftest import encoded
 from tests.fakes import FirstPixelClassifier, tagged_image

@@ -22,21 +22,21 @@ from fastapi.testclient import TestClient
 
 from app.__main__ import listening
 from app.batching import batch_sizes
-from app.drain import Config
 from app.errors import StartError
 from app.imaging.segmentation import SEGMENTER, Segmenter
 from app.main import app_from_environment, create_app
 from app.model_card import read_verified
-from app.ports import listen_with_others
+from app.processes.drain import Config
+from app.processes.ports import listen_with_others
+from app.processes.watchdog import HANGS
 from app.settings import Settings
-from app.watchdog import HANGS
 from tests.conftest import encoded
 from tests.fakes import FirstPixelClassifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from app.tally import Tally
+    from app.telemetry.tally import Tally
     from training.data import Data
 
 START_SECONDS = 180  # the machine may be busy
@@ -343,7 +343,7 @@ def test_a_service_told_to_stop_while_it_loads_ends_without_becoming_ready(
 
 def test_open_files_are_allowed_for_as_many_connections_as_the_settings_allow_or_the_log_says_so() -> None:
     code = (
-        "import resource, sys; from app.ports import allow_open_files; "
+        "import resource, sys; from app.processes.ports import allow_open_files; "
         "resource.setrlimit(resource.RLIMIT_NOFILE, (200, 1000)); "
         "print([allow_open_files(n) for n in (100, 900, 500, 2000)], resource.getrlimit(resource.RLIMIT_NOFILE))"
     )

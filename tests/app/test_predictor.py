@@ -12,11 +12,11 @@ from PIL import Image
 
 from app.admission import Admission, Permit, work_of
 from app.errors import OverloadedError, ServiceError, StartError
+from app.http.pages import WEB
 from app.imaging.conversion import Mode
 from app.imaging.decode import RAW_BYTES, RAW_MEDIA_TYPE, Decoded, decode
 from app.imaging.recognition import RECOGNISER, weigh
 from app.model_card import read_verified
-from app.pages import WEB
 from app.predictor import Predictor
 from app.settings import Settings
 from app.stages import Stages

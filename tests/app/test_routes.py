@@ -14,11 +14,11 @@ from PIL import ExifTags, Image, ImageDraw
 
 from app.dependencies import Wishes
 from app.errors import InvalidImageError, InvalidRequestError, ServiceError, UnsupportedMediaTypeError
-from app.forms import IN_QUERY
-from app.logs import configure_logging
+from app.http.forms import IN_QUERY
+from app.http.problems import internal_problem
 from app.main import create_app
-from app.problems import internal_problem
 from app.settings import Settings
+from app.telemetry.logs import configure_logging
 from tests.conftest import encoded
 from tests.fakes import FirstPixelClassifier, HeldClassifier, tagged_image
 from training.data import LABELS, Data

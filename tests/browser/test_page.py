@@ -26,9 +26,9 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import ExifTags, Image
 from playwright.sync_api import expect
 
-from app.keys import digest
-from app.pages import WEB
-from app.tabulate import CSV_COLUMNS
+from app.commands.tabulate import CSV_COLUMNS
+from app.http.keys import digest
+from app.http.pages import WEB
 from tests.app.test_main import service
 from tests.app.test_routes import GARMENT, photograph
 from tests.browser.conftest import PHONE, keep

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 
 from fastapi.testclient import TestClient
 
+from app.http.problems import MEDIA_TYPE
 from app.imaging.conversion import Mode
 from app.imaging.decode import FORMATS
-from app.logs import configure_logging
 from app.main import create_app
-from app.problems import MEDIA_TYPE
 from app.settings import Settings
+from app.telemetry.logs import configure_logging
 from tests.fakes import FirstPixelClassifier
 from tests.fuzz.files import damaged_files
 

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import InvalidRequestError
-from app.forms import Form, Upload
-from app.logs import configure_logging
+from app.http.forms import Form, Upload
 from app.settings import Settings
+from app.telemetry.logs import configure_logging
 
 BOUNDARY = "frontier"
 TYPE = f"multipart/form-data; boundary={BOUNDARY}"

@@ -15,9 +15,8 @@ import training.train
 from training.augmentation import batches
 from training.config import DEFAULTS
 from training.data import one_hot
-from training.distillation import Lessons
 from training.errors import TrainingError
-from training.mixture import Mixture
+from training.mixture import Lessons, Mixture
 from training.train import (
     SETTLING_BATCHES,
     Epoch,

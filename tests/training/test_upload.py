@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from app.http.pages import WEB
 from app.imaging.conversion import Mode, convert
 from app.imaging.decode import decode
 from app.model_card import read_verified
-from app.pages import WEB
 from app.predictor import Predictor
 from app.settings import Settings
 from benchmarks.photos import answer

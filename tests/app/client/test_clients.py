@@ -48,9 +48,9 @@ from app.client import (
     exchange,
 )
 from app.client.__main__ import main
+from app.http.problems import ProblemResponse
 from app.imaging.conversion import Mode
 from app.main import create_app
-from app.problems import ProblemResponse
 from app.schemas import Limits, problem_of
 from app.settings import Settings, read_settings
 from tests.app.client.conftest import ask_blocking, ask_on_a_loop

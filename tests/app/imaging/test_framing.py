@@ -18,7 +18,7 @@ from tests.conftest import encoded
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from app.imaging.conversion import Box
+    from app.imaging.framing import Box
     from training.data import Data
 
 TROUSER = 1

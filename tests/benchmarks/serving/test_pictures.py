@@ -10,10 +10,10 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from app.classifier import SavedModelClassifier
+from app.http.pages import WEB
 from app.imaging.conversion import Mode, convert
 from app.imaging.decode import decode
 from app.main import create_app
-from app.pages import WEB
 from app.settings import Settings
 from benchmarks.serving.alone import Alone
 from benchmarks.serving.pictures import native_images, photograph, png

@@ -7,8 +7,8 @@ import numpy as np
 import onnx
 from PIL import Image
 
+from app.http.pages import WEB
 from app.imaging.recognition import Recogniser
-from app.pages import WEB
 from training.recogniser.network import Backbone, Head, complete, export, published_weights
 
 if TYPE_CHECKING:

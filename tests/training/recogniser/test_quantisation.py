@@ -7,7 +7,7 @@ import onnx
 from onnx import numpy_helper
 from PIL import Image
 
-from app.pages import WEB
+from app.http.pages import WEB
 from training.recogniser.network import Backbone, export, published_weights
 from training.recogniser.quantisation import quantise
 

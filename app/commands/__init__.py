@@ -1,0 +1,1 @@
+"""The commands that classify pictures, and what they share with `python -m app.client`."""
