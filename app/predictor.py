@@ -8,7 +8,6 @@ import io
 import math
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -75,8 +74,7 @@ def load_classifier(settings: Settings, cores: int) -> SavedModelClassifier:
     return classifier
 
 
-@dataclass(slots=True)
-class Prepared:
+class Prepared(NamedTuple):
     """A picture prepared for the model; its decoded pixels are released before it waits for its batch.
 
     Attributes:
@@ -240,10 +238,9 @@ class Predictor:
             box = in_given(converted.box, (0, 0), decoded.reduction, (decoded.width, decoded.height))
             conversion["garment"] = dict(zip(("left", "top", "right", "bottom"), box, strict=True))
         file = {"format": decoded.format, "width": decoded.width, "height": decoded.height}
-        prepared = self._prepared(converted.image, file, conversion, preview=preview)
-        prepared.evidence = evidence
+        facts = self._facts(converted.image, file, conversion, preview=preview)
         stages.end("convert")
-        return prepared
+        return Prepared(converted.image, facts, evidence)
 
     def _prepare_native(self, data: bytes, mode: Mode, stages: Stages, *, preview: bool) -> Prepared | None:
         """Return what `_prepare` would, in half the time, for a picture that needs no conversion, else None."""
@@ -253,15 +250,16 @@ class Predictor:
             return None
         stages.end("decode")
         file, conversion = _NATIVE_PNG, {"mode": "native" if mode is Mode.AUTO else "none", "steps": ()}
-        prepared = self._prepared(image, file, conversion, preview=preview)
+        facts = self._facts(image, file, conversion, preview=preview)
         stages.end("convert")
-        return prepared
+        return Prepared(image, facts)
 
-    def _prepared(
+    def _facts(
         self, image: NDArray[np.uint8], file: dict[str, Any], conversion: dict[str, Any], *, preview: bool
-    ) -> Prepared:
+    ) -> dict[str, Any]:
+        """Return what the answer says about the picture itself."""
         facts = {"image": file, "conversion": conversion, "model": self._model}
-        return Prepared(image, facts | {"preview": _data_uri(image)} if preview else facts)
+        return facts | {"preview": _data_uri(image)} if preview else facts
 
     def _judge(self, answer: Answers, evidence: NDArray[np.float32] | None) -> dict[str, Any]:
         """Combine the model's answer with a photograph's own evidence, and rank and judge the result."""

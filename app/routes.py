@@ -36,7 +36,6 @@ from app.http.problems import OTHERWISE, JsonAnswer, documented, internal_proble
 from app.http.uploads import FILE_FIELD, FILES_FIELD, Held, read_upload, read_uploads, require_size
 from app.imaging.decode import FORMATS, RAW_MEDIA_TYPE
 from app.schemas import (
-    BatchItem,
     BatchPrediction,
     ClassName,
     Health,
@@ -179,10 +178,11 @@ async def predict_batch(
     trace.stages.append(of_all := Stages())
     deadline = Deadline.after(settings.request_timeout_seconds, timeout_seconds)
 
-    async def item(upload: Upload) -> BatchItem:
+    async def item(upload: Upload) -> dict[str, Any]:
+        """Return a `schemas.BatchItem` in plain types."""
         trace.stages.append(stages := Stages())
         try:
-            require_size(upload, settings.max_body_bytes)
+            require_size(upload.data, settings.max_body_bytes)
             with Patience(deadline):
                 answer = await predictor.predict(
                     upload.data,
@@ -192,16 +192,15 @@ async def predict_batch(
                     stages=stages,
                     waits=True,
                 )
-            result = Prediction.model_validate(answer)
-        except ServiceError as error:
-            trace.problems.append(error.code)
-            return BatchItem(filename=upload.filename, problem=problem_of(error))
-        except Exception:  # as for a single picture: logged, counted, and without effect on the others
-            logger.exception("picture failed")
-            trace.problems.append(ServiceError.code)
-            return BatchItem(filename=upload.filename, problem=internal_problem())
+        except Exception as error:  # without effect on the others
+            known = error if isinstance(error, ServiceError) else None
+            if not known:
+                logger.exception("picture failed")
+            problem = problem_of(known) if known else internal_problem()
+            trace.problems.append(problem.code)
+            return {"filename": upload.filename, "problem": problem.model_dump()}
         trace.answers.append(answer)
-        return BatchItem(filename=upload.filename, result=result)
+        return {"filename": upload.filename, "result": answer}
 
     held = Held(request.app.state.body_budget)
     try:
@@ -222,7 +221,7 @@ async def predict_batch(
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
         of_all.leave_out()
-        response = JsonAnswer(BatchPrediction(results=tuple(items)).model_dump_json(exclude_none=True))
+        response = JsonAnswer(orjson.dumps({"results": items}))
         of_all.end("serialise")
         return response
     finally:

@@ -39,9 +39,12 @@ def _require_path(path: object) -> object:
     return path
 
 
-def _without_slashes(origins: str) -> str:
-    """Remove what a browser's address bar adds to an origin."""
-    return re.sub(r"(?<=[^/])/(?=\s*(,|$))", "", origins)
+def _as_sent(origins: str) -> str:
+    """Write origins as browsers send them: in small letters, without the usual port and a slash at the end."""
+    origins = re.sub(r"(?<=[^/])/(?=\s*(,|$))", "", origins.lower())
+    for scheme, port in (("http", 80), ("https", 443)):
+        origins = re.sub(rf"({scheme}://[^\s,]+):{port}(?=\s*(,|$))", r"\1", origins)
+    return origins
 
 
 class Settings(BaseModel):
@@ -97,7 +100,7 @@ class Settings(BaseModel):
     api_keys_file: Annotated[Path | None, BeforeValidator(_require_path)] = Field(
         default=None, description="File of hashed keys; each call then needs a key, which `python -m app key` makes."
     )
-    cors_origins: Annotated[str, BeforeValidator(_without_slashes)] = Field(
+    cors_origins: Annotated[str, BeforeValidator(_as_sent)] = Field(
         default="",
         pattern=rf"^(\*|{_ORIGIN}(\s*,\s*{_ORIGIN})*)?$",
         description="Other sites whose pages may call it: `https://a.example, https://b.example`, or `*` for all.",

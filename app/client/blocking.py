@@ -43,8 +43,8 @@ class FashionClient:
             api_key: Key for a service that asks for one; by default that in `FASHION_API_KEY`.
             timeout_seconds: How long to wait for a connection, and then for each chunk sent or received.
             retries: How often to retry when the service cannot be reached or asks to come back later (429, 502, 503);
-                `Retry-After` is honoured. A request that arrived too slowly beside others is retried as well, while
-                this client sends nothing else.
+                `Retry-After` is honoured. A request that arrived too slowly is retried once, while this client sends
+                nothing else.
             http: An httpx client to send with, for credentials or certificates; its base URL and timeout are not
                 used, and it is closed with this one.
 

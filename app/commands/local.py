@@ -16,7 +16,6 @@ from app.commands.arguments import STANDARD_INPUT
 from app.concurrency import in_tasks
 from app.cores import available_cores
 from app.errors import ServiceError
-from app.http.forms import Upload
 from app.http.uploads import require_size
 from app.imaging.conversion import Mode
 from app.imaging.decode import RAW_MEDIA_TYPE
@@ -88,7 +87,7 @@ async def _outcome(
     try:
         # One byte beyond the limit is enough to show that a file is too large.
         data = await asyncio.get_running_loop().run_in_executor(readers, _read, name, max_bytes + 1)
-        require_size(Upload(data, RAW_MEDIA_TYPE), max_bytes)
+        require_size(data, max_bytes)
         return Outcome(name, Prediction.model_validate(await predictor.predict(data, RAW_MEDIA_TYPE, mode)))
     except (OSError, ServiceError) as error:
         return Outcome(name, error=error)

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 MEDIA_TYPE = "application/problem+json"
 SIMILAR = 0.75
 """Minimum similarity (`difflib`) at which a known path is suggested in place of an unknown one."""
-SYNONYMS = {"/classify": "/predict"}
-"""Paths of other services, with ours for the same purpose."""
 NOT_STORED = (b"cache-control", b"no-store")
 """An answer about one picture, or to one client, must not be cached for others."""
 
@@ -157,7 +155,7 @@ async def _validation_error(_: Request, error: RequestValidationError) -> Respon
 
 def _by_guess(paths: Sequence[str]) -> dict[str, str]:
     """Return the paths by what a client may guess: the whole path, or only its first or last part."""
-    guesses = {path: path for path in paths} | SYNONYMS
+    guesses = {path: path for path in paths}
     for path in paths:
         parts = path.split("/")
         guesses.setdefault(f"/{parts[1]}", path)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import filterfalse
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app.errors import (
@@ -23,8 +20,6 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
-
     from app.errors import ServiceError
     from app.settings import Settings
     from app.telemetry.metrics import Metrics
@@ -37,7 +32,6 @@ CONTINUE = b"HTTP/1.1 100 "
 """Beginning of the interim answer, which may precede the final one and is not held back."""
 
 _OF_A_BODY = {b"content-length", b"transfer-encoding"}
-_is_answered = attrgetter("response_complete")
 
 
 class HeadWithBody:
@@ -70,25 +64,10 @@ class HeadWithBody:
             self._transport.write(data)
 
 
-class Flow(FlowControl):
-    """uvicorn's flow control, except that no request resumes reading while enough has arrived.
-
-    Otherwise each request that checks whether its client is still there would resume it.
-
-    Attributes:
-        is_full: Whether enough has arrived for requests that wait for the answer to another, so that no more is read.
-    """
-
-    is_full = False
-
-    def resume_reading(self) -> None:
-        """Resume reading, unless enough has arrived."""
-        if not self.is_full:
-            super().resume_reading()
-
-
 class Protocol(HttpToolsProtocol):
     """One connection. If it refuses what it received, it sends a problem where an answer is due, and closes.
+
+    Of pipelined requests, which hardly any client sends, it answers the first and closes.
 
     A timer runs only while a header or a body is incomplete, or an answer is left unread: a request that arrives in one
     piece never starts one. The settings arrive as the lifespan's state (ASGI, lifespan state), so that every worker has
@@ -99,16 +78,12 @@ class Protocol(HttpToolsProtocol):
     unread_seconds: ClassVar[float] = 30.0
     """How long a client may read nothing once its answers no longer fit into the buffers."""
     linger_seconds: ClassVar[float] = 10.0
-    """How long to keep reading what a client sends after the last answer on its connection. Closing at once would
+    """How long to keep reading what a client sends after the answer that closes its connection. Closing at once would
     reset the connection, and a client that sends everything before it reads, as Python's own does, would never see the
     answer. Source: nginx, `lingering_close`."""
     max_header_bytes: ClassVar[int] = 32 * 1024
     """Maximum for request line, headers and trailers, and for chunk framing between two bytes of the body. httptools
     has no limit of its own and keeps them all. Source: nginx, `large_client_header_buffers`."""
-
-    max_ahead: ClassVar[int] = 64
-    """How many requests may wait for the answer to an earlier one. Hardly any client pipelines requests, and a read of
-    the socket may hold ten thousand, each of which costs time and memory that no other limit counts."""
 
     max_parameters: ClassVar[int] = 32
     """Maximum for a query: whatever reads a query splits it into all of its parameters."""
@@ -121,7 +96,6 @@ class Protocol(HttpToolsProtocol):
         self._awaited = HEADER
         self._timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
-        self._unanswered: list[RequestResponseCycle] = []  # several if the client pipelines requests
         self._framing_bytes = 0
         self._malformed: ServiceError | None = None
         self._listens = True
@@ -129,7 +103,6 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """Start waiting for the first header, unless there are too many connections."""
         super().connection_made(transport)
-        self.flow: Flow = Flow(transport)
         limit = self._settings.max_connections
         if len(self.connections) > limit:
             msg = f"Expected at most {limit} connections at a time, received one more. Try again later."
@@ -139,17 +112,13 @@ class Protocol(HttpToolsProtocol):
         self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop waiting, and notify all requests in progress: uvicorn notifies only the newest."""
+        """Stop waiting, and notify the request in progress."""
         self._stop_timer()
         self._stop_unread_timer()
         self._unset_keepalive_if_required()  # after a reset uvicorn leaves it running, which keeps all of this alive
-        self._tell_all_that_nobody_listens()
-        for cycle in self._unanswered:  # the newest too, answered or not; else it and this would keep each other alive
-            cycle.transport = self.transport
-        self._unanswered = []
-        for cycle, _ in self.pipeline:  # never started; its reference is cut for the same reason
-            cycle.on_response = _do_nothing
-        self.pipeline.clear()
+        self._tell_that_nobody_listens()
+        if self.cycle is not None:  # else it and this would keep each other alive
+            self.cycle.transport = self.transport
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -189,11 +158,11 @@ class Protocol(HttpToolsProtocol):
         """Hand the request to the app.
 
         Raises:
-            ServiceError: The request is refused. This stops httptools, and uvicorn calls `send_400_response`.
+            ValueError: The request is refused. This stops httptools, and uvicorn calls `send_400_response`.
         """
-        if fault := self._fault_of_head():
-            self._malformed = fault
-            raise fault
+        self._malformed = self._fault_of_head()
+        if self._malformed:
+            raise ValueError  # not what is kept: its traceback and this would keep each other alive
         upgrades = self.parser.should_upgrade()
         if self.url.startswith((b"http://", b"https://")):
             self.url = _with_path(self.url)
@@ -204,7 +173,6 @@ class Protocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
         if self.parser.get_method() != b"HEAD":
             self.cycle.transport = cast("asyncio.Transport", HeadWithBody(self.transport, self._close))
-        self._unanswered = [*filterfalse(_is_answered, self._unanswered), self.cycle]
         if self._timer is not None:
             self._stop_timer()
         self._framing_bytes = 0
@@ -217,13 +185,9 @@ class Protocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Start the next request; if one waits, read no more until it asks for its body or checks for its client."""
-        self.flow.is_full = False
         if self.cycle.response_complete:
             self.cycle.body.clear()  # the request was refused before it was read
         super().on_response_complete()
-        if self.pipeline:
-            self._read_on_or_not()
-            self.flow.pause_reading()
         self._close_read_or_not()
 
     def timeout_keep_alive_handler(self) -> None:
@@ -235,8 +199,6 @@ class Protocol(HttpToolsProtocol):
         """Keep a piece of the body."""
         self._framing_bytes = 0
         super().on_body(body)
-        if self.pipeline:
-            self._read_on_or_not()
 
     def on_message_complete(self) -> None:
         """Stop waiting: the whole request has arrived."""
@@ -259,9 +221,8 @@ class Protocol(HttpToolsProtocol):
 
     def _fault_of_head(self) -> ServiceError | None:
         """Return why a request that has just begun must be refused, or None."""
-        if len(self.pipeline) >= self.max_ahead:
-            msg = f"Expected at most {self.max_ahead} requests without an answer, received one more. Wait for answers."
-            return MalformedRequestError(msg)
+        if self._is_answering():
+            return MalformedRequestError("Expected one request at a time, received another before the answer.")
         if self._framing_bytes > self.max_header_bytes and self._header_bytes() > self.max_header_bytes:
             return self._header_too_large()
         if self.url.count(b"&") >= self.max_parameters:
@@ -292,7 +253,7 @@ class Protocol(HttpToolsProtocol):
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def _too_slow(self) -> None:
-        if self._answers_an_earlier_one():  # that answer must not be lost; its own deadline ends it
+        if self._awaited == HEADER and self._is_answering():  # an earlier request, whose own deadline ends it
             self._start_timer()
             return
         if self._awaited == BODY:
@@ -306,19 +267,14 @@ class Protocol(HttpToolsProtocol):
     def _cut_off(self, error: ServiceError) -> None:
         """Answer with a problem if the connection waits for an answer to this very request, and close it.
 
-        If whole requests came before, their answers are sent first.
+        The answer to a request that came before is sent first.
         """
         self._stop_timer()
         if self.transport.is_closing():
             return
-        if self._awaited == BODY and self.pipeline:  # it ends the connection once those before it are answered
-            self.pipeline.popleft()
-            self._unanswered.pop()
-            self.cycle = self._unanswered[-1]
-            self._awaited = HEADER
         if self._awaited != BODY and self._is_answering():
             self._listens = False
-            self.cycle.keep_alive = False  # the last answer closes
+            self.cycle.keep_alive = False  # its answer closes
             return
         if self._owes_an_answer():
             self.logger.info("cut off: %s", error)
@@ -332,12 +288,12 @@ class Protocol(HttpToolsProtocol):
             self._close()
         else:
             self.transport.close()
-        self._tell_all_that_nobody_listens()
+        self._tell_that_nobody_listens()
         self._close_read_or_not()
 
     def _close(self) -> None:
-        """Close after the last answer; if more of a request is on its way, only after lingering to read it."""
-        if self._awaited == NOTHING or self.pipeline or not self.transport.can_write_eof():  # TLS cannot
+        """Close after an answer; if more of a request is on its way, only after lingering to read it."""
+        if self._awaited == NOTHING or not self.transport.can_write_eof():  # TLS cannot
             self.transport.close()
             return
         self._listens = False
@@ -346,23 +302,14 @@ class Protocol(HttpToolsProtocol):
         self._stop_timer()
         self._timer = self.loop.call_later(self.linger_seconds, self.transport.abort)
 
-    def _read_on_or_not(self) -> None:
-        """Read no more while requests that have not been started hold enough: no budget counts their bodies yet."""
-        if sum(len(cycle.body) for cycle, _ in self.pipeline) > HIGH_WATER_LIMIT:
-            self.flow.is_full = True
-            self.flow.pause_reading()
-
-    def _tell_all_that_nobody_listens(self) -> None:
-        for cycle in filterfalse(_is_answered, self._unanswered):
-            cast("dict[str, Any]", cycle.scope).setdefault(CUT_OFF, 0)  # no answer reaches the client
-            cycle.disconnected = True
-            cycle.message_event.set()
+    def _tell_that_nobody_listens(self) -> None:
+        if self._is_answering():
+            cast("dict[str, Any]", self.cycle.scope).setdefault(CUT_OFF, 0)  # no answer reaches the client
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
 
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
-
-    def _answers_an_earlier_one(self) -> bool:
-        return bool(self.pipeline) or (self._awaited == HEADER and self._is_answering())
 
     def _owes_an_answer(self) -> bool:
         """Tell whether an answer is due: not if a browser connected in advance or still gets another answer."""
@@ -370,7 +317,7 @@ class Protocol(HttpToolsProtocol):
             if self.cycle is not None:  # so another request has begun
                 return bool(self.cycle.response_complete)
             return self._framing_bytes > 0 or len(self.connections) > self._settings.max_connections
-        return not self.pipeline and self.cycle is not None and not self.cycle.response_started
+        return self.cycle is not None and not self.cycle.response_started
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -389,10 +336,6 @@ class Protocol(HttpToolsProtocol):
         if self._unread_timer is not None:
             self._unread_timer.cancel()
             self._unread_timer = None
-
-
-def _do_nothing() -> None:
-    """Replace a callback that nobody needs any more."""
 
 
 def _with_path(url: bytes) -> bytes:

@@ -98,7 +98,7 @@ async def read_upload(request: Request, max_bytes: int, held: Held) -> Upload:
     with closing(form):
         await _receive(request, _Limit(max_bytes, FRAMING_BYTES), held, form.write)
     (upload,) = form.uploads()
-    require_size(upload, max_bytes)
+    require_size(upload.data, max_bytes)
     return upload
 
 
@@ -123,13 +123,13 @@ async def read_uploads(request: Request, max_files: int, max_bytes: int, held: H
     return form.uploads()
 
 
-def require_size(upload: Upload, max_bytes: int) -> None:
+def require_size(data: bytes, max_bytes: int) -> None:
     """Refuse a picture of more than `max_bytes`.
 
     Raises:
         PayloadTooLargeError: It has more.
     """
-    if len(upload.data) > max_bytes:
+    if len(data) > max_bytes:
         _Limit(max_bytes).refuse("a larger file")
 
 

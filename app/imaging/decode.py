@@ -16,6 +16,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageChops, PngImagePlugin, TiffImagePlugin, _imaging
 
 from app.errors import ImageTooLargeError, InvalidImageError, ServiceError, UnsupportedMediaTypeError
+from app.imaging.foreign import foreign
 from app.model_card import IMAGE_SHAPE
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit warns, then raises; `decode` checks the header itself instead
@@ -107,52 +108,13 @@ _SIDEWAYS = range(5, 9)
 _GREY_STEPS = {"L;2": 85, "L;4": 17}
 """Step from one grey of a 2 or 4 bit PNG to the next, in 8-bit levels, by Pillow's name of the raw mode."""
 
-_HINTS = {
-    "HEIC": "save it as JPEG first: on an iPhone, Settings > Camera > Formats > Most Compatible",
-    "AVIF": "save it as JPEG or PNG first",
-    "SVG": "draw it to a PNG first",
-    "PDF": "save the page as PNG first",
-    "gzip": "send it unpacked, without Content-Encoding",
-    "HTML": "perhaps the page of a failed download",
-    "data URI": "send the bytes in it: in JavaScript `await (await fetch(uri)).blob()`",
-    "base64": "decode it first",
-    "address": "nothing is fetched from elsewhere: send the file itself",
-    "NumPy": "send each image as PNG, or its 784 bytes alone",
-    "IDX": "send each image as PNG, or its 784 bytes alone",
-}
-_NOUNS = {
-    "AVIF": "an AVIF file",
-    "SVG": "an SVG file",
-    "HTML": "an HTML page",
-    "data URI": "a data URI",
-    "base64": "base64",
-    "address": "an address",
-    "NumPy": "a NumPy array",
-    "IDX": "a file of the data set",
-}
 _ADVICE = {
     "application/json": "; send the file itself, not JSON",
     "application/x-www-form-urlencoded": "; with curl send it by `-F file=@FILE` or `--data-binary @FILE`: `-d` drops "
     "bytes",
 }
 """Advice for what is commonly sent by mistake, by media type."""
-_STARTS: dict[str, tuple[bytes, ...]] = {
-    "PDF": (b"%pdf-",),
-    "gzip": (b"\x1f\x8b",),
-    "HTML": (b"<!doctype html", b"<html"),
-    "data URI": (b"data:",),
-    "address": (b"http://", b"https://"),
-    "NumPy": (b"\x93numpy",),
-    "IDX": (b"\0\0\x08\x03",),
-    "base64": (b"ivborw0kggo", b"/9j/", b"r0lgod", b"uklgr"),
-}
-"""In lower case; those of base64 are the encoded signatures of PNG, JPEG, GIF and WebP."""
-_AVIF_BRANDS = {b"avif", b"avis"}
-_HEIC_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"}
-_START_BYTES = 4096
 _TEXT = bytes([*b"\t\n\r", *range(ord(" "), ord("~") + 1)])
-# Possessive (`*+`), so that no text makes it backtrack over what precedes the first element.
-_SVG = re.compile(rb"(?:\s|<\?.*?\?>|<!--.*?-->)*+<(?:svg|!doctype\s+svg)\b", re.DOTALL | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -463,10 +425,7 @@ def _is_text(data: bytes) -> bool:
 
 
 def _explain(data: bytes, media_type: str) -> str:
-    if other := _foreign_format(data):
-        received = f"{_NOUNS.get(other, f'a {other} file')}; {_HINTS[other]}"
-    else:
-        received = f"{len(data)} bytes of something else{_advice(len(data), media_type)}"
+    received = foreign(data) or f"{len(data)} bytes of something else{_advice(len(data), media_type)}"
     return f"Expected an image as {', '.join(FORMATS[:-1])} or {FORMATS[-1]}, received {received}."
 
 
@@ -477,14 +436,3 @@ def _advice(length: int, media_type: str) -> str:
     if media_type == RAW_MEDIA_TYPE and length != RAW_BYTES and (is_near or length % RAW_BYTES == 0):
         return f"; pixels without a format are {RAW_HEIGHT} x {RAW_WIDTH} = {RAW_BYTES} bytes, one for each"
     return _ADVICE.get(media_type, "; save it as PNG or JPEG, and send the file itself")
-
-
-def _foreign_format(data: bytes) -> str | None:
-    start = data[:_START_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip()
-    if data[4:8] == b"ftyp":  # the first box: its length, its name, then the brands, of which a reader must know one
-        length = min(int.from_bytes(data[:4], "big"), _START_BYTES)
-        brands = {data[place : place + 4] for place in range(8, length, 4)}
-        return "AVIF" if brands & _AVIF_BRANDS else "HEIC" if brands & _HEIC_BRANDS else None
-    if kind := next((name for name, starts in _STARTS.items() if start.lower().startswith(starts)), None):
-        return kind
-    return "SVG" if _SVG.match(start) else None

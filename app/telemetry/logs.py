@@ -83,16 +83,7 @@ def configure_logging(settings: Settings) -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    renderer: list[Processor] = (
-        [
-            structlog.dev.ConsoleRenderer(
-                # The default prints every local variable, pictures among them, and takes seconds.
-                exception_formatter=structlog.dev.plain_traceback,
-            )
-        ]
-        if settings.log_format == "console" and sys.stderr.isatty()
-        else [structlog.processors.format_exc_info, _WRITERS[settings.log_format]]
-    )
+    renderer: list[Processor] = [structlog.processors.format_exc_info, _WRITERS[settings.log_format]]
     handler = logging.StreamHandler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

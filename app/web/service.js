@@ -38,7 +38,7 @@ let mostBytes = Infinity; // until the service says
 async function call(path, options = {}) {
   const sent = key;
   const headers = sent ? { ...options.headers, "X-API-Key": sent } : options.headers;
-  const signal = firstOf(AbortSignal.timeout(LONGEST_MILLISECONDS), options.signal);
+  const signal = AbortSignal.any([AbortSignal.timeout(LONGEST_MILLISECONDS), options.signal].filter(Boolean));
   const response = await fetch(path, { ...options, headers, signal }).catch(async (error) => {
     if (options.signal?.aborted) throw error;
     if (error.name === "TimeoutError") throw tooLate();
@@ -52,17 +52,6 @@ async function call(path, options = {}) {
   if (given) remember(given);
   else if (options.signal) declined.add(options.signal);
   return given ? call(path, options) : response;
-}
-
-// Like `AbortSignal.any`, which browsers of 2023 lack.
-function firstOf(...signals) {
-  const either = new AbortController();
-  for (const signal of signals) {
-    const end = () => either.abort(signal.reason);
-    if (signal?.aborted) end();
-    else signal?.addEventListener("abort", end);
-  }
-  return either.signal;
 }
 
 function askForKey(refused) {

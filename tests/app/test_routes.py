@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from httpx2 import Response
     from numpy.typing import NDArray
 
-    from app.classifier import Answers
 
 BOOT = encoded(tagged_image(9))
 PROBLEM_TYPE = "application/problem+json"
@@ -337,19 +336,6 @@ def test_an_internal_failure_on_one_picture_does_not_affect_the_others_of_the_ba
     assert passes == [1] * 8
 
 
-def test_an_answer_that_violates_the_schema_does_not_affect_the_others_of_the_batch() -> None:
-    class TooFamiliarWithDresses(FirstPixelClassifier):
-        def classify(self, images: NDArray[np.uint8]) -> Answers:
-            answers = super().classify(images)
-            return answers._replace(familiarity=answers.familiarity + (images[:, 0, 0] == 3))
-
-    client = TestClient(create_app(Settings(), TooFamiliarWithDresses()))
-    files = [("files", encoded(tagged_image(class_id))) for class_id in (3, 9)]
-    dress, boot = client.post("/predict/batch", files=files).json()["results"]
-    assert dress["problem"]["code"] == "internal"
-    assert boot["result"]["prediction"]["label"] == "Ankle boot"
-
-
 @pytest.mark.parametrize(
     ("files", "status"), [([("files", BOOT)] * 3, 200), ([("file", BOOT)], 422)], ids=["answered", "refused"]
 )
@@ -457,7 +443,6 @@ def test_a_refused_preflight_says_where_origins_are_listed(client: TestClient) -
         ("/Predict/batch", ", such as /predict/batch"),
         ("/batch", ", such as /predict/batch"),
         ("/v1/predict", ", such as /predict"),
-        ("/classify", ", such as /predict"),
         ("/class", ", such as /classes"),
         ("/model/", ", such as /model"),
         ("/docs/", ", such as /docs"),

@@ -113,6 +113,13 @@ def test_a_bad_origin_is_answered_with_a_good_one() -> None:
         read_settings({"FASHION_CORS_ORIGINS": "shop.example"})
 
 
-def test_an_origin_may_be_copied_from_the_address_bar() -> None:
-    given = {"FASHION_CORS_ORIGINS": "https://a.example/ ,http://localhost:3000/"}
-    assert read_settings(given).cors_origins == "https://a.example ,http://localhost:3000"
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("https://a.example/ ,http://localhost:3000/", "https://a.example ,http://localhost:3000"),
+        ("https://Shop.Example:443/, http://a:80", "https://shop.example, http://a"),
+        ("http://a:8080,https://a:4430 ,http://a:443", "http://a:8080,https://a:4430 ,http://a:443"),
+    ],
+)
+def test_an_origin_may_be_written_otherwise_than_a_browser_sends_it(given: str, sent: str) -> None:
+    assert read_settings({"FASHION_CORS_ORIGINS": given}).cors_origins == sent

@@ -570,12 +570,6 @@ def test_a_request_that_is_never_answered_can_be_tried_again(page: Page, url: st
     expect_answer(page, served(url, SWEATER.read_bytes()))
 
 
-def test_a_browser_of_2023_is_enough(page: Page, url: str) -> None:
-    page.add_init_script("delete AbortSignal.any")
-    open_with(page, SWEATER)
-    expect_answer(page, served(url, SWEATER.read_bytes()))
-
-
 def test_a_picture_over_the_limit_is_not_sent_and_refused_in_plain_words(page: Page) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.method))
