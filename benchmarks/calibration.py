@@ -17,8 +17,8 @@ from app.classifier import SavedModel
 from app.errors import StartError
 from app.model_card import read_verified
 from app.settings import Settings
-from training.__main__ import positive
 from training.calibrate import Sharpening, fit_sharpening
+from training.command import positive
 from training.config import DEFAULTS
 from training.data import find_folder, load
 from training.errors import TrainingError

@@ -14,7 +14,7 @@ from PIL import Image
 
 from app.imaging.native import read_native
 from app.imaging.recognition import evidence_in
-from training.__main__ import positive
+from training.command import positive
 from training.data import LABELS
 from training.machine import machine
 from training.markdown import table
@@ -44,7 +44,7 @@ def main() -> None:
     times = measure(encoded, given.rounds)
     print(f"{given.rounds} rounds, one thread on {machine()}\n")
     rows = [(name, f"{median:.3f}", MOST_MILLISECONDS[name], f"{slow:.3f}") for name, (median, slow) in times.items()]
-    print(table(("milliseconds to decode and convert", "median", "at most", "95th percentile"), rows))
+    print(table(("milliseconds to decode, convert and recognise in colour", "median", "at most", "95th percentile"), rows))
     sys.exit(bool(missed(times)))
 
 

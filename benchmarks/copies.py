@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from app.classifier import SavedModelClassifier
 from app.errors import StartError
 from app.settings import Settings
-from training.__main__ import positive
+from training.command import positive
 from training.data import find_folder, load
 from training.errors import TrainingError
 from training.markdown import table

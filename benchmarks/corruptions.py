@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from app.classifier import SavedModelClassifier
 from app.errors import StartError
 from app.settings import Settings
-from training.__main__ import positive
+from training.command import natural, positive
 from training.corruptions import CORRUPTIONS, cell, header, label, measure, measure_corruption
 from training.data import find_folder, load
 from training.errors import TrainingError
@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--images", type=positive, default=2000, metavar="N", help="the first N of the split (default: 2000)"
     )
-    made.add_argument("--seed", type=int, default=0, metavar="N")
+    made.add_argument("--seed", type=natural, default=0, metavar="N")
     return made
 
 

@@ -7,7 +7,7 @@ service would do it, and saved as PNG. The same picture on white, with nothing t
 from __future__ import annotations
 
 import argparse
-import io
+from functools import partial
 from typing import TYPE_CHECKING
 
 import cv2
@@ -16,17 +16,13 @@ from PIL import Image
 
 from app.imaging.segmentation import separate
 from benchmarks.photos import known_photos
+from benchmarks.screenshots import measure
 from training.markdown import table
-from training.photos import allowed_of, decode_photo
-from training.upload import answer_uploads, convert_upload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from app.classifier import Classifier
-    from app.imaging.conversion import Converted
     from training.photos import Photo
 
 PALEST = 225
@@ -43,22 +39,23 @@ def rows(photos: Sequence[Photo], classifier: Classifier) -> list[tuple[str, ...
     """Return the table's rows: garments as they are, and bleached."""
     found: list[tuple[str, ...]] = []
     for cloth, is_bleached in (("as it is", False), ("bleached", True)):
-        pictures = [cut_out(np.asarray(decode_photo(photo).convert("RGB")), is_bleached) for photo in photos]
-        shares = (right(photos, kind, classifier) for kind in (pictures, [*map(on_white, pictures)]))
+        cut = partial(cut_out, is_bleached=is_bleached)
+        shares = (measure(photos, show, classifier)[0] for show in (cut, lambda photo, cut=cut: on_white(cut(photo))))
         found.append((cloth, *(f"{share:.1%}" for share in shares)))
     return found
 
 
-def cut_out(colours: NDArray[np.uint8], is_bleached: bool) -> Image.Image:  # noqa: FBT001  a coin with two sides
+def cut_out(photo: Image.Image, *, is_bleached: bool) -> Image.Image:
     """Make the background of a photograph transparent, and its garment white if asked to.
 
     Args:
-        colours: uint8 `[height, width, 3]`.
+        photo: The photograph.
         is_bleached: Whether to map the garment's tones to between `PALEST` and white.
 
     Returns:
         An image of mode `RGBA`, opaque everywhere if no garment is found.
     """
+    colours = np.asarray(photo.convert("RGB"))
     height, width = colours.shape[:2]
     garment = separate(colours)
     share = np.ones((height, width)) if garment is None else cv2.resize(garment, (width, height))
@@ -74,18 +71,6 @@ def on_white(picture: Image.Image) -> Image.Image:
     white = Image.new("RGB", picture.size, "white")
     white.paste(picture, mask=picture)
     return white
-
-
-def right(photos: Sequence[Photo], pictures: Sequence[Image.Image], classifier: Classifier) -> float:
-    """Return the share of pictures whose first label is right when they are uploaded as PNG."""
-    answers = answer_uploads(classifier, [*map(_converted, pictures)]).probabilities.argmax(axis=1)
-    return float((allowed_of(photos)[np.arange(len(photos)), answers] > 0).mean())
-
-
-def _converted(picture: Image.Image) -> Converted:
-    file = io.BytesIO()
-    picture.save(file, "PNG")
-    return convert_upload(file.getvalue())
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import numpy as np
 from app.classifier import SavedModelClassifier
 from app.errors import StartError
 from app.settings import Settings
-from training.__main__ import positive
+from training.command import natural, positive
 from training.data import find_folder, load
 from training.disguise import GARMENTS, GROUNDS, disguise
 from training.errors import TrainingError
@@ -46,7 +46,7 @@ def main() -> None:
         "--images", type=positive, default=2000, metavar="N", help="the first N of the split (default: 2000)"
     )
     parser.add_argument("--model", type=Path, default=Settings().model_dir, metavar="FOLDER")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=natural, default=0)
     given = parser.parse_args()
     try:
         classifier = SavedModelClassifier(given.model)

@@ -25,7 +25,7 @@ from benchmarks.callers import Load, Picture, Seen
 from benchmarks.serving.pictures import native_images, png
 from benchmarks.serving.servers import ServerError, memory_bytes, running, wait_until_ready
 from benchmarks.serving.systems import DEFAULT_LIMIT, OURS, ROOT, raw
-from training.__main__ import positive
+from training.command import positive
 from training.markdown import table
 
 if TYPE_CHECKING:

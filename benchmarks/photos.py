@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import operator
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from app.classifier import Answers, SavedModelClassifier
 from app.errors import StartError
@@ -101,7 +99,6 @@ def parser() -> argparse.ArgumentParser:
     }.items():
         which.add_argument(f"--{name}", dest="which", action="store_const", const=name, help=words)
     made.add_argument("--conversion", type=Mode, default=Mode.AUTO, choices=[*Mode], help="as of /predict")
-    made.add_argument("--full-size", action="store_true", help="also say what decoding at reduced scale changes")
     made.add_argument("--sheet", type=Path, metavar="PNG", help="where to draw photographs with their answers")
     made.add_argument("--cells", type=int, default=60, metavar="N", help="most photographs to draw (default: 60)")
     return made
@@ -119,8 +116,6 @@ def main() -> None:
     outcomes = [answer(photo, classifier, given.conversion) for photo in photos]
     title = f"{card.name} {card.version} on {len(photos):,} photographs"
     print(f"# {title}\n\nPhotographs: {choice}. One thread on {machine()}.\n\n{page(outcomes)}")
-    if given.full_size:
-        print(f"\n{compare(outcomes, [label_at_full_size(photo, classifier, given.conversion) for photo in photos])}")
     if given.sheet:
         cells = [cell(outcome) for outcome in pick(outcomes, given.cells)]
         draw_sheet(f"{title}: {len(cells)} of them, wrong ones first", cells).save(given.sheet)
@@ -204,28 +199,6 @@ def answer(photo: Photo, classifier: Classifier, mode: Mode = Mode.AUTO) -> Outc
         is_found="no_garment_found" not in converted.steps,
         answer=Answers(weigh(probabilities, evidence, classifier.card.photo_temperature), familiarity),
         seconds=tuple(after - before for before, after in itertools.pairwise(times)),
-    )
-
-
-def label_at_full_size(photo: Photo, classifier: Classifier, mode: Mode = Mode.AUTO) -> str:
-    """Return the most probable class of a photograph that is decoded at full size."""
-    with Image.open(photo.path) as picture:
-        converted = convert(ImageOps.exif_transpose(picture).convert("RGB"), mode)
-    (probabilities,), _ = classifier.classify(converted.image[None])
-    evidence = evidence_in(converted.colours, classifier.card.labels)
-    weighed = weigh(probabilities, evidence, classifier.card.photo_temperature)
-    return LABELS[int(weighed.argmax())]
-
-
-def compare(outcomes: Sequence[Outcome], labels: Sequence[str]) -> str:
-    """Say in a sentence how the labels at full size differ from the outcomes."""
-    before = [outcome.label for outcome in outcomes]
-    same = sum(one == other for one, other in zip(before, labels, strict=True))
-    allowed = [CLASSES_OF[outcome.photo.folder] for outcome in outcomes]
-    was_right, right = (sum(map(operator.contains, allowed, named)) for named in (before, labels))
-    return (
-        f"Decoded at full size {same} of {len(labels)} have the same first label, "
-        f"and {right} of {sum(map(bool, allowed))} are right instead of {was_right}."
     )
 
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from benchmarks.serving import load
-from training.__main__ import positive
+from training.command import positive
 from training.markdown import table
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Load the service with a small picture, and print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.probes", description=__doc__)
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="a service that runs")
-    parser.add_argument("--seconds", type=float, default=10, help="how long to load it (default: 10)")
+    parser.add_argument("--seconds", type=positive, default=10, metavar="N", help="how long to load it (default: 10)")
     parser.add_argument("--connections", type=positive, default=64, metavar="N", help="that ask (default: 64)")
     given = parser.parse_args(arguments)
     try:
@@ -39,9 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"expected a service at {given.url}, found none: {error}")
     with tempfile.TemporaryDirectory() as folder:
         bodies = load.Bodies(Path(folder) / "bodies", [Path("docs/boot.png").read_bytes()], "application/octet-stream")
-        wrk = load.start(f"{given.url}/predict", bodies, given.connections, given.seconds)
         try:
-            times = ask(given.url, time.monotonic() + given.seconds - 1)
+            wrk = load.start(f"{given.url}/predict", bodies, given.connections, given.seconds)
+        except OSError as error:
+            parser.error(f"expected wrk to load the service with: {error}")
+        try:
+            times = ask(given.url, time.monotonic() + given.seconds)
             outcome = load.finish(wrk)
         except (load.LoadError, OSError) as error:
             wrk.kill()

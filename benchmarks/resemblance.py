@@ -33,11 +33,12 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Print the table."""
-    classifier, held_out = known_photos(
-        argparse.ArgumentParser(prog="python -m benchmarks.resemblance", description=__doc__)
-    )
-    collection = list_photos(held_out[0].path.parents[1])
-    learnt = [photo for photo in collection if CLASSES_OF[photo.folder] and photo not in set(held_out)]
+    command = argparse.ArgumentParser(prog="python -m benchmarks.resemblance", description=__doc__)
+    classifier, held_out = known_photos(command)
+    others = set(list_photos(held_out[0].path.parents[1])) - set(held_out)
+    learnt = sorted(photo for photo in others if CLASSES_OF[photo.folder])
+    if not learnt:
+        command.error("expected photographs that were learnt from beside those held out, found none")
     similarity = similarities(features(held_out), features(learnt))
     more = above_median(similarity, [photo.folder for photo in held_out])
     answered = answer_photos(classifier.classify, held_out)

@@ -33,7 +33,7 @@ from app.telemetry.metrics import Metrics
 from app.telemetry.tally import Tally
 from app.telemetry.trace import Trace
 from benchmarks.serving.pictures import native_images, png
-from training.__main__ import positive
+from training.command import positive
 from training.machine import machine
 from training.markdown import table
 

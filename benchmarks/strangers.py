@@ -16,6 +16,7 @@ import numpy as np
 from app.classifier import SavedModelClassifier
 from app.errors import ServiceError, StartError
 from app.settings import Settings
+from training.command import natural
 from training.evaluate import wilson_interval
 from training.markdown import table
 from training.upload import answer_uploads, convert_upload, decode_upload
@@ -53,7 +54,7 @@ def main() -> None:
     command = argparse.ArgumentParser(prog="python -m benchmarks.strangers", description=__doc__)
     command.add_argument("pictures", type=Path, nargs="+", metavar="PICTURE")
     command.add_argument("--model", type=Path, default=Settings().model_dir, metavar="ARTIFACT")
-    command.add_argument("--seed", type=int, default=0, help="decides the crops (default: 0)")
+    command.add_argument("--seed", type=natural, default=0, help="decides the crops (default: 0)")
     given = command.parse_args()
     try:
         classifier = SavedModelClassifier(given.model, threads=1)

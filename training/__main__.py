@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from training.command import RUNS, natural, positive, run
 from training.config import DEFAULTS, DistillationConfig, PhotoConfig, native_precision
-from training.errors import TrainingError
 from training.photos import list_photos
 
 if TYPE_CHECKING:
@@ -21,7 +19,6 @@ ARTIFACTS = {
     "mlp": Path("models/fashion-mnist-mlp/1"),
     "tiny": Path("models/fashion-mnist-tiny/1"),
 }
-RUNS = Path("runs")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -77,27 +74,12 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def natural(text: str, least: int = 0) -> int:
-    """Parse an integer of at least `least`; `argparse` turns a `ValueError` into a message with the text received."""
-    if (number := int(text)) < least:
-        raise ValueError
-    return number
-
-
-def positive(text: str) -> int:
-    """Parse an integer of 1 or more."""
-    return natural(text, 1)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job and return the process's exit code."""
     command = parser()
     given = command.parse_args(arguments)
     if given.continued and not given.teacher:
         command.error("--continue expects a --teacher whose weights to begin with")
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logging.getLogger("tensorflow").setLevel(logging.WARNING)  # it would log folders that are gone when the job ends
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read by TensorFlow when it is first imported
     precision = given.precision or (native_precision() if given.network != "mlp" else None)
     config = DEFAULTS[given.network].override(
         epochs=given.epochs,
@@ -105,29 +87,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         precision=precision,
         photos=PhotoConfig() if given.photos else None,
     )
-    output = given.output or ARTIFACTS[given.network]
-    try:
+
+    def work() -> None:
         from training import data, distillation, job  # noqa: PLC0415  they import TensorFlow: not for --help
 
         teachers = [distillation.read_teacher(folder) for folder in given.teacher]
+        taught = config
         if teachers:
             graphs = tuple(teacher.digest for teacher in teachers)
             distillation_config = DistillationConfig(graphs, continued=given.continued)
-            config = config.override(label_smoothing=0.0, distillation=distillation_config)
-
+            taught = config.override(label_smoothing=0.0, distillation=distillation_config)
         photos = list_photos(given.photos) if given.photos else []
-        fashion_mnist = data.load(data.find_folder(given.data), config.split_seed)
-        job.train_and_export(config, fashion_mnist, given.runs, output, photos, teachers)
-    except (TrainingError, OSError) as error:
-        print(f"training: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(
-            "training: stopped; the same command goes on after the last whole epoch or step of the preparation",
-            file=sys.stderr,
-        )
-        return 130
-    return 0
+        fashion_mnist = data.load(data.find_folder(given.data), taught.split_seed)
+        output = given.output or ARTIFACTS[given.network]
+        job.train_and_export(taught, fashion_mnist, given.runs, output, photos, teachers)
+
+    return run(work, "the same command goes on after the last whole epoch or step of the preparation")
 
 
 if __name__ == "__main__":

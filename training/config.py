@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -109,7 +107,7 @@ class TrainingConfig:
 
     Attributes:
         network: Which graph of `training.network` to train.
-        epochs: Passes over the training split; an upper bound where `patience` is set.
+        epochs: Passes over the training split.
         seed: Seeds the initial weights, the order of the images and their augmentation. Splits, converted photographs
             and blends have seeds of their own, so that runs with different seeds share what takes long to make.
         optimizer: `adam` at a constant rate, or `sgd` with Nesterov momentum and a one-cycle rate.
@@ -120,7 +118,6 @@ class TrainingConfig:
         batch_size: Images per step.
         label_smoothing: Share of the target spread evenly over the ten classes.
         averaging: Decay per step of the exponential moving average of the weights, which is what is kept; 0 is off.
-        patience: Epochs without a better validation accuracy after which training stops and keeps the best; 0 is off.
         flip: Mirror each image left to right in every second epoch.
         mirror: Export a model that averages the logits of an image and of its mirror image, at twice the cost.
         shift_pixels: Largest random shift along each axis, in pixels.
@@ -146,7 +143,6 @@ class TrainingConfig:
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
     averaging: float = 0.0
-    patience: int = 0
     flip: bool = False
     mirror: bool = False
     shift_pixels: int = 0
@@ -162,10 +158,6 @@ class TrainingConfig:
         """Refuse values that contradict one another or are out of range."""
         if self.epochs < 1 or self.seed < 0:
             msg = f"expected one epoch at least and a seed of 0 or more, received {self.epochs} and {self.seed}"
-            raise ValueError(msg)
-        if self.patience and self.averaging:
-            msg = f"expected patience or averaging to be 0, received {self.patience} and {self.averaging}: one keeps "
-            msg += "the best epoch's weights, the other the average's"
             raise ValueError(msg)
         if self.distillation and self.label_smoothing:
             msg = (
@@ -208,15 +200,6 @@ class TrainingConfig:
         """Return the fields by name, ready for JSON."""
         return asdict(self)
 
-    @property
-    def run_name(self) -> str:
-        """The name of the run's folder: the network, and eight hexadecimal digits that hash what weights depend on."""
-        learnt = self.as_dict()
-        del learnt["mirror"]  # affects only what is exported
-        if self.photos:
-            del learnt["photos"]["collages"]  # only teach the familiarity score, once the weights are trained
-        return f"{self.network}-{hashlib.sha256(json.dumps(learnt, sort_keys=True).encode()).hexdigest()[:8]}"
-
 
 _CNN = TrainingConfig(
     network="cnn",
@@ -239,10 +222,8 @@ _CNN = TrainingConfig(
 )
 
 DEFAULTS: dict[Network, TrainingConfig] = {
-    # The beginner's network, as in every tutorial; only early stopping is added.
-    "mlp": TrainingConfig(
-        network="mlp", epochs=60, seed=0, optimizer="adam", learning_rate=1e-3, batch_size=128, patience=8
-    ),
+    # The beginner's network, as in every tutorial.
+    "mlp": TrainingConfig(network="mlp", epochs=20, seed=0, optimizer="adam", learning_rate=1e-3, batch_size=128),
     "cnn": _CNN,
     "tiny": _CNN.override(network="tiny"),
 }

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix
 
 from app.classifier import Answers
@@ -94,17 +94,10 @@ def in_batches(classify: Callable[[NDArray[np.uint8]], Answers], images: NDArray
     return Answers(*map(np.concatenate, zip(*answers, strict=True)))
 
 
-def wilson_interval(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Return the Wilson score interval of a share, 95% by default.
-
-    Source:
-        Wilson (1927), "Probable inference, the law of succession, and statistical inference".
-    """
-    share = right / n
-    centre = share + z * z / (2 * n)
-    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    scale = 1 + z * z / n
-    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+def wilson_interval(right: int, n: int) -> tuple[float, float]:
+    """Return the 95% interval of a share, by Wilson's score."""
+    interval = binomtest(right, n).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def _per_class(confusion: NDArray[np.intp]) -> tuple[ClassMetrics, ...]:

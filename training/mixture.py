@@ -164,9 +164,10 @@ def prepare(
         make = partial(_collage, photos=photos, seed=seed)
         return {"collages": np.stack(on_all_cores(make, range(config.collages), "collages"))}
 
-    converted = cached(folder / f"mixture-{fingerprint(how, images, digest_of(photos), *CODE)}.npz", convert_all)
-    made_of = config.collages, seed, digest_of(photos)
-    collages = cached(folder / f"collages-{fingerprint(*made_of, *CODE)}.npz", make_collages)["collages"]
+    digest = digest_of(photos)
+    converted = cached(folder / f"mixture-{fingerprint(how, images, digest, *CODE)}.npz", convert_all)
+    made_of = fingerprint(config.collages, seed, digest, *CODE)
+    collages = cached(folder / f"collages-{made_of}.npz", make_collages)["collages"]
     disguised, variants = converted["disguised"], converted["photos"]
     has_class = np.array([bool(CLASSES_OF[photo.folder]) for photo in photos])
     classed = [photo for photo in photos if CLASSES_OF[photo.folder]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,20 @@ from app.model_card import IMAGE_SHAPE
 from training.data import LABELS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from training.config import Network, TrainingConfig
+    from training.config import Network, Precision, TrainingConfig
+
+
+@contextmanager
+def precision(policy: Precision) -> Iterator[None]:
+    """Have networks that are built inside compute in the given precision."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def build(config: TrainingConfig) -> keras.Model:

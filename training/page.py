@@ -139,14 +139,10 @@ It was also trained on {photos.learnt_from:,} photographs{_collection(photos)}.
 Of {photos.held_out} others of the same collection
 {photos.accuracy:.1%} get a right first label, one of those that fit their folder (95% interval
 {_interval(photos.accuracy_interval_95, 1)}). Where they helped to choose a model, the figure is slightly optimistic.
-{_alone(photos)}
+For the network alone, without their colours, it is {photos.accuracy_alone:.1%}.
+
 {_folders(photos.folders)}
 {_told_apart(photos) if photos.told_apart else ""}{_calibration_on_photos(photos)}"""
-
-
-def _alone(photos: PhotoMetrics) -> str:
-    share = photos.accuracy_alone
-    return "" if share is None else f"For the network alone, without their colours, it is {share:.1%}.\n"
 
 
 def _collection(photos: PhotoMetrics) -> str:
@@ -156,29 +152,22 @@ def _collection(photos: PhotoMetrics) -> str:
 
 
 def _told_apart(photos: PhotoMetrics) -> str:
-    constant = constant_answers(photos.told_apart)
-    compared = (
-        f"is right as often as this: {constant}" if constant else "may be right more often; the card has no count"
-    )
     return f"""
 Where a folder allows several labels but, by eye, only one fits a photograph, the table shows how often it gets that
-one. A constant answer {compared}.
+one. A constant answer is right as often as this: {constant_answers(photos.told_apart)}.
 
 {_folders(photos.told_apart)}
 """
 
 
 def _calibration_on_photos(photos: PhotoMetrics) -> str:
-    error = photos.ece_equal_mass
-    if error is None:
+    one = photos.one_label
+    if one is None:
         return ""
-    which, chance = "photographs for which exactly one label is right", ""
-    if one := photos.one_label:
-        which = f"{one.n} {which} ({one.right / one.n:.1%} get it)"
-    if photos.ece_by_chance is not None:
-        chance = f"; perfectly calibrated answers that are as sure would show {photos.ece_by_chance:.3f}"
     return f"""
-Over the {which}, the expected calibration error is {error:.3f}{chance}.
+Over the {one.n} photographs for which exactly one label is right ({one.right / one.n:.1%} get it), the expected
+calibration error is {photos.ece_equal_mass:.3f}; perfectly calibrated answers that are as sure would show
+{photos.ece_by_chance:.3f}.
 The temperature for combining the network and the colours, {photos.temperature:.2f}, is fitted to the photographs held
 out; each fifth of them is measured at the temperature fitted to the others.
 """

@@ -74,12 +74,12 @@ class AnsweredPhotos:
     @property
     def right(self) -> NDArray[np.bool_]:
         """Whether the most probable label of each known photograph is one of its folder's, `[n]`."""
-        return _fits(self.probabilities, allowed_of(self.known))
+        return fits(self.probabilities, allowed_of(self.known))
 
     @property
     def right_alone(self) -> NDArray[np.bool_]:
         """The same as `right`, by the network alone."""
-        return _fits(self.of_known.probabilities, allowed_of(self.known))
+        return fits(self.of_known.probabilities, allowed_of(self.known))
 
     @property
     def right_labels(self) -> NDArray[np.bool_]:
@@ -112,7 +112,7 @@ class AnsweredPhotos:
     @property
     def _exact(self) -> NDArray[np.bool_]:
         """Whether the most probable label of each known photograph is right for that very photograph, `[n]`."""
-        return _fits(self.probabilities, targets_of(self.known))
+        return fits(self.probabilities, targets_of(self.known))
 
 
 def answer_photos(classify: Callable[[NDArray[np.uint8]], Answers], photos: Sequence[Photo]) -> AnsweredPhotos:
@@ -165,7 +165,7 @@ def constant_answers(told_apart: Mapping[str, FolderMetrics]) -> str:
     """Name the most frequent label of each folder with several, and how often it alone would be right.
 
     Args:
-        told_apart: Counts by label; those of a card that counts by folder give an empty text.
+        told_apart: Counts by label.
     """
     said = []
     for labels in CLASSES_OF.values():
@@ -176,7 +176,7 @@ def constant_answers(told_apart: Mapping[str, FolderMetrics]) -> str:
     return ", ".join(said)
 
 
-def _fits(probabilities: NDArray[np.float32], allowed: NDArray[np.float32]) -> NDArray[np.bool_]:
+def fits(probabilities: NDArray[np.float32], allowed: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Return whether the most probable label of each row is allowed, that is, above 0 in `allowed`, `[n]`."""
     named = probabilities.argmax(axis=1)
     return np.asarray(allowed[np.arange(len(named)), named] > 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from training.augmentation import batches
 from training.data import one_hot
 from training.errors import TrainingError
 from training.fingerprint import code, fingerprint
-from training.network import build
+from training.network import build, precision
 from training.weights import load_weights
 
 if TYPE_CHECKING:
@@ -65,11 +65,14 @@ def run_folder(runs: Path, config: TrainingConfig, data: Data, mixture: Mixture 
     Args:
         runs: Folder of all runs.
         config: What to train.
-        data: The splits to learn from, and to choose the kept epoch on.
+        data: The splits to learn from, and to measure each epoch on.
         mixture: Counts with every image and target in it, and so with the segmenter and the teachers behind them.
     """
+    # Neither changes the weights: the mirror image is for the exported model, collages teach the familiarity score.
+    learnt = replace(config, mirror=False, photos=config.photos and replace(config.photos, collages=0))
     splits = (array for split in (data.train, data.validation) for array in (split.images, split.class_ids))
-    return runs / f"{config.run_name}-{fingerprint(*splits, *(mixture.drawn if mixture else ()), *CODE)}"
+    drawn = mixture.drawn if mixture else ()
+    return runs / f"{config.network}-{fingerprint(learnt, *splits, *drawn, *CODE)}"
 
 
 def train(
@@ -103,8 +106,7 @@ def train(
         logger.info("this run is finished already; delete %s to train it again", run)
         network.load_weights(finished)
     else:
-        kept = _fit(config, data, run, callbacks, mixture)
-        network.load_weights(kept)
+        network.set_weights(_fit(config, data, run, callbacks, mixture).get_weights())
         settle(network, islice(_batches(config, data, config.epochs, mixture), SETTLING_BATCHES))
         partial = run / "partial.weights.h5"
         network.save_weights(partial, overwrite=True)
@@ -136,15 +138,12 @@ def settle(network: keras.Model, batches: Iterable[tuple[NDArray[np.uint8], np.n
 
 
 def read_history(run: Path) -> list[Epoch]:
-    """Read the epochs of a run in order; for an epoch trained twice because of a stop, the last record counts.
-
-    A line that is incomplete, as a power failure may leave it, does not count.
-    """
+    """Read the epochs of a run in order; for an epoch trained twice because of a stop, the last record counts."""
     path = run / "history.csv"
     if not path.exists():
         return []
     with path.open(newline="") as file:
-        rows = {int(row["epoch"]): row for row in csv.DictReader(file) if None not in row.values()}
+        rows = {int(row["epoch"]): row for row in csv.DictReader(file)}
     return [
         Epoch(epoch, **{name: float(row[name]) for name in Epoch.__dataclass_fields__ if name != "epoch"})
         for epoch, row in sorted(rows.items())
@@ -157,8 +156,8 @@ def _fit(
     run: Path,
     callbacks: Sequence[keras.callbacks.Callback],
     mixture: Mixture | None,
-) -> Path:
-    """Train to the end and return the file with the weights to keep."""
+) -> keras.Model:
+    """Train to the end and return the network with the weights to keep."""
     steps = len(data.train) // config.images_a_batch
     if not steps:
         msg = (
@@ -171,13 +170,12 @@ def _fit(
         load_weights(network, mixture.lessons.begin)
     checkpoint = Checkpoint(run / "checkpoint.weights.h5")
     first_epoch = checkpoint.restore(network) // steps
-    patience = Patience(config.patience, read_history(run)[:first_epoch])
-    kept = run / ("best.weights.h5" if config.patience else "last.weights.h5")
+    _drop_torn_line(run / "history.csv")
     network.fit(
         _batches(config, data, first_epoch, mixture),
         steps_per_epoch=steps,
         initial_epoch=first_epoch,
-        epochs=first_epoch if patience.is_over else config.epochs,
+        epochs=config.epochs,
         validation_data=(data.validation.images, one_hot(data.validation.class_ids)),
         validation_batch_size=1000,
         shuffle=False,  # `batches` does
@@ -185,16 +183,22 @@ def _fit(
         callbacks=[
             *callbacks,
             Stopwatch(),
-            *_weight_keepers(config, kept, patience),
+            # Validation uses the averaged weights, and Keras leaves them in the network when training ends.
+            *([keras.callbacks.SwapEMAWeights()] if config.averaging else []),
             keras.callbacks.CSVLogger(str(run / "history.csv"), append=True),
             TqdmCallback(),
             # Last, so that everything else is written before the epoch counts as complete.
             checkpoint,
         ],
     )
-    if not config.patience:
-        network.save_weights(kept)
-    return kept
+    return network
+
+
+def _drop_torn_line(history: Path) -> None:
+    """Drop an incomplete last line, as a power failure may leave it, or the next epoch would be appended to it."""
+    if history.exists():
+        lines = history.read_bytes()
+        history.write_bytes(lines[: lines.rfind(b"\n") + 1])
 
 
 def _batches(
@@ -205,10 +209,8 @@ def _batches(
 
 def compiled(config: TrainingConfig, steps: int) -> keras.Model:
     """Build and compile the config's network for epochs of `steps` batches."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(config.precision)
-    network = build(config)
-    keras.config.set_dtype_policy(before)
+    with precision(config.precision):
+        network = build(config)
     network.compile(
         optimizer=_optimizer(config, steps),
         loss=_loss(config),
@@ -238,22 +240,6 @@ def _optimizer(config: TrainingConfig, steps: int) -> keras.optimizers.Optimizer
     )
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     return optimizer
-
-
-def _weight_keepers(config: TrainingConfig, kept: Path, patience: Patience) -> list[keras.callbacks.Callback]:
-    if config.patience:
-        return [
-            keras.callbacks.ModelCheckpoint(
-                kept,
-                monitor="val_accuracy",
-                save_best_only=True,
-                save_weights_only=True,
-                initial_value_threshold=patience.best_before,
-            ),
-            patience,
-        ]
-    # Validation uses the averaged weights, and Keras leaves them in the network when training ends.
-    return [keras.callbacks.SwapEMAWeights()] if config.averaging else []
 
 
 class SetCrossentropy(keras.losses.Loss):  # type: ignore[misc]  # Keras ships no types
@@ -340,30 +326,6 @@ class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships
         partial = self.path.with_name("partial.weights.h5")
         self.model.save_weights(partial, overwrite=True)
         partial.replace(self.path)
-
-
-class Patience(keras.callbacks.EarlyStopping):  # type: ignore[misc]  # Keras ships no types
-    """Early stopping on the validation accuracy that counts the epochs before a resume as well.
-
-    Keras' own starts anew with each `fit`, so that a resumed run would train for longer than an unbroken one.
-    """
-
-    def __init__(self, patience: int, before: Sequence[Epoch]) -> None:
-        """Take the number of epochs that may pass without a better one, 0 for any number, and the epochs so far."""
-        super().__init__(monitor="val_accuracy", patience=patience)
-        accuracies = [epoch.val_accuracy for epoch in before]
-        self.best_before = max(accuracies, default=0.0)
-        self.waited_before = len(accuracies) - 1 - accuracies.index(self.best_before) if accuracies else 0
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the epochs before the resume have used up the patience."""
-        return bool(0 < self.patience <= self.waited_before)
-
-    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Continue where the epochs before the resume ended."""
-        super().on_train_begin(logs)
-        self.best, self.wait = self.best_before, self.waited_before
 
 
 class Stopwatch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types

@@ -45,7 +45,7 @@ def draw_sizes(results: Results, cores: int, path: Path) -> None:
     megapixels = [pixels / 1e6 for pixels in sizes]
     for label, rates in (
         ("the service, 8 connections", [one.service for one in sizes.values()]),
-        ("decoding and conversion alone", [one.alone for one in sizes.values()]),
+        ("decoding, conversion and recognition alone", [one.alone for one in sizes.values()]),
     ):
         axes.plot(megapixels, [1000 * cores / median(rate) for rate in rates], marker="o", label=label)
     axes.set(

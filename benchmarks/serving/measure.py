@@ -106,7 +106,7 @@ class Bench:
                 self._beside(self._results.shipped, outcome, "shipped network")
 
     def compare_photographs(self) -> None:
-        """Load ours with photographs, and measure decoding and conversion alone, in turns; then add small requests."""
+        """Load ours with photographs, and measure their preparation alone, in turns; then add small requests."""
         with self._left_out_if_it_fails(OURS), self._serving(OURS, self._baseline):
             for _ in range(TURNS):
                 self._results.photographs.alone.append(self._alone.convert(self._photographs, self._seconds))
@@ -117,7 +117,7 @@ class Bench:
             self._mix("12-megapixel photographs on 1 connection", self._large, 1)
 
     def compare_sizes(self) -> None:
-        """Load ours with photographs of each size, and measure decoding and conversion alone."""
+        """Load ours with photographs of each size, and measure their preparation alone."""
         with self._left_out_if_it_fails(OURS), self._serving(OURS, self._baseline):
             for side in SIDES:
                 photographs = self._taken((side, side), 10)

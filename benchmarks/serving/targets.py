@@ -65,7 +65,7 @@ def targets(results: Results) -> list[Target]:
     return [
         *made,
         Target("shipped network, of the rate of its SavedModel alone", results.shipped.ratio, 0.75),
-        Target("photographs, of the rate of decoding and conversion alone", results.photographs.ratio, 0.75),
+        Target("photographs, of the rate of their preparation alone", results.photographs.ratio, 0.75),
         Target("errors of ours in all loads", _errors(results), 0, at_least=False),
     ]
 

@@ -22,7 +22,7 @@ from benchmarks.soak.connection import Connection, request
 from benchmarks.soak.drive import OpenLoad, closed_load
 from benchmarks.soak.mix import Mix, Pictures, bad, good
 from benchmarks.soak.record import Minute, Record, markdown
-from training.__main__ import positive
+from training.command import natural, positive
 from training.machine import machine
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "not steady. Up to five minutes are a trial, in which memory and p99 are not judged.",
     )
     parser.add_argument("--minutes", type=positive, default=30, metavar="N", help="how long (default: 30)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="decides pictures and order (default: 0)")
+    parser.add_argument("--seed", type=natural, default=0, metavar="N", help="decides pictures and order (default: 0)")
     parser.add_argument("--port", type=int, default=8150, metavar="N", help="port of the service (default: 8150)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the table, as Markdown, there as well")
     given = parser.parse_args(arguments)

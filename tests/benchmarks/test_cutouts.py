@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-COLOURS = np.asarray(photograph((200, 190, 170), (40, 60, 120)))
+PHOTOGRAPH = photograph((200, 190, 170), (40, 60, 120))
+COLOURS = np.asarray(PHOTOGRAPH)
 
 
 class KnowsShirts(FirstPixelClassifier):
@@ -33,8 +34,8 @@ class KnowsShirts(FirstPixelClassifier):
 
 
 @pytest.mark.parametrize("is_bleached", [False, True])
-def test_the_ground_becomes_transparent_and_the_garment_stays(is_bleached: bool) -> None:  # noqa: FBT001  a parameter
-    picture = np.asarray(cut_out(COLOURS, is_bleached))
+def test_the_ground_becomes_transparent_and_the_garment_stays(*, is_bleached: bool) -> None:
+    picture = np.asarray(cut_out(PHOTOGRAPH, is_bleached=is_bleached))
     opaque = picture[..., 3] > 127
     assert (opaque != shirt_mask()).mean() < 0.03
     cloth = picture[..., :3][opaque & shirt_mask()]

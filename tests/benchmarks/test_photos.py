@@ -19,10 +19,8 @@ from benchmarks.photos import (
     answered,
     cell,
     choose,
-    compare,
     confusion,
     conversions,
-    label_at_full_size,
     milliseconds,
     page,
     pick,
@@ -111,24 +109,6 @@ def test_a_photograph_of_nothing_but_ground_has_no_garment(tmp_path: Path) -> No
 
 def test_an_answer_is_right_wrong_or_neither_if_no_class_would_be_right() -> None:
     assert [one.is_right for one in OUTCOMES] == [True, None, False, True, True]
-
-
-def test_a_small_photograph_gets_the_same_answer_at_full_size(photo: Photo) -> None:
-    classifier = FirstPixelClassifier()
-    assert label_at_full_size(photo, classifier) == answer(photo, classifier).label
-
-
-def test_at_full_size_a_photograph_is_converted_in_the_requested_mode(photo: Photo) -> None:
-    classifier = FirstPixelClassifier()
-    label_at_full_size(photo, classifier, Mode.NONE)
-    assert classifier.seen[0][0, 0, 0] > 200  # the ground is still there
-
-
-def test_other_answers_are_compared_by_how_many_are_the_same_and_how_many_are_right() -> None:
-    labels = ["Dress", "Coat", "Shirt", "Pullover", "Bag"]
-    assert compare(OUTCOMES, labels) == (
-        "Decoded at full size 2 of 5 have the same first label, and 3 of 4 are right instead of 3."
-    )
 
 
 def test_photographs_are_scored_as_in_training() -> None:

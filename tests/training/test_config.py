@@ -27,23 +27,6 @@ def test_a_config_is_frozen_but_can_be_overridden() -> None:
     assert config.override(seed=5).seed == 5
 
 
-def test_runs_of_different_configs_have_different_names() -> None:
-    names = {DEFAULTS["cnn"].override(seed=seed).run_name for seed in range(10)} | {DEFAULTS["mlp"].run_name}
-    assert len(names) == 11
-    assert DEFAULTS["cnn"].override(photos=PhotoConfig()).run_name not in names
-    assert DEFAULTS["cnn"].override(photos=PhotoConfig(share=0.4)).run_name not in names
-
-
-def test_the_name_of_a_run_starts_with_its_network() -> None:
-    assert DEFAULTS["cnn"].run_name.startswith("cnn-")
-
-
-def test_options_that_do_not_affect_the_weights_do_not_affect_the_name() -> None:
-    config = DEFAULTS["cnn"].override(photos=PhotoConfig())
-    exported_otherwise = config.override(photos=PhotoConfig(collages=3), mirror=not config.mirror)
-    assert exported_otherwise.run_name == config.run_name
-
-
 def test_teachers_and_label_smoothing_exclude_each_other() -> None:
     with pytest.raises(ValueError, match="no label smoothing beside teachers"):
         DEFAULTS["cnn"].override(distillation=DistillationConfig(("one",)))
@@ -63,11 +46,6 @@ def test_the_photographs_take_their_share_of_a_batch() -> None:
 def test_a_run_without_epochs_or_with_a_negative_seed_is_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="expected one epoch at least and a seed of 0 or more"):
         DEFAULTS["cnn"].override(**wrong)
-
-
-def test_patience_and_averaging_exclude_each_other() -> None:
-    with pytest.raises(ValueError, match=r"received 8 and 0\.9"):
-        DEFAULTS["mlp"].override(averaging=0.9)
 
 
 @pytest.mark.parametrize("name", ["warmup", "momentum", "weight_decay"])

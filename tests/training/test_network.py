@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from training.config import DEFAULTS
-from training.network import build, mirrored, multiply_accumulates
+from training.network import build, mirrored, multiply_accumulates, precision
 
 if TYPE_CHECKING:
     from training.config import Network
@@ -88,11 +88,7 @@ def test_networks_take_bytes_and_divide_by_255_themselves(name: Network) -> None
 
 
 def test_bytes_are_divided_in_float32_whatever_the_precision() -> None:
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
+    with precision("mixed_bfloat16"):
         network = build(DEFAULTS["cnn"])
-    finally:
-        keras.config.set_dtype_policy(before)
     pixels = network.get_layer(index=1)(np.arange(256, dtype=np.uint8))
     assert np.array_equal(pixels, np.arange(256, dtype=np.float32) * np.float32(1 / 255))

@@ -22,12 +22,6 @@ def test_photographs_told_apart_are_shown_by_label_beside_a_constant_answer() ->
     assert "| Shirt | 3 | 2 | 66.7% |" in text
 
 
-def test_a_card_that_counts_photographs_by_folder_is_shown_by_folder() -> None:
-    text = told_apart(longsleeve=FolderMetrics(n=77, right=62))
-    assert "| longsleeve | 77 | 62 | 80.5% |" in text
-    assert "A constant answer may be right more often; the card has no count.\n" in text
-
-
 def test_a_collection_that_is_known_is_named() -> None:
     assert "photographs of [clothing-dataset-small](https://github.com/" in page(SHIPPED)
     assert SHIPPED.photos

@@ -13,15 +13,13 @@ import training.augmentation
 import training.network
 import training.train
 from training.augmentation import batches
-from training.config import DEFAULTS
+from training.config import DEFAULTS, PhotoConfig
 from training.data import one_hot
 from training.errors import TrainingError
 from training.mixture import Lessons, Mixture
 from training.train import (
     SETTLING_BATCHES,
-    Epoch,
     OneCycle,
-    Patience,
     SetCrossentropy,
     read_history,
     run_folder,
@@ -38,8 +36,7 @@ if TYPE_CHECKING:
 RECIPE = DEFAULTS["cnn"].override(
     network="mlp", batch_size=50, epochs=4, learning_rate=0.05, averaging=0.9, uncut_share=0.75
 )
-PATIENT = DEFAULTS["mlp"].override(batch_size=50, epochs=4)
-SHORT_OF_PATIENCE = PATIENT.override(epochs=60, patience=2, learning_rate=0.02)
+BASELINE = DEFAULTS["mlp"].override(batch_size=50, epochs=4)
 
 
 def weights(network: keras.Model) -> list[np.ndarray]:
@@ -66,7 +63,7 @@ class Kill(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no ty
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a run that is killed closes nothing
-@pytest.mark.parametrize("config", [RECIPE, PATIENT], ids=["one-cycle", "early stopping"])
+@pytest.mark.parametrize("config", [RECIPE, BASELINE], ids=["one-cycle", "baseline"])
 def test_a_stopped_run_resumes_and_ends_like_an_unbroken_one(
     data: Data, tmp_path: Path, config: TrainingConfig
 ) -> None:
@@ -82,50 +79,27 @@ def test_a_stopped_run_resumes_and_ends_like_an_unbroken_one(
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a run that is killed closes nothing
-def test_a_run_whose_files_were_torn_names_what_to_delete_or_ignores_the_torn_line(data: Data, tmp_path: Path) -> None:
+def test_a_run_whose_files_were_torn_names_what_to_delete_or_forgets_the_torn_line(data: Data, tmp_path: Path) -> None:
     with pytest.raises(Killed):
         train(RECIPE, data, tmp_path, [Kill(epoch=2)])
     with (tmp_path / "history.csv").open("a") as history:
         history.write("2,0.5,")
-    assert [epoch.epoch for epoch in read_history(tmp_path)] == [0, 1]
+    _, epochs = train(RECIPE, data, tmp_path)
+    assert [epoch.epoch for epoch in epochs] == [0, 1, 2, 3]
+    assert all(epoch.seconds > 0 for epoch in epochs)
+    (tmp_path / "finished.weights.h5").unlink()
     checkpoint = tmp_path / "checkpoint.weights.h5"
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     with pytest.raises(TrainingError, match=f"{checkpoint}: expected a whole checkpoint, found .*; delete {tmp_path} "):
         train(RECIPE, data, tmp_path)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a run that is killed closes nothing
-def test_patience_does_not_start_over_after_a_stop(data: Data, tmp_path: Path) -> None:
-    _, history = train(SHORT_OF_PATIENCE, data, tmp_path / "unbroken")
-    assert 3 < len(history) < SHORT_OF_PATIENCE.epochs
-    with pytest.raises(Killed):
-        train(SHORT_OF_PATIENCE, data, tmp_path / "stopped", [Kill(epoch=len(history) - 1)])
-    _, resumed = train(SHORT_OF_PATIENCE, data, tmp_path / "stopped")
-    assert [epoch.val_accuracy for epoch in resumed] == [epoch.val_accuracy for epoch in history]
-
-
-def test_a_run_killed_after_its_patience_ran_out_trains_no_further(data: Data, tmp_path: Path) -> None:
-    unbroken, history = train(SHORT_OF_PATIENCE, data, tmp_path)
-    (tmp_path / "finished.weights.h5").rename(tmp_path / "best.weights.h5")
-    again, same = train(SHORT_OF_PATIENCE, data, tmp_path, [Kill(epoch=len(history))])
-    assert same == history
-    assert all(map(np.array_equal, weights(again), weights(unbroken)))
-
-
-def test_the_first_of_equal_epochs_is_the_best_as_in_keras() -> None:
-    before = [Epoch(number, 0.0, 0.0, accuracy, 0.0, 0.0) for number, accuracy in enumerate((0.5, 0.7, 0.6, 0.7))]
-    assert Patience(3, before).waited_before == 2
-    assert [Patience(patience, before).is_over for patience in (0, 1, 2, 3)] == [False, True, True, False]
-    assert not Patience(1, []).is_over
-
-
-@pytest.mark.parametrize("config", [RECIPE, PATIENT], ids=["one-cycle", "early stopping"])
+@pytest.mark.parametrize("config", [RECIPE, BASELINE], ids=["one-cycle", "baseline"])
 def test_a_run_killed_after_its_last_epoch_ends_like_an_unbroken_one(
     data: Data, tmp_path: Path, config: TrainingConfig
 ) -> None:
     unbroken, _ = train(config.override(epochs=2), data, tmp_path)
-    finished = tmp_path / "finished.weights.h5"
-    finished.rename(tmp_path / ("best.weights.h5" if config.patience else "nothing.weights.h5"))
+    (tmp_path / "finished.weights.h5").unlink()
     again, history = train(config.override(epochs=2), data, tmp_path)
     assert len(history) == 2
     for ours, theirs in zip(weights(again), weights(unbroken), strict=True):
@@ -133,8 +107,8 @@ def test_a_run_killed_after_its_last_epoch_ends_like_an_unbroken_one(
 
 
 def test_a_finished_run_is_read_back_without_training(data: Data, tmp_path: Path) -> None:
-    first, _ = train(PATIENT, data, tmp_path)
-    second, _ = train(PATIENT, data, tmp_path, [Kill(epoch=0)])
+    first, _ = train(BASELINE, data, tmp_path)
+    second, _ = train(BASELINE, data, tmp_path, [Kill(epoch=0)])
     assert all(map(np.array_equal, weights(first), weights(second)))
 
 
@@ -161,8 +135,18 @@ def test_the_code_the_config_and_the_data_decide_the_folder_of_a_run(data: Data,
     modules = (training.train, training.network, training.augmentation)
     assert {Path(str(module.__file__)) for module in modules} <= {*training.train.CODE}
     fewer = replace(data, train=data.train.take(slice(299)))
-    runs = [(RECIPE, data), (PATIENT, data), (RECIPE, fewer), (RECIPE, replace(data, validation=data.test))]
-    assert len({run_folder(tmp_path, config, learnt, None) for config, learnt in runs}) == len(runs)
+    taught = RECIPE.override(photos=PhotoConfig())
+    runs = [
+        *((config, data) for config in (RECIPE, RECIPE.override(seed=1), BASELINE, taught)),
+        (RECIPE.override(photos=PhotoConfig(share=0.4)), data),
+        (RECIPE, fewer),
+        (RECIPE, replace(data, validation=data.test)),
+    ]
+    folders = {run_folder(tmp_path, config, learnt, None) for config, learnt in runs}
+    assert len(folders) == len(runs)
+    assert all(folder.name.startswith("mlp-") for folder in folders)
+    exported_otherwise = taught.override(photos=PhotoConfig(collages=3), mirror=not taught.mirror)
+    assert run_folder(tmp_path, exported_otherwise, data, None) in folders
 
 
 def test_the_same_seed_trains_the_same_network_and_another_seed_another(data: Data, tmp_path: Path) -> None:
@@ -175,17 +159,10 @@ def test_the_same_seed_trains_the_same_network_and_another_seed_another(data: Da
 
 
 def test_training_learns(data: Data, tmp_path: Path) -> None:
-    _, history = train(PATIENT.override(epochs=15, patience=15), data, tmp_path)
+    _, history = train(BASELINE.override(epochs=15), data, tmp_path)
     assert history[-1].loss < history[0].loss / 2
     assert history[-1].val_accuracy > 0.6
     assert all(epoch.seconds > 0 for epoch in history)
-
-
-def test_early_stopping_keeps_the_best_epoch(data: Data, tmp_path: Path) -> None:
-    network, history = train(SHORT_OF_PATIENCE, data, tmp_path)
-    assert len(history) < 60
-    right = network.predict(data.validation.images, verbose=0).argmax(axis=1) == data.validation.class_ids
-    assert right.mean() == pytest.approx(max(epoch.val_accuracy for epoch in history))
 
 
 class Average(keras.callbacks.Callback):  # type: ignore[misc]  # Keras ships no types
@@ -255,7 +232,7 @@ def test_training_in_bfloat16_gives_a_float32_network(data: Data, tmp_path: Path
 
 def test_fewer_images_than_a_batch_are_refused(data: Data, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="at least one batch of 301 images, received 300"):
-        train(PATIENT.override(batch_size=301), data, tmp_path)
+        train(BASELINE.override(batch_size=301), data, tmp_path)
 
 
 def test_the_one_cycle_rate_climbs_to_its_peak_and_falls_to_zero() -> None:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.errors import StartError
 from app.imaging.recognition import RECOGNISER
-from training.errors import TrainingError
+from training.command import run
 from training.photos import list_photos
 from training.recogniser.config import RecogniserConfig
 
@@ -39,9 +36,8 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job and return the process's exit code."""
     given = parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read by TensorFlow when it is first imported
-    try:
+
+    def work() -> None:
         from training.recogniser import job, measure  # noqa: PLC0415  they import TensorFlow: not for --help
 
         photos = list_photos(given.photos)
@@ -49,13 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             measure.measure_again(given.measure, photos)
         else:
             job.train_and_write(RecogniserConfig(), photos, given.output)
-    except (TrainingError, StartError, OSError) as error:
-        print(f"training: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("training: stopped; nothing is kept", file=sys.stderr)
-        return 130
-    return 0
+
+    return run(work, "nothing is kept")
 
 
 if __name__ == "__main__":

@@ -15,9 +15,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from app.imaging.recognition import Recogniser
+from app.imaging.segmentation import SEGMENTER
 from training.errors import DataError
 from training.machine import machine
 from training.parallel import on_all_cores
+from training.photo_metrics import fits
 from training.photos import (
     CLASSES_OF,
     allowed_of,
@@ -80,7 +82,12 @@ def train_and_write(config: RecogniserConfig, photos: Sequence[Photo], output: P
         head = fit(features, targets_of(learnt), config.decay)
         output.parent.mkdir(parents=True, exist_ok=True)
         whole = output.with_suffix(".partial")
-        facts = {"config": json.dumps(asdict(config)), "photographs": str(len(learnt)), "machine": machine()}
+        facts = {
+            "config": json.dumps(asdict(config)),
+            "photographs": str(len(learnt)),
+            "segmenter": SEGMENTER.digest,
+            "machine": machine(),
+        }
         complete(backbone.path, head, whole, facts)
     whole.replace(output)
     logger.info("wrote %s", output)
@@ -129,5 +136,5 @@ def _features(
 
 def _right(recogniser: Recogniser, photos: Sequence[Photo]) -> NDArray[np.bool_]:
     """Return whether each photograph's label with the most evidence is one of its folder's, `[n]`."""
-    named = [recogniser.look_at(np.asarray(decode_photo(photo).convert("RGB"))).argmax() for photo in photos]
-    return np.asarray(allowed_of(photos)[np.arange(len(named)), named] > 0)
+    evidence = np.stack([recogniser.look_at(np.asarray(decode_photo(photo).convert("RGB"))) for photo in photos])
+    return fits(evidence, allowed_of(photos))

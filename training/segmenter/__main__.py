@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.imaging.segmentation import SEGMENTER
 from training import data
-from training.__main__ import positive
-from training.errors import TrainingError
+from training.command import RUNS, positive, run
 from training.photos import list_photos
 from training.segmenter.config import SegmenterConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-RUNS = Path("runs")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,7 +22,8 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="python -m training.segmenter",
         description="Train the network that tells a garment from its ground. A run that was stopped goes on after its "
-        "last whole phase. A classifier that learns from photographs has to be trained again afterwards.",
+        "last whole phase. Afterwards python -m training.recogniser has to train the colour network again, and then "
+        "python -m training the classifier: both learn from what it finds.",
     )
     made.add_argument("--photos", type=Path, required=True, metavar="FOLDER", help="as for python -m training")
     made.add_argument("--data", type=Path, metavar="FOLDER", help="likewise")
@@ -44,21 +40,15 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job and return the process's exit code."""
     given = parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # read by TensorFlow when it is first imported
     config = SegmenterConfig(steps=given.steps)
-    try:
+
+    def work() -> None:
         from training.segmenter import job  # noqa: PLC0415  it imports TensorFlow: not for --help
 
         images = data.load(data.find_folder(given.data), config.split_seed).train.images
         job.train_and_write(config, images, list_photos(given.photos), given.runs, given.output)
-    except (TrainingError, OSError) as error:
-        print(f"training: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("training: stopped; the same command goes on after the last whole phase", file=sys.stderr)
-        return 130
-    return 0
+
+    return run(work, "the same command goes on after the last whole phase")
 
 
 if __name__ == "__main__":

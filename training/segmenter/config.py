@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from training.config import PhotoConfig
 
@@ -34,8 +32,3 @@ class SegmenterConfig:
     held_out_share: float = PhotoConfig().held_out_share
     seed: int = 0
     split_seed: int = 0
-
-    @property
-    def run_name(self) -> str:
-        """The name of the run's folder, which differs when any field does."""
-        return f"segmenter-{hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:8]}"

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 CODE = (
     *CONVERSION,
     *sorted(Path(__file__).parent.glob("*.py")),
-    *code("config.py", "distortion.py", "photos.py", "upload.py", "train.py"),
+    *code("config.py", "distortion.py", "photos.py", "upload.py", "train.py", "network.py"),
     f"keras {keras.__version__}",
     f"tensorflow {tf.__version__}",
 )
@@ -96,7 +96,7 @@ def train_and_write(
 
 def run_folder(runs: Path, config: SegmenterConfig, images: NDArray[np.uint8], photos: Sequence[Photo]) -> Path:
     """Return the folder for a run's intermediate results, which differs when anything that shapes its network does."""
-    return runs / f"{config.run_name}-{fingerprint(images, digest_of(photos), *CODE)}"
+    return runs / f"segmenter-{fingerprint(config, images, digest_of(photos), *CODE)}"
 
 
 def _round(number: int, config: SegmenterConfig, images: NDArray[np.uint8], photos: Sequence[Photo], run: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from tqdm.keras import TqdmCallback
 
 from training.config import native_precision
+from training.network import precision
 from training.segmenter.network import build, quarters
 from training.train import OneCycle
 
@@ -35,9 +36,8 @@ def train(config: SegmenterConfig, studio: Studio, start: Path | None) -> keras.
         The network in float32, with the averaged weights.
     """
     keras.utils.set_random_seed(config.seed)
-    keras.config.set_dtype_policy(native_precision())
-    network = build()
-    keras.config.set_dtype_policy("float32")
+    with precision(native_precision()):
+        network = build()
     if start:
         network.load_weights(start)
     optimizer = keras.optimizers.AdamW(

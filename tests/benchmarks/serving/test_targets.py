@@ -35,7 +35,7 @@ def test_a_target_that_is_not_reached_is_missed(results: Results) -> None:
         "raw at 64, of FastAPI-direct's rate",
         "multipart at 64, of FastAPI-direct's rate",
         "multipart at 64, of LitServe's rate",
-        "photographs, of the rate of decoding and conversion alone",
+        "photographs, of the rate of their preparation alone",
     }
 
 
