@@ -44,7 +44,9 @@ def main() -> None:
     times = measure(encoded, given.rounds)
     print(f"{given.rounds} rounds, one thread on {machine()}\n")
     rows = [(name, f"{median:.3f}", MOST_MILLISECONDS[name], f"{slow:.3f}") for name, (median, slow) in times.items()]
-    print(table(("milliseconds to decode, convert and recognise in colour", "median", "at most", "95th percentile"), rows))
+    print(
+        table(("milliseconds to decode, convert and recognise in colour", "median", "at most", "95th percentile"), rows)
+    )
     sys.exit(bool(missed(times)))
 
 
