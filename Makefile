@@ -27,16 +27,16 @@ check: $(VENV)/.dev ## formatter, linters, types, import rules
 	$(VENV)/bin/hadolint Dockerfile
 
 test-browser: $(VENV)/.browser ## test the pages in Chromium; needs it, `apt-get install chromium`
-	$(RUN) pytest $(PARALLEL) -m browser --no-cov $(ARGS)
+	$(RUN) pytest $(PARALLEL) tests/browser -m browser --no-cov $(ARGS)
 
 bench: $(VENV)/.dev $(RIVALS:%=.rivals/%/.installed) ## measure the service against others; needs wrk; ARGS="--quick" for a trial run
 	$(RUN) benchmarks.serving $(ARGS)
 
 test-fuzz: $(VENV)/.fuzz ## test with generated files and requests, and against the API document
-	$(RUN) pytest -m fuzz --no-cov $(ARGS)
+	$(RUN) pytest tests/fuzz -m fuzz --no-cov $(ARGS)
 
-test-container: $(VENV)/.dev ## build, start and test the container; needs Docker
-	$(RUN) pytest -m container --no-cov
+test-container: $(VENV)/.dev ## build, start and test the container; needs Docker 25
+	$(RUN) pytest tests/container -m container --no-cov
 
 test-faults: $(VENV)/.dev ## break a running service and what it runs on; tests that mount disks need root on Linux
 	$(RUN) pytest tests/faults -m faults --no-cov -s $(ARGS)

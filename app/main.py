@@ -7,7 +7,7 @@ import gc
 import logging
 import sys
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute
@@ -33,7 +33,7 @@ from app.telemetry.metrics import Metrics
 from app.telemetry.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from fastapi import FastAPI
 
@@ -71,6 +71,7 @@ def create_app(settings: Settings, classifier: Classifier, tally: Tally | None =
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
         # TensorFlow leaves so many objects that a full collection would stop the event loop for 0.1 to 0.2 seconds.
+        app.openapi()  # kept, since generating it would hold up requests
         gc.collect()
         gc.freeze()
         gc.set_threshold(GARBAGE_OBJECTS)
@@ -122,10 +123,21 @@ def create_app(settings: Settings, classifier: Classifier, tally: Tally | None =
             allow_headers=["Authorization", "Content-Type", "X-API-Key", HEADER.decode(), "X-Request-Timeout"],
             expose_headers=["Retry-After", "Server-Timing", HEADER.decode()],
         )
-    if keys:
-        key_guard.document(app)
-    tracing.document(app)
+    _complete_document(app, [tracing.document, *([key_guard.document] if keys else [])])
     return app
+
+
+def _complete_document(app: FastAPI, additions: Sequence[Callable[[dict[str, Any]], None]]) -> None:
+    """Have additions made to the API document when it is generated: as the service starts, or a test asks for it."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            for add in additions:
+                add(generate())
+        return generate()
+
+    app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI documents it
 
 
 def app_from_environment(tally: Tally | None = None) -> FastAPI:

@@ -104,10 +104,10 @@ def client(classifier: FirstPixelClassifier) -> Iterator[TestClient]:
         yield client
 
 
-@pytest.fixture
-def url(classifier: FirstPixelClassifier) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
     """Yield the URL of a running service."""
-    with listening(create_app(Settings(), classifier)) as url:
+    with listening(create_app(Settings(), FirstPixelClassifier())) as url:
         yield url
 
 

@@ -12,8 +12,8 @@ from app.http.problems import documented, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
-    from fastapi import FastAPI
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from app.http.keys import Keys
@@ -59,11 +59,10 @@ def _keys_in(scope: Scope) -> Iterator[bytes]:
             yield value[7:].strip()
 
 
-def document(app: FastAPI) -> None:
+def document(api: dict[str, Any]) -> None:
     """State in the API document which operations need a key, and how it is sent."""
-    document = app.openapi()
-    document["components"]["securitySchemes"] = _SCHEMES
-    for path, operations in document["paths"].items():
+    api["components"]["securitySchemes"] = _SCHEMES
+    for path, operations in api["paths"].items():
         for operation in operations.values() if not _is_open(path) else ():
             operation["security"] = [{name: []} for name in _SCHEMES]
             operation["responses"] |= {str(status): one for status, one in documented(UnauthorizedError).items()}

@@ -18,7 +18,8 @@ from app.telemetry.logs import request_id
 from app.telemetry.trace import CUT_OFF, SHOWN_PATH, TRACE, Trace
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
+    from typing import Any
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from app.telemetry.metrics import Metrics
@@ -87,7 +88,7 @@ class RequestTracing:
                 )
 
 
-def document(app: FastAPI) -> None:
+def document(api: dict[str, Any]) -> None:
     """State in the API document that every call accepts an id and every answer has one."""
     name = "X-Request-ID"
     of_answers = {
@@ -101,7 +102,7 @@ def document(app: FastAPI) -> None:
         "description": "An id of your own, up to 128 letters, digits, `.`, `_` or `-`; any other is replaced.",
         "schema": {"type": "string"},
     }
-    for path in app.openapi()["paths"].values():
+    for path in api["paths"].values():
         for operation in path.values():
             operation.setdefault("parameters", []).append(of_requests)
             for response in operation["responses"].values():

@@ -30,14 +30,12 @@ from app.processes.drain import Config
 from app.processes.ports import listen_with_others
 from app.processes.watchdog import HANGS
 from app.settings import Settings
-from tests.conftest import encoded
 from tests.fakes import FirstPixelClassifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from app.telemetry.tally import Tally
-    from training.data import Data
 
 START_SECONDS = 180  # the machine may be busy
 
@@ -98,17 +96,6 @@ def start_in_vain(**settings: object) -> subprocess.CompletedProcess[str]:
         timeout=START_SECONDS,
         check=False,
     )
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_the_service_starts_answers_and_stops_cleanly(artifact: Path, data: Data, workers: int) -> None:
-    with service(MODEL_DIR=artifact, WORKERS=workers) as (process, url):
-        picture = encoded(data.test.images[0])
-        answers = [httpx2.post(f"{url}/predict", content=picture).json() for _ in range(4)]
-        assert len(answers[0]["probabilities"]) == 10
-        assert all(answer == answers[0] for answer in answers)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=30) == 0
 
 
 def test_idle_connections_and_a_stop_last_no_longer_than_configured(artifact: Path) -> None:

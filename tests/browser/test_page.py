@@ -29,10 +29,13 @@ from playwright.sync_api import expect
 from app.commands.tabulate import CSV_COLUMNS
 from app.http.keys import digest
 from app.http.pages import WEB
-from tests.app.test_main import service
+from app.main import create_app
+from app.settings import Settings
+from tests.app.http.test_protocol import serving
 from tests.app.test_routes import GARMENT, photograph
 from tests.browser.conftest import PHONE, keep
-from tests.conftest import encoded
+from tests.conftest import encoded, listening
+from tests.fakes import FirstPixelClassifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -734,8 +737,15 @@ def test_the_keyboard_alone_is_enough(page: Page, url: str) -> None:
     expect(page.locator("#status")).to_have_text(re.compile(r"The curl lines are (copied|selected)\."))
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize(("name", "width", "height"), [("phone", 360, 740), ("desktop", 1280, 860), ("4k", 3840, 2160)])
+@pytest.mark.parametrize(
+    ("name", "width", "height", "scheme"),
+    [
+        ("phone", 360, 740, "light"),
+        ("phone", 360, 740, "dark"),
+        ("desktop", 1280, 860, "light"),
+        ("4k", 3840, 2160, "light"),
+    ],
+)
 def test_the_pages_fit_every_screen_and_axe_finds_nothing(
     browser: Browser, url: str, name: str, width: int, height: int, scheme: Literal["light", "dark"]
 ) -> None:
@@ -856,8 +866,8 @@ def slow_line(url: str, bytes_a_second: int) -> Iterator[tuple[str, bytearray]]:
 def test_a_picture_that_takes_too_long_to_send_is_sent_once_and_reported(browser: Browser) -> None:
     large: FilePayload = {"name": "large.png", "mimeType": "image/png", "buffer": bytes(2**20)}
     with (
-        service(RECEIVE_SECONDS=1, LOG_LEVEL="warning") as (_, url),
-        slow_line(url, 200_000) as (address, sent),
+        serving(receive_seconds=1) as hasty,
+        slow_line(f"http://127.0.0.1:{hasty.address[1]}", 200_000) as (address, sent),
         browser.new_context(base_url=address) as context,
     ):
         page = context.new_page()
@@ -1031,7 +1041,7 @@ def locked_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Yield the URL of a service that asks for a key, which is "open sesame"."""
     keys = tmp_path_factory.mktemp("locked") / "keys"
     keys.write_text(f"{digest('open sesame')} visitors\n")
-    with service(API_KEYS_FILE=keys, LOG_LEVEL="warning") as (_, url):
+    with listening(create_app(Settings(api_keys_file=keys), FirstPixelClassifier())) as url:
         yield url
 
 

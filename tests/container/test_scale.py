@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.container
 
-LOAD_SECONDS = 15
-KILL_AFTER_SECONDS = 5
+LOAD_SECONDS = 10
+KILL_AFTER_SECONDS = 3
 CONNECTIONS = 8
 
 

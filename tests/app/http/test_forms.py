@@ -5,11 +5,15 @@ import time
 import timeit
 import weakref
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import pytest
 
 from app.errors import InvalidRequestError
-from app.http.forms import MAX_OTHER_FIELDS, Form, Upload
+from app.http.forms import MAX_OPTIONS, MAX_OTHER_FIELDS, Form, Upload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 TYPE = "multipart/form-data; boundary=frontier"
 
@@ -141,6 +145,31 @@ def test_a_filename_may_have_some_semicolons_but_no_header_thousands() -> None:
         with pytest.raises(InvalidRequestError, match="Invalid multipart data"):
             read(body, max_files=64, content_type=content_type)
         assert seconds(body, content_type) < 0.001
+
+
+@pytest.mark.parametrize(
+    ("headers", "most"),
+    [
+        (lambda count: b"X: 1\r\n" * (count - 1), 8),
+        (lambda length: b"X: " + b"x" * length + b"\r\n", 4000),
+    ],
+    ids=["headers", "bytes of a header"],
+)
+def test_a_part_has_limited_headers(headers: Callable[[int], bytes], most: int) -> None:
+    body = b'--frontier\r\n%sContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n.\r\n' + END
+    assert len(read(body % headers(most))) == 1
+    with pytest.raises(InvalidRequestError, match="Invalid multipart data"):
+        read(body % headers(most + most // 8))
+
+
+@pytest.mark.parametrize("count", [MAX_OPTIONS, MAX_OPTIONS + 1])
+def test_a_header_has_limited_options(count: int) -> None:
+    body = part(f'name="file"; filename="{";" * (count - 2)}"') + END
+    if count == MAX_OPTIONS:
+        assert len(read(body)) == 1
+    else:
+        with pytest.raises(InvalidRequestError, match="Invalid multipart data"):
+            read(body)
 
 
 def test_as_many_other_fields_as_are_allowed_may_accompany_the_file() -> None:

@@ -78,18 +78,19 @@ def test_whoever_has_a_key_is_let_in(guarded: TestClient, headers: dict[str, str
         {"Authorization": "Bearer wrong", "X-API-Key": "wrong too"},
     ],
 )
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [("POST", "/predict"), ("POST", "/predict/batch"), ("GET", "/classes"), ("GET", "/metrics")],
-)
-def test_whoever_has_none_is_told_how_to_send_one(
-    guarded: TestClient, method: str, path: str, headers: dict[str, str]
-) -> None:
-    refused = guarded.request(method, path, content=BOOT if method == "POST" else None, headers=headers)
+def test_whoever_has_none_is_told_how_to_send_one(guarded: TestClient, headers: dict[str, str]) -> None:
+    refused = guarded.post("/predict", content=BOOT, headers=headers)
     assert problem(refused) == (401, "unauthorized")
     assert refused.headers["www-authenticate"].startswith("Bearer ")
     assert refused.headers["x-request-id"]
     assert "X-API-Key" in refused.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/predict/batch"), ("GET", "/classes"), ("GET", "/metrics"), ("GET", "/nowhere")]
+)
+def test_all_other_paths_need_a_key_too(guarded: TestClient, method: str, path: str) -> None:
+    assert problem(guarded.request(method, path)) == (401, "unauthorized")
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,12 @@ def test_after_known_requests_every_count_is_exact(client: TestClient) -> None:
     assert of(found, "fashion_model_info", name="fake", version="7") == 1
 
 
+def test_workers_that_count_alone_are_fewer_than_configured(classifier: FirstPixelClassifier) -> None:
+    with TestClient(create_app(Settings(workers=2), classifier)) as client:
+        found = read(client)
+    assert (of(found, "fashion_workers"), of(found, "fashion_workers_configured")) == (1, 2)
+
+
 def test_a_bucket_counts_values_up_to_its_bound_and_the_sum_adds_them_up() -> None:
     metrics = Metrics(Tally(), make_card(), Settings(), [])
     for images in (1, 2, 3, 32, 1000):
@@ -227,8 +233,10 @@ def test_two_workers_count_together_and_what_a_killed_one_counted_stays(data: Da
     picture = encoded(data.test.images[0])
     with service(WORKERS=2, LOG_LEVEL="warning") as (supervisor, url):
         scrape_until(url, lambda found: of(found, "fashion_workers") == 2)
-        for _ in range(40):
-            assert httpx2.post(f"{url}/predict", content=picture).status_code == httpx2.codes.OK
+        assert_each_heartbeat_continues(url)
+        answers = [httpx2.post(f"{url}/predict", content=picture) for _ in range(40)]
+        assert {answer.status_code for answer in answers} == {httpx2.codes.OK}
+        assert len({answer.content for answer in answers}) == 1  # whichever worker answers
         # An answer is counted after it is sent, and the other worker may be asked before that.
         found = scrape_until(url, lambda found: of(found, "http_requests_total", handler="/predict", code="200") == 40)
         assert of(found, "fashion_predictions_total") == of(found, "fashion_batch_images_sum") == 40
@@ -252,17 +260,17 @@ def test_two_workers_count_together_and_what_a_killed_one_counted_stays(data: Da
             os.kill(second, signal.SIGCONT)
 
 
-def test_each_worker_s_heartbeat_continues_even_if_only_one_is_asked(artifact: Path) -> None:
-    with service(MODEL_DIR=artifact, WORKERS=2, LOG_LEVEL="warning") as (_, url):
-        scrape_until(url, lambda found: sum(age > 0 for age in heartbeat_ages(found)) == 2)
-        began = time.monotonic()
-        with httpx2.Client(timeout=START_SECONDS) as one_connection:  # to one worker, which updates its own numbers
+def assert_each_heartbeat_continues(url: str) -> None:
+    """Ask one worker, which updates its own numbers, until the other has updated its own too."""
+    scrape_until(url, lambda found: sum(age > 0 for age in heartbeat_ages(found)) == 2)
+    began = time.monotonic()
+    with httpx2.Client(timeout=START_SECONDS) as one_connection:
 
-            def both_have_beaten_since() -> bool:
-                passed = time.monotonic() - began
-                return max(heartbeat_ages(samples(one_connection.get(f"{url}/metrics").text))) < passed
+        def both_have_beaten_since() -> bool:
+            passed = time.monotonic() - began
+            return max(heartbeat_ages(samples(one_connection.get(f"{url}/metrics").text))) < passed
 
-            eventually(both_have_beaten_since)
+        eventually(both_have_beaten_since)
 
 
 def heartbeat_ages(found: Samples) -> list[float]:
