@@ -47,8 +47,23 @@ hypothesis.settings.register_profile("quick", deadline=None, derandomize=True, d
 hypothesis.settings.register_profile("long", deadline=None, max_examples=5_000)  # different examples each time
 hypothesis.settings.load_profile("quick")  # unless pytest is given --hypothesis-profile=long
 
+UNTRACED = {"benchmarks", "deploy", "fuzz", "test_every_picture.py", "test_shipped_model.py"}
+"""Folders and files whose tests take long with coverage, and cover nothing that others do not."""
+
 SAMPLE = Path(__file__).parent / "fixtures" / "fashion_mnist_sample.npz"
 """400 training and 100 test images of Fashion-MNIST (MIT License), the first of each class."""
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return one worker more than there are cores, since many tests only wait."""
+    return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Have pytest-cov pause during the tests of `UNTRACED`, unless it does nothing anyway."""
+    for item in items:
+        if UNTRACED & {*item.path.parts} and not config.option.no_cov:
+            item.add_marker("no_cover")
 
 
 @pytest.fixture(scope="session")
