@@ -17,15 +17,15 @@ from app.classifier import SavedModel
 from app.errors import StartError
 from app.model_card import read_verified
 from app.settings import Settings
-from training.calibrate import Sharpening, fit_sharpening
 from training.command import positive
 from training.config import DEFAULTS
 from training.data import find_folder, load
 from training.errors import TrainingError
-from training.evaluate import in_batches, measure_calibration
 from training.markdown import table
 from training.network import build, mirrored
-from training.reliability import error_by_chance, negative_log_likelihood
+from training.trust.calibrate import Sharpening, fit_sharpening
+from training.trust.evaluate import in_batches, measure_calibration
+from training.trust.reliability import error_by_chance, negative_log_likelihood
 from training.weights import load_weights
 
 if TYPE_CHECKING:

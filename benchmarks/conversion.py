@@ -18,7 +18,7 @@ from training.command import positive
 from training.data import LABELS
 from training.machine import machine
 from training.markdown import table
-from training.upload import convert_upload
+from training.pictures.upload import convert_upload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

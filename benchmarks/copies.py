@@ -22,7 +22,7 @@ from training.command import positive
 from training.data import find_folder, load
 from training.errors import TrainingError
 from training.markdown import table
-from training.upload import answer_uploads, convert_upload
+from training.pictures.upload import answer_uploads, convert_upload
 
 if TYPE_CHECKING:
     from collections.abc import Callable

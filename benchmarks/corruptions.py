@@ -1,6 +1,6 @@
 """`python -m benchmarks.corruptions`: how much do damaged images cost, and does the model notice?
 
-Images of a split are damaged as in `training.corruptions`, and several models are compared side by side.
+Images of a split are damaged as in `training.trust.corruptions`, and several models are compared side by side.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from app.classifier import SavedModelClassifier
 from app.errors import StartError
 from app.settings import Settings
 from training.command import natural, positive
-from training.corruptions import CORRUPTIONS, cell, header, label, measure, measure_corruption
 from training.data import find_folder, load
 from training.errors import TrainingError
 from training.machine import machine
 from training.markdown import lines
+from training.trust.corruptions import CORRUPTIONS, cell, header, label, measure, measure_corruption
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

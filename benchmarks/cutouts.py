@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from app.classifier import Classifier
-    from training.photos import Photo
+    from training.pictures.photos import Photo
 
 PALEST = 225
 """Grey level of the darkest cloth of a bleached garment; the brightest is white."""

@@ -19,11 +19,11 @@ from app.errors import StartError
 from app.settings import Settings
 from training.command import natural, positive
 from training.data import find_folder, load
-from training.disguise import GARMENTS, GROUNDS, disguise
 from training.errors import TrainingError
-from training.evaluate import in_batches
 from training.markdown import table
-from training.upload import convert_upload
+from training.pictures.disguise import GARMENTS, GROUNDS, disguise
+from training.pictures.upload import convert_upload
+from training.trust.evaluate import in_batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

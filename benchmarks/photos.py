@@ -25,11 +25,9 @@ from app.settings import Settings
 from benchmarks.contact_sheet import Cell, draw_sheet
 from training.data import LABELS
 from training.errors import DataError, TrainingError
-from training.evaluate import wilson_interval
 from training.machine import machine
 from training.markdown import table
-from training.photo_metrics import AnsweredPhotos, constant_answers
-from training.photos import (
+from training.pictures.photos import (
     CLASSES_OF,
     COLLECTIONS,
     decode_photo,
@@ -38,9 +36,11 @@ from training.photos import (
     require_readable,
     split_photos,
 )
+from training.pictures.upload import decode_upload
 from training.recogniser.config import RecogniserConfig
-from training.reliability import error_by_chance
-from training.upload import decode_upload
+from training.trust.evaluate import wilson_interval
+from training.trust.photo_metrics import AnsweredPhotos, constant_answers
+from training.trust.reliability import error_by_chance
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     from app.classifier import Classifier
     from app.model_card import ModelCard
-    from training.photos import Photo
+    from training.pictures.photos import Photo
 
 STAGES = ("decode", "convert", "recognise", "classify")
 SCORE_COLUMNS = ("n", "right", "share", "95% interval")
@@ -126,7 +126,7 @@ def load_both(artifact: Path, folder: Path, which: str | None) -> tuple[Classifi
 
     Raises:
         StartError: The artifact cannot be used.
-        TrainingError: The folder is not as described in `training.photos`, or holds an unreadable photograph.
+        TrainingError: The folder is not as described in `training.pictures.photos`, or holds an unreadable photograph.
     """
     classifier = SavedModelClassifier(artifact, threads=1)
     photos, choice = choose(list_photos(folder), classifier.card, which)
@@ -140,7 +140,7 @@ def known_photos(command: argparse.ArgumentParser) -> tuple[Classifier, list[Pho
     Returns:
         The model, and the held-out photographs for which Fashion-MNIST has a label.
     """
-    command.add_argument("folder", type=Path, help="photographs in folders named as in training/photos.py")
+    command.add_argument("folder", type=Path, help="photographs in folders named as in training/pictures/photos.py")
     command.add_argument("--model", type=Path, default=Settings().model_dir, metavar="ARTIFACT")
     given = command.parse_args()
     try:

@@ -19,16 +19,16 @@ from sklearn.preprocessing import StandardScaler, normalize
 from app.model_card import FolderMetrics
 from benchmarks.photos import SCORE_COLUMNS, known_photos, score_row
 from training.markdown import table
-from training.photo_metrics import answer_photos
-from training.photos import CLASSES_OF, decode_photo, list_photos
+from training.pictures.photos import CLASSES_OF, decode_photo, list_photos
 from training.recogniser.network import Backbone, export, published_weights
+from training.trust.photo_metrics import answer_photos
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from training.photos import Photo
+    from training.pictures.photos import Photo
 
 
 def main() -> None:

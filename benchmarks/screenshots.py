@@ -15,15 +15,15 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from benchmarks.photos import known_photos
 from training.markdown import table
-from training.photo_metrics import fits
-from training.photos import allowed_of, decode_photo
-from training.upload import answer_uploads, convert_upload
+from training.pictures.photos import allowed_of, decode_photo
+from training.pictures.upload import answer_uploads, convert_upload
+from training.trust.photo_metrics import fits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from app.classifier import Classifier
-    from training.photos import Photo
+    from training.pictures.photos import Photo
 
 SCREEN = (1080, 2340)
 """Width and height of a telephone's screen, in pixels."""

@@ -17,9 +17,9 @@ from app.classifier import SavedModelClassifier
 from app.errors import ServiceError, StartError
 from app.settings import Settings
 from training.command import natural
-from training.evaluate import wilson_interval
 from training.markdown import table
-from training.upload import answer_uploads, convert_upload, decode_upload
+from training.pictures.upload import answer_uploads, convert_upload, decode_upload
+from training.trust.evaluate import wilson_interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

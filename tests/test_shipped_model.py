@@ -18,7 +18,7 @@ from app.settings import Settings
 from tests.conftest import encoded
 from training.config import DEFAULTS, DistillationConfig, Distortion, PhotoConfig, TrainingConfig
 from training.data import DIGESTS, LABELS, Data
-from training.unfamiliar import handwritten_digits
+from training.pictures.unfamiliar import handwritten_digits
 
 SHIPPED = Path(Settings().model_dir)
 

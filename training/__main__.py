@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from training.command import RUNS, natural, positive, run
 from training.config import DEFAULTS, DistillationConfig, PhotoConfig, native_precision
-from training.photos import list_photos
+from training.pictures.photos import list_photos
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
         "--photos",
         type=Path,
         metavar="FOLDER",
-        help="photographs to learn from as well, in folders named as in training/photos.py (default: none)",
+        help="photographs to learn from as well, in folders named as in training/pictures/photos.py (default: none)",
     )
     made.add_argument(
         "--teacher",

@@ -52,8 +52,8 @@ class PhotoConfig:
     Attributes:
         held_out_share: Share of the photographs of each folder that are only measured on, never learnt from.
         share: Share of photographs in a batch, not counting blends of two images.
-        disguised_share: Share of the data set's images in a batch that were disguised by `training.disguise` and
-            converted back.
+        disguised_share: Share of the data set's images in a batch that were disguised by `training.pictures.disguise`
+            and converted back.
         variants: Distorted versions of each photograph that are converted before training, besides the original.
         distortion: How much the versions differ.
         misjudged_share: Share of the versions in which the garment's outline is wrong somewhere: a piece of the garment

@@ -18,8 +18,8 @@ from training.cache import cached
 from training.data import LABELS, one_hot
 from training.errors import DataError
 from training.fingerprint import code, fingerprint
-from training.mixture import Lessons
-from training.photos import digest_of
+from training.pictures.mixture import Lessons
+from training.pictures.photos import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from training.config import DistillationConfig, TrainingConfig
     from training.data import Data, Split
-    from training.mixture import Mixture
-    from training.photos import Photo
+    from training.pictures.mixture import Mixture
+    from training.pictures.photos import Photo
 
 BATCH_SIZE = 500
 

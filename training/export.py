@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from training.calibrate import Calibration
+    from training.trust.calibrate import Calibration
 
 
 def save_graph(network: keras.Model, calibration: Calibration, folder: Path) -> None:

@@ -32,8 +32,8 @@ def fingerprint(*parts: object) -> str:
 
 
 def code(*names: str) -> tuple[Path, ...]:
-    """Return the paths of modules of `training`, given their file names."""
-    return tuple(Path(__file__).with_name(name) for name in names)
+    """Return the paths of modules of `training`, given as paths relative to it."""
+    return tuple(Path(__file__).parent / name for name in names)
 
 
 def _digest(part: object) -> bytes:

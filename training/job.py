@@ -23,22 +23,22 @@ from app.model_card import (
     file_digests,
 )
 from training.atomic import replacing
-from training.calibrate import calibrate, uncalibrated
-from training.conformal import measure_sets
-from training.corruptions import CORRUPTIONS, measure_corruption
 from training.data import LABELS
 from training.distillation import require_same_held_out, taught
 from training.errors import TrainingError
-from training.evaluate import evaluate, measure_calibration
 from training.export import save_graph
-from training.familiarity import fit_head, measure_familiarity, with_familiarity
 from training.machine import machine
-from training.mixture import Mixture, prepare
 from training.network import build, mirrored, multiply_accumulates
-from training.photo_metrics import answer_photos, measure_photos
-from training.photos import Photo, require_classed, require_readable, split_photos
+from training.pictures.mixture import Mixture, prepare
+from training.pictures.photos import Photo, require_classed, require_readable, split_photos
 from training.report import write_report
 from training.train import run_folder, train
+from training.trust.calibrate import calibrate, uncalibrated
+from training.trust.conformal import measure_sets
+from training.trust.corruptions import CORRUPTIONS, measure_corruption
+from training.trust.evaluate import evaluate, measure_calibration
+from training.trust.familiarity import fit_head, measure_familiarity, with_familiarity
+from training.trust.photo_metrics import answer_photos, measure_photos
 from training.weights import load_weights
 
 if TYPE_CHECKING:

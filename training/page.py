@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from app.model_card import DamageMetrics
-from training.corruptions import cell, header, label
 from training.markdown import table
-from training.photo_metrics import constant_answers
-from training.unfamiliar import NEW_KINDS
+from training.pictures.unfamiliar import NEW_KINDS
+from training.trust.corruptions import cell, header, label
+from training.trust.photo_metrics import constant_answers
 
 if TYPE_CHECKING:
     from app.model_card import (

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from training.data import LABELS
 from training.page import page
-from training.reliability import expected_calibration_error, reliability
+from training.trust.reliability import expected_calibration_error, reliability
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from app.model_card import ModelCard
-    from training.evaluate import Evaluation
     from training.train import Epoch
+    from training.trust.evaluate import Evaluation
 
 MIXED = {
     "accuracy": "training, augmented:\nagreement with the target's likeliest label",

@@ -13,11 +13,11 @@ import keras
 import tensorflow as tf
 from tqdm.keras import TqdmCallback
 
-from training.augmentation import batches
 from training.data import one_hot
 from training.errors import TrainingError
 from training.fingerprint import code, fingerprint
 from training.network import build, precision
+from training.pictures.augmentation import batches
 from training.weights import load_weights
 
 if TYPE_CHECKING:
@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 
     from training.config import TrainingConfig
     from training.data import Data
-    from training.mixture import Mixture
+    from training.pictures.mixture import Mixture
 
 CODE = (
-    *code("train.py", "network.py", "weights.py", "augmentation.py", "mixture.py", "distillation.py", "config.py"),
+    *code("train.py", "network.py", "weights.py", "distillation.py", "config.py"),
+    *code("pictures/augmentation.py", "pictures/mixture.py"),
     f"keras {keras.__version__}",
     f"tensorflow {tf.__version__}",
 )

@@ -15,7 +15,7 @@ from app.classifier import SavedModelClassifier
 from app.imaging.native import read_native
 from app.imaging.recognition import evidence_in, weigh
 from training.data import LABELS
-from training.upload import convert_upload
+from training.pictures.upload import convert_upload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

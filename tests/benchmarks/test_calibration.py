@@ -5,9 +5,9 @@ import pytest
 from scipy.special import softmax
 
 from benchmarks.calibration import FITS, measure, surest
-from tests.training.test_calibrate import honest_logits, spoilt_by
-from training.calibrate import Sharpening
-from training.reliability import negative_log_likelihood
+from tests.training.trust.test_calibrate import honest_logits, spoilt_by
+from training.trust.calibrate import Sharpening
+from training.trust.reliability import negative_log_likelihood
 
 
 def errors(logits: np.ndarray, class_ids: np.ndarray) -> dict[str, float]:

@@ -7,8 +7,8 @@ import pytest
 
 from benchmarks.corruptions import main, rows
 from tests.fakes import FirstPixelClassifier
-from training.corruptions import CORRUPTIONS, cell, measure, measure_corruption
-from training.evaluate import evaluate
+from training.trust.corruptions import CORRUPTIONS, cell, measure, measure_corruption
+from training.trust.evaluate import evaluate
 
 if TYPE_CHECKING:
     from pathlib import Path

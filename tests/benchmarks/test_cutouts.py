@@ -11,7 +11,7 @@ from benchmarks.cutouts import PALEST, cut_out, on_white, rows
 from tests.app.imaging.test_conversion import photograph, shirt_mask
 from tests.fakes import FirstPixelClassifier
 from training.data import LABELS
-from training.photos import Photo
+from training.pictures.photos import Photo
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ from app.classifier import SavedModelClassifier
 from app.settings import Settings
 from benchmarks.disguise import measure
 from tests.fakes import FirstPixelClassifier
-from training.disguise import GARMENTS, GROUNDS
+from training.pictures.disguise import GARMENTS, GROUNDS
 
 if TYPE_CHECKING:
     from training.data import Data

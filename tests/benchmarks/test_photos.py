@@ -28,7 +28,7 @@ from benchmarks.photos import (
 from tests.fakes import FirstPixelClassifier, make_card
 from training.data import LABELS
 from training.errors import DataError
-from training.photos import COLLECTIONS, Photo, digest_of, labels_by_eye, split_photos
+from training.pictures.photos import COLLECTIONS, Photo, digest_of, labels_by_eye, split_photos
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmarks.resemblance import above_median, features, similarities
 from tests.app.imaging.test_conversion import photograph
-from training.photos import Photo
+from training.pictures.photos import Photo
 
 if TYPE_CHECKING:
     from pathlib import Path

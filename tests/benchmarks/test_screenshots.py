@@ -9,7 +9,7 @@ from app.imaging.framing import find_picture
 from benchmarks.screenshots import SHOWN, measure
 from tests.app.imaging.test_conversion import photograph
 from tests.benchmarks.test_cutouts import KnowsShirts
-from training.photos import Photo
+from training.pictures.photos import Photo
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from training.augmentation import batches
 from training.config import DEFAULTS, DistillationConfig, PhotoConfig
 from training.data import one_hot
 from training.distillation import (
@@ -23,8 +22,9 @@ from training.distillation import (
 )
 from training.errors import DataError
 from training.job import train_and_export
-from training.mixture import Mixture
-from training.photos import digest_of
+from training.pictures.augmentation import batches
+from training.pictures.mixture import Mixture
+from training.pictures.photos import digest_of
 from training.train import train
 
 if TYPE_CHECKING:

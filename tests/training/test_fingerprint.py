@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import PIL
 
-from training import mixture, photos, upload
 from training.fingerprint import CONVERSION, fingerprint
+from training.pictures import mixture, photos, upload
 
 
 def test_equal_parts_have_the_same_fingerprint_wherever_a_file_is(tmp_path: Path) -> None:

@@ -18,12 +18,12 @@ from training import data as data_module
 from training import job
 from training.__main__ import main
 from training.config import DEFAULTS, DistillationConfig, PhotoConfig
-from training.corruptions import CORRUPTIONS, measure_corruption
 from training.data import LABELS
 from training.errors import DataError, TrainingError
-from training.familiarity import fit_head
 from training.job import train_and_export
-from training.photos import convert_photo, list_photos, split_photos
+from training.pictures.photos import convert_photo, list_photos, split_photos
+from training.trust.corruptions import CORRUPTIONS, measure_corruption
+from training.trust.familiarity import fit_head
 
 if TYPE_CHECKING:
     import keras

@@ -9,14 +9,14 @@ import keras
 import numpy as np
 import pytest
 
-import training.augmentation
 import training.network
+import training.pictures.augmentation
 import training.train
-from training.augmentation import batches
 from training.config import DEFAULTS, PhotoConfig
 from training.data import one_hot
 from training.errors import TrainingError
-from training.mixture import Lessons, Mixture
+from training.pictures.augmentation import batches
+from training.pictures.mixture import Lessons, Mixture
 from training.train import (
     SETTLING_BATCHES,
     OneCycle,
@@ -132,7 +132,7 @@ def test_what_is_mixed_in_decides_the_folder_of_a_run(data: Data, tmp_path: Path
 
 
 def test_the_code_the_config_and_the_data_decide_the_folder_of_a_run(data: Data, tmp_path: Path) -> None:
-    modules = (training.train, training.network, training.augmentation)
+    modules = (training.train, training.network, training.pictures.augmentation)
     assert {Path(str(module.__file__)) for module in modules} <= {*training.train.CODE}
     fewer = replace(data, train=data.train.take(slice(299)))
     taught = RECIPE.override(photos=PhotoConfig())

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 
 from training.__main__ import main
-from training.calibrate import calibrate
 from training.config import DEFAULTS, DistillationConfig, Network
 from training.distillation import read_teacher, taught
 from training.errors import DataError
 from training.export import save_graph
-from training.familiarity import fit_head, with_familiarity
 from training.job import train_and_export
-from training.mixture import Mixture
 from training.network import build, mirrored
+from training.pictures.mixture import Mixture
 from training.train import train
+from training.trust.calibrate import calibrate
+from training.trust.familiarity import fit_head, with_familiarity
 from training.weights import load_weights
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from app.imaging.recognition import RECOGNISER
 from training.command import run
-from training.photos import list_photos
+from training.pictures.photos import list_photos
 from training.recogniser.config import RecogniserConfig
 
 if TYPE_CHECKING:

@@ -19,8 +19,7 @@ from app.imaging.segmentation import SEGMENTER
 from training.errors import DataError
 from training.machine import machine
 from training.parallel import on_all_cores
-from training.photo_metrics import fits
-from training.photos import (
+from training.pictures.photos import (
     CLASSES_OF,
     allowed_of,
     decode_photo,
@@ -32,13 +31,14 @@ from training.photos import (
 from training.recogniser.lessons import lessons_of
 from training.recogniser.network import Backbone, Head, complete, export, published_weights
 from training.recogniser.quantisation import quantise
+from training.trust.photo_metrics import fits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from training.photos import Photo
+    from training.pictures.photos import Photo
     from training.recogniser.config import RecogniserConfig
 
 ROUNDS = 500

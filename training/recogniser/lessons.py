@@ -10,15 +10,15 @@ import numpy as np
 
 from app.imaging.segmentation import separate
 from training.config import Distortion
-from training.distortion import distort
-from training.photos import decode_photo
+from training.pictures.distortion import distort
+from training.pictures.photos import decode_photo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from training.photos import Photo
+    from training.pictures.photos import Photo
 
 LESSON_PIXELS = 192
 """Pixels along each side of a lesson, a fifth more than the recogniser's input."""

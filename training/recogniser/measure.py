@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 from app.classifier import SavedModelClassifier
 from app.imaging.segmentation import SEGMENTER
-from training.conformal import measure_photo_sets
 from training.errors import DataError
 from training.page import page
-from training.photo_metrics import answer_photos, measure_photos
-from training.photos import digest_of, split_photos
+from training.pictures.photos import digest_of, split_photos
+from training.trust.conformal import measure_photo_sets
+from training.trust.photo_metrics import answer_photos, measure_photos
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from training.photos import Photo
+    from training.pictures.photos import Photo
 
 logger = logging.getLogger(__name__)
 

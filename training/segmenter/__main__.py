@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from app.imaging.segmentation import SEGMENTER
 from training import data
 from training.command import RUNS, positive, run
-from training.photos import list_photos
+from training.pictures.photos import list_photos
 from training.segmenter.config import SegmenterConfig
 
 if TYPE_CHECKING:

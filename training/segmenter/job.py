@@ -20,7 +20,7 @@ from training.errors import DataError, TrainingError
 from training.fingerprint import CONVERSION, code, fingerprint
 from training.machine import machine
 from training.parallel import on_all_cores
-from training.photos import digest_of, split_photos
+from training.pictures.photos import digest_of, split_photos
 from training.segmenter.grabcut import separate as cut_by_colours
 from training.segmenter.lessons import Lessons, teach
 from training.segmenter.network import export
@@ -32,14 +32,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from training.photos import Photo
+    from training.pictures.photos import Photo
     from training.segmenter.config import SegmenterConfig
     from training.segmenter.lessons import Cut
 
 CODE = (
     *CONVERSION,
     *sorted(Path(__file__).parent.glob("*.py")),
-    *code("config.py", "distortion.py", "photos.py", "upload.py", "train.py", "network.py"),
+    *code("config.py", "train.py", "network.py"),
+    *code("pictures/distortion.py", "pictures/photos.py", "pictures/upload.py"),
     f"keras {keras.__version__}",
     f"tensorflow {tf.__version__}",
 )

@@ -11,15 +11,15 @@ import numpy as np
 
 from app.imaging.segmentation import LEAST_SHARE
 from training.config import Distortion
-from training.distortion import distort_with, viewpoint
-from training.photos import decode_photo
+from training.pictures.distortion import distort_with, viewpoint
+from training.pictures.photos import decode_photo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from training.photos import Photo
+    from training.pictures.photos import Photo
 
     Cut = Callable[[NDArray[np.uint8]], NDArray[np.bool_] | NDArray[np.float32] | None]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from app.imaging.segmentation import SIDE, tidy
 from training.config import Distortion
-from training.distortion import expose, relight, viewpoint
+from training.pictures.distortion import expose, relight, viewpoint
 from training.segmenter.lessons import LESSON_PIXELS, Lessons
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from app.imaging.conversion import Mode, convert, shrink
 from app.imaging.decode import decode
 from tests.conftest import encoded
-from training.disguise import GARMENTS, GROUNDS, disguise
+from training.pictures.disguise import GARMENTS, GROUNDS, disguise
 
 if TYPE_CHECKING:
     from collections.abc import Callable

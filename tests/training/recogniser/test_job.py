@@ -11,7 +11,7 @@ from app.imaging.recognition import RECOGNISER, Recogniser
 from app.model_card import read_verified
 from app.settings import Settings
 from training.errors import DataError
-from training.photos import Photo, decode_photo, digest_of, list_photos, split_photos
+from training.pictures.photos import Photo, decode_photo, digest_of, list_photos, split_photos
 from training.recogniser.__main__ import main
 from training.recogniser.config import RecogniserConfig
 from training.recogniser.job import fit, train_and_write

@@ -11,9 +11,10 @@ from PIL import Image
 
 from app.imaging import segmentation
 from app.imaging.segmentation import Segmenter, separate
-from training import config, distortion
+from training import config
 from training.errors import DataError, TrainingError
-from training.photos import decode_photo, list_photos, split_photos
+from training.pictures import distortion
+from training.pictures.photos import decode_photo, list_photos, split_photos
 from training.segmenter import grabcut, job, lessons, network, scenes
 from training.segmenter.__main__ import main
 from training.segmenter.config import SegmenterConfig

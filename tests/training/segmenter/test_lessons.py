@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from training.photos import list_photos
+from training.pictures.photos import list_photos
 from training.segmenter.grabcut import separate
 from training.segmenter.lessons import ATTEMPTS, LESSON_PIXELS, Lessons, teach
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from training.photos import Photo
+    from training.pictures.photos import Photo
 
 
 @pytest.fixture

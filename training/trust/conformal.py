@@ -9,13 +9,13 @@ import numpy as np
 
 from app.model_card import PredictionSetFacts
 from training.data import LABELS
-from training.photo_temperature import FOLDS
+from training.trust.photo_temperature import FOLDS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from training.evaluate import Evaluation
-    from training.photo_metrics import AnsweredPhotos
+    from training.trust.evaluate import Evaluation
+    from training.trust.photo_metrics import AnsweredPhotos
 
 COVERAGES = (0.9, 0.95, 0.99)
 """The coverages that can be asked of a prediction set: how often it contains the true label."""

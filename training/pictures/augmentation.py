@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from training.config import TrainingConfig
-    from training.mixture import Mixture
+    from training.pictures.mixture import Mixture
 
 
 def batches(

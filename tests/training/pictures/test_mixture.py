@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from training.config import DEFAULTS, Distortion, PhotoConfig
-from training.mixture import Mixture, prepare
-from training.photos import Photo, convert_photo, list_photos
+from training.pictures.mixture import Mixture, prepare
+from training.pictures.photos import Photo, convert_photo, list_photos
 
 if TYPE_CHECKING:
     from pathlib import Path

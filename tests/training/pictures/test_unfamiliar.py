@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from training.unfamiliar import FAMILIES, handwritten_digits, letters_of_other_fonts, shuffled, upside_down
+from training.pictures.unfamiliar import FAMILIES, handwritten_digits, letters_of_other_fonts, shuffled, upside_down
 
 if TYPE_CHECKING:
     from training.data import Data

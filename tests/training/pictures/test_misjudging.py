@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from app.imaging.segmentation import separate
-from training.misjudging import misjudge, separate_badly
+from training.pictures.misjudging import misjudge, separate_badly
 
 
 def mask(margin: int = 24) -> np.ndarray:

@@ -8,8 +8,8 @@ import pytest
 from app.classifier import Answers
 from app.model_card import Collection, FolderMetrics
 from training.data import LABELS
-from training.photo_metrics import AnsweredPhotos, answer_photos, constant_answers, measure_photos
-from training.photos import COLLECTIONS, Photo, convert_photo, labels_by_eye, list_photos, split_photos
+from training.pictures.photos import COLLECTIONS, Photo, convert_photo, labels_by_eye, list_photos, split_photos
+from training.trust.photo_metrics import AnsweredPhotos, answer_photos, constant_answers, measure_photos
 
 
 def test_photographs_told_apart_or_of_a_single_label_are_measured_by_that_label(

@@ -5,8 +5,8 @@ import pytest
 
 from app.classifier import Answers
 from training.data import LABELS, Data, Split
-from training.evaluate import Evaluation, evaluate, in_batches, wilson_interval
-from training.reliability import brier_score, expected_calibration_error, negative_log_likelihood, reliability
+from training.trust.evaluate import Evaluation, evaluate, in_batches, wilson_interval
+from training.trust.reliability import brier_score, expected_calibration_error, negative_log_likelihood, reliability
 
 
 def test_a_model_that_is_always_right_has_perfect_metrics(data: Data) -> None:

@@ -14,17 +14,17 @@ from app.imaging.recognition import RECOGNISER, evidence_in
 from app.imaging.segmentation import SEGMENTER
 from app.model_card import IMAGE_SHAPE, FolderMetrics, PhotoMetrics
 from training.data import LABELS
-from training.evaluate import in_batches, wilson_interval
-from training.photo_temperature import cross_fitted, fit_temperature, fitting_loss
-from training.photos import CLASSES_OF, COLLECTIONS, allowed_of, convert_photo, digest_of, targets_of
-from training.reliability import error_by_chance, expected_calibration_error
+from training.pictures.photos import CLASSES_OF, COLLECTIONS, allowed_of, convert_photo, digest_of, targets_of
+from training.trust.evaluate import in_batches, wilson_interval
+from training.trust.photo_temperature import cross_fitted, fit_temperature, fitting_loss
+from training.trust.reliability import error_by_chance, expected_calibration_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from training.photos import Photo
+    from training.pictures.photos import Photo
 
 
 @dataclass(frozen=True, slots=True)

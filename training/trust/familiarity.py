@@ -11,9 +11,9 @@ from keras import layers
 from sklearn.metrics import roc_auc_score
 
 from app.model_card import FamiliarityFacts, SeparationFacts
-from training.augmentation import degrade
-from training.evaluate import in_batches
-from training.unfamiliar import FAMILIES, NEW_KINDS
+from training.pictures.augmentation import degrade
+from training.pictures.unfamiliar import FAMILIES, NEW_KINDS
+from training.trust.evaluate import in_batches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from app.classifier import Answers
     from training.config import TrainingConfig
-    from training.evaluate import Evaluation
-    from training.photo_metrics import AnsweredPhotos
+    from training.trust.evaluate import Evaluation
+    from training.trust.photo_metrics import AnsweredPhotos
 
 FALSE_ALARMS = 0.05
 """Share of the validation images that are called unfamiliar, and so the least familiarity of an image that is not."""
@@ -57,7 +57,7 @@ def fit_head(
     Args:
         network: From uint8 `[batch, 28, 28]` to logits.
         images: uint8 `[n, 28, 28]`, the data set's images that it has learnt from; some of them are also made
-            unfamiliar in every way that `training.unfamiliar` teaches.
+            unfamiliar in every way that `training.pictures.unfamiliar` teaches.
         photos: uint8 `[m, 28, 28]`, converted photographs that it has learnt from; may be empty.
         unfamiliar: uint8 `[k, 28, 28]`, converted photographs of what has no class; may be empty.
         config: `seed` decides what is made unfamiliar, and the initial weights. Half of `degraded_share` is the share

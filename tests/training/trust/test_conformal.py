@@ -5,11 +5,11 @@ import pytest
 from scipy.special import softmax
 
 from app.classifier import Answers
-from training.conformal import fit_threshold, measure_photo_sets, measure_sets, prediction_sets
 from training.data import Split, one_hot
-from training.evaluate import Evaluation
-from training.photo_metrics import AnsweredPhotos
-from training.photo_temperature import FOLDS
+from training.trust.conformal import fit_threshold, measure_photo_sets, measure_sets, prediction_sets
+from training.trust.evaluate import Evaluation
+from training.trust.photo_metrics import AnsweredPhotos
+from training.trust.photo_temperature import FOLDS
 
 
 def images_of(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:

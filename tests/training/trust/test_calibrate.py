@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from training.calibrate import Sharpening, calibrate, fit_sharpening
-from training.conformal import COVERAGES, prediction_sets
 from training.data import Split
+from training.trust.calibrate import Sharpening, calibrate, fit_sharpening
+from training.trust.conformal import COVERAGES, prediction_sets
 
 
 def honest_logits(n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ from sklearn.metrics import confusion_matrix
 from app.classifier import Answers
 from app.model_card import CalibrationMetrics, ClassMetrics, ReliabilityBin, SplitMetrics
 from training.data import LABELS
-from training.reliability import brier_score, expected_calibration_error, negative_log_likelihood, reliability
+from training.trust.reliability import brier_score, expected_calibration_error, negative_log_likelihood, reliability
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,10 +6,10 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from training.augmentation import augment, batches, degrade
 from training.config import DEFAULTS, PhotoConfig, TrainingConfig
 from training.data import Data, one_hot
-from training.mixture import Mixture
+from training.pictures.augmentation import augment, batches, degrade
+from training.pictures.mixture import Mixture
 
 PLAIN = DEFAULTS["mlp"].override(batch_size=32)
 FULL = DEFAULTS["cnn"].override(batch_size=32)

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from app.classifier import Answers
-from training.augmentation import degrade
 from training.config import DEFAULTS
 from training.data import Split
-from training.evaluate import Evaluation
-from training.familiarity import auroc, fit_head, measure_familiarity, with_familiarity
 from training.network import build
-from training.photo_metrics import AnsweredPhotos
-from training.photos import Photo
-from training.unfamiliar import negated
+from training.pictures.augmentation import degrade
+from training.pictures.photos import Photo
+from training.pictures.unfamiliar import negated
+from training.trust.evaluate import Evaluation
+from training.trust.familiarity import auroc, fit_head, measure_familiarity, with_familiarity
+from training.trust.photo_metrics import AnsweredPhotos
 
 if TYPE_CHECKING:
     from training.config import Network

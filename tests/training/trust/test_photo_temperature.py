@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from app.imaging.recognition import weigh
-from training.photo_temperature import FOLDS, cross_fitted, fit_temperature, fitting_loss
+from training.trust.photo_temperature import FOLDS, cross_fitted, fit_temperature, fitting_loss
 
 
 def of_twins(n: int = 3000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from app.imaging.decode import decode
-from training.disguise import disguise
+from training.pictures.disguise import disguise
 
 if TYPE_CHECKING:
     from training.data import Data

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from training.config import Distortion
-from training.distortion import distort
+from training.pictures.distortion import distort
 
 STRENGTHS = list(asdict(Distortion()))
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.collage import LEAST_SIDE, MOST_SIDE, collage
+from training.pictures.collage import LEAST_SIDE, MOST_SIDE, collage
 
 GREYS = [np.full((300, 200, 3), 40 * number, np.uint8) for number in range(1, 6)]
 

@@ -17,7 +17,7 @@ from app.errors import ServiceError
 from app.model_card import Collection
 from training.data import LABELS
 from training.errors import DataError
-from training.upload import convert_upload, decode_upload
+from training.pictures.upload import convert_upload, decode_upload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

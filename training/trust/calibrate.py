@@ -10,9 +10,9 @@ import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import softmax
 
-from training.conformal import COVERAGES, fit_threshold
 from training.data import LABELS, one_hot
-from training.reliability import negative_log_likelihood
+from training.trust.conformal import COVERAGES, fit_threshold
+from training.trust.reliability import negative_log_likelihood
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

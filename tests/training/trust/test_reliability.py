@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from training.reliability import (
+from training.trust.reliability import (
     BINS,
     brier_score,
     error_by_chance,

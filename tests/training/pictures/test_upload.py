@@ -17,9 +17,9 @@ from app.settings import Settings
 from benchmarks.photos import answer
 from tests.fakes import FirstPixelClassifier
 from training.config import PhotoConfig
-from training.mixture import prepare
-from training.photos import Photo, convert_photo
-from training.upload import answer_uploads, convert_upload
+from training.pictures.mixture import prepare
+from training.pictures.photos import Photo, convert_photo
+from training.pictures.upload import answer_uploads, convert_upload
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from PIL import Image
 from app.imaging.conversion import Mode, convert
 from training.data import LABELS
 from training.errors import DataError
-from training.photos import (
+from training.pictures.photos import (
     CLASSES_OF,
     Photo,
     allowed_of,

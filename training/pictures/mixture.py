@@ -14,15 +14,15 @@ from app.imaging.conversion import Mode, convert
 from app.imaging.segmentation import SEGMENTER, separate
 from app.model_card import IMAGE_SHAPE
 from training.cache import cached
-from training.collage import collage
 from training.data import LABELS
-from training.disguise import GARMENTS, GROUNDS, disguise
-from training.distortion import distort
 from training.fingerprint import CONVERSION, code, fingerprint
-from training.misjudging import separate_badly
 from training.parallel import on_all_cores
-from training.photos import CLASSES_OF, SHOES, allowed_of, convert_photo, decode_photo, digest_of, targets_of
-from training.upload import convert_upload
+from training.pictures.collage import collage
+from training.pictures.disguise import GARMENTS, GROUNDS, disguise
+from training.pictures.distortion import distort
+from training.pictures.misjudging import separate_badly
+from training.pictures.photos import CLASSES_OF, SHOES, allowed_of, convert_photo, decode_photo, digest_of, targets_of
+from training.pictures.upload import convert_upload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from training.config import PhotoConfig, TrainingConfig
-    from training.photos import Photo
+    from training.pictures.photos import Photo
 
 MOST_PIECES = 6
 """Largest number of photographs in a collage."""
@@ -39,7 +39,8 @@ MOST_PIECES = 6
 CODE = (
     *CONVERSION,
     SEGMENTER.path,
-    *code("mixture.py", "photos.py", "upload.py", "disguise.py", "distortion.py", "misjudging.py", "collage.py"),
+    *code("pictures/mixture.py", "pictures/photos.py", "pictures/upload.py", "pictures/disguise.py"),
+    *code("pictures/distortion.py", "pictures/misjudging.py", "pictures/collage.py"),
 )
 """The code and weights that the converted images depend on."""
 

@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image
 
 from app.model_card import IMAGE_SHAPE, DamageMetrics
-from training.evaluate import evaluate
-from training.familiarity import flagged
+from training.trust.evaluate import evaluate
+from training.trust.familiarity import flagged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

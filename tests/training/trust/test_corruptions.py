@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.fakes import FirstPixelClassifier
-from training.corruptions import CORRUPTIONS, damage, measure_corruption, motion
-from training.evaluate import evaluate
+from training.trust.corruptions import CORRUPTIONS, damage, measure_corruption, motion
+from training.trust.evaluate import evaluate
 
 if TYPE_CHECKING:
     from training.data import Data
