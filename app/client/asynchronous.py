@@ -129,9 +129,8 @@ class AsyncFashionClient:
         tries = 0
         while True:
             tries += 1
-            alone = run.is_slow
             try:
-                async with self._uplink.alone() if alone else self._uplink.shared():
+                async with self._uplink.alone() if run.is_slow else self._uplink.shared() as turn:
                     response = await self._http.send(request, auth=self._auth, follow_redirects=False)
             except httpx.RequestError as error:
                 wait = exchange.wait_after_failure(error, tries, self._retries)
@@ -140,7 +139,7 @@ class AsyncFashionClient:
             else:
                 if exchange.is_too_slow(response):
                     run.is_slow = True
-                wait = exchange.wait_after_answer(response, tries, self._retries, alone=alone)
+                wait = exchange.wait_after_answer(response, tries, self._retries, alone=turn.is_alone)
                 if wait is None:
                     return response
             await asyncio.sleep(wait)

@@ -43,8 +43,8 @@ class FashionClient:
             api_key: Key for a service that asks for one; by default that in `FASHION_API_KEY`.
             timeout_seconds: How long to wait for a connection, and then for each chunk sent or received.
             retries: How often to retry when the service cannot be reached or asks to come back later (429, 502, 503);
-                `Retry-After` is honoured. A request that arrived too slowly is retried once, while this client sends
-                nothing else.
+                `Retry-After` is honoured. A request that arrived too slowly beside others is retried too, while this
+                client sends nothing else.
             http: An httpx client to send with, for credentials or certificates; its base URL and timeout are not
                 used, and it is closed with this one.
 
@@ -181,9 +181,8 @@ class FashionClient:
         tries = 0
         while True:
             tries += 1
-            alone = run.is_slow
             try:
-                with self._uplink.alone() if alone else self._uplink.shared():
+                with self._uplink.alone() if run.is_slow else self._uplink.shared() as turn:
                     if run.has_ended.is_set():
                         raise CancelledError  # nobody would read the answer
                     response = self._http.send(
@@ -196,7 +195,7 @@ class FashionClient:
             else:
                 if exchange.is_too_slow(response):
                     run.is_slow = True
-                wait = exchange.wait_after_answer(response, tries, self._retries, alone=alone)
+                wait = exchange.wait_after_answer(response, tries, self._retries, alone=turn.is_alone)
                 if wait is None:
                     return response
             run.has_ended.wait(wait)
