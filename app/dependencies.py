@@ -1,4 +1,4 @@
-"""The dependencies that routes can declare."""
+"""What routes can declare, and what a request may ask for besides its answer: options in its query, a deadline."""
 
 from __future__ import annotations
 
