@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
 import sys
 import time
 from pathlib import Path
@@ -18,7 +17,7 @@ from training.command import positive
 from training.data import LABELS
 from training.machine import machine
 from training.markdown import table
-from training.pictures.upload import convert_upload
+from training.pictures.upload import convert_upload, encoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,10 +37,10 @@ def main() -> None:
     given = parser.parse_args()
     try:
         with Image.open(given.photo) as photo:
-            encoded = dict(pictures(photo.convert("RGB")))
+            files = dict(pictures(photo.convert("RGB")))
     except OSError as error:
         parser.error(str(error))
-    times = measure(encoded, given.rounds)
+    times = measure(files, given.rounds)
     print(f"{given.rounds} rounds, one thread on {machine()}\n")
     rows = [(name, f"{median:.3f}", MOST_MILLISECONDS[name], f"{slow:.3f}") for name, (median, slow) in times.items()]
     print(
@@ -52,16 +51,16 @@ def main() -> None:
 
 def pictures(photo: Image.Image) -> Iterator[tuple[str, bytes]]:
     """Yield names and files: a native PNG, and the photograph as a JPEG of quality 90 in each of `SIZES`."""
-    yield "28x28 PNG", _encoded(photo.convert("L").resize((28, 28)), "PNG")
+    yield "28x28 PNG", encoded(photo.convert("L").resize((28, 28)))
     for name, size in SIZES.items():
-        yield name, _encoded(photo.resize(size, Image.Resampling.BICUBIC), "JPEG", quality=90)
+        yield name, encoded(photo.resize(size, Image.Resampling.BICUBIC), "JPEG", quality=90)
 
 
-def measure(encoded: dict[str, bytes], rounds: int) -> dict[str, tuple[float, float]]:
+def measure(files: dict[str, bytes], rounds: int) -> dict[str, tuple[float, float]]:
     """Return the median and the 95th percentile for each picture, in milliseconds."""
-    seconds = np.array([[_seconds(data) for _ in range(rounds)] for data in encoded.values()])
+    seconds = np.array([[_seconds(data) for _ in range(rounds)] for data in files.values()])
     median, slow = (1000 * np.percentile(seconds, (50, 95), axis=1)).tolist()
-    return dict(zip(encoded, zip(median, slow, strict=True), strict=True))
+    return dict(zip(files, zip(median, slow, strict=True), strict=True))
 
 
 def missed(times: dict[str, tuple[float, float]]) -> list[str]:
@@ -74,12 +73,6 @@ def _seconds(data: bytes) -> float:
     if read_native(data) is None:
         evidence_in(convert_upload(data).colours, LABELS)
     return time.perf_counter() - started
-
-
-def _encoded(picture: Image.Image, kind: str, **options: int) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from training.command import positive
 from training.data import find_folder, load
 from training.errors import TrainingError
 from training.markdown import table
-from training.pictures.upload import answer_uploads, convert_upload
+from training.pictures.upload import answer_uploads, convert_upload, encoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,17 +38,17 @@ ENLARGED = (280, 280)
 
 def original(image: NDArray[np.uint8]) -> bytes:
     """Return a PNG file of an image, uint8 `[28, 28]`, as it is."""
-    return _png(Image.fromarray(image))
+    return encoded(Image.fromarray(image))
 
 
 def enlarged(image: NDArray[np.uint8]) -> bytes:
     """Return a PNG file of an enlarged image."""
-    return _png(Image.fromarray(image).resize(ENLARGED))
+    return encoded(Image.fromarray(image).resize(ENLARGED))
 
 
 def negative(image: NDArray[np.uint8]) -> bytes:
     """Return a PNG file of an enlarged image, black on white."""
-    return _png(ImageOps.invert(Image.fromarray(image).resize(ENLARGED)))
+    return encoded(ImageOps.invert(Image.fromarray(image).resize(ENLARGED)))
 
 
 def draw(image: NDArray[np.uint8], colours: str) -> Figure:
@@ -79,11 +79,6 @@ def measure(classifier: Classifier, split: Split, copy: Callable[[NDArray[np.uin
     answers = answer_uploads(classifier, [convert_upload(copy(image)) for image in split.images])
     is_familiar = answers.familiarity >= classifier.card.familiarity.threshold
     return float((answers.probabilities.argmax(axis=1) == split.class_ids).mean()), float(is_familiar.mean())
-
-
-def _png(picture: Image.Image) -> bytes:
-    picture.save(buffer := io.BytesIO(), format="png")
-    return buffer.getvalue()
 
 
 def main() -> None:

@@ -7,7 +7,6 @@ and processed like any upload.
 from __future__ import annotations
 
 import argparse
-import io
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from benchmarks.photos import known_photos
 from training.markdown import table
 from training.pictures.photos import allowed_of, decode_photo
-from training.pictures.upload import answer_uploads, convert_upload
+from training.pictures.upload import answer_uploads, convert_upload, encoded
 from training.trust.photo_metrics import fits
 
 if TYPE_CHECKING:
@@ -77,14 +76,9 @@ def measure(
     photos: Sequence[Photo], show: Callable[[Image.Image], Image.Image], classifier: Classifier
 ) -> tuple[float, float]:
     """Return the shares of photographs that get a right label when shown so, and that are called familiar."""
-    answers = answer_uploads(classifier, [convert_upload(_png(show(decode_photo(photo)))) for photo in photos])
+    answers = answer_uploads(classifier, [convert_upload(encoded(show(decode_photo(photo)))) for photo in photos])
     right = fits(answers.probabilities, allowed_of(photos)).mean()
     return float(right), float((answers.familiarity >= classifier.card.familiarity.threshold).mean())
-
-
-def _png(picture: Image.Image) -> bytes:
-    picture.save(buffer := io.BytesIO(), "PNG", compress_level=1)
-    return buffer.getvalue()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ Each picture is processed like any upload, whole and in nine random crops. The p
 from __future__ import annotations
 
 import argparse
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +17,7 @@ from app.errors import ServiceError, StartError
 from app.settings import Settings
 from training.command import natural
 from training.markdown import table
-from training.pictures.upload import answer_uploads, convert_upload, decode_upload
+from training.pictures.upload import answer_uploads, convert_upload, decode_upload, encoded
 from training.trust.evaluate import wilson_interval
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from app.classifier import Classifier
-    from app.imaging.conversion import Converted
 
 CROPS = 9
 
@@ -74,7 +72,7 @@ def answer(path: Path, classifier: Classifier, seed: int) -> Stranger:
     if decoded.opacity:
         whole.putalpha(decoded.opacity)
     views = [whole, *(crop(whole, rng) for _ in range(CROPS))]
-    answers = answer_uploads(classifier, [_uploaded(view) for view in views])
+    answers = answer_uploads(classifier, [convert_upload(encoded(view)) for view in views])
     first = answers.probabilities[0]
     return Stranger(
         name=path.name,
@@ -91,13 +89,6 @@ def crop(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
     )
     left, top = rng.integers(0, (picture.width - width + 1, picture.height - height + 1)).tolist()
     return picture.crop((left, top, left + width, top + height))
-
-
-def _uploaded(view: Image.Image) -> Converted:
-    """Convert a view as the service does when it is uploaded as a PNG."""
-    buffer = io.BytesIO()
-    view.save(buffer, "PNG")
-    return convert_upload(buffer.getvalue())
 
 
 def page(strangers: Sequence[Stranger], threshold: float) -> str:

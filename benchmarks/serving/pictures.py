@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from PIL import Image
 
 from training.data import DEBIAN_FOLDER, find_folder, keras_cache, load
 from training.errors import DataError
+from training.pictures.upload import encoded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,9 +44,7 @@ def native_images(count: int, known: Sequence[Path] | None = None) -> NDArray[np
 
 def png(image: NDArray[np.uint8]) -> bytes:
     """Encode a native image, uint8 `[28, 28]`, losslessly."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG")
-    return buffer.getvalue()
+    return encoded(Image.fromarray(image))
 
 
 def photograph(image: NDArray[np.uint8], size: tuple[int, int], rng: np.random.Generator) -> bytes:
@@ -69,9 +67,7 @@ def photograph(image: NDArray[np.uint8], size: tuple[int, int], rng: np.random.G
     ground = canvas[top : top + side, left : left + side]
     covered = np.clip(4 * share, 0, 1)  # darker parts of the garment hide the ground too
     ground += covered * (share * rng.uniform(60, 255, 3) - ground)
-    buffer = io.BytesIO()
-    Image.fromarray(np.clip(canvas, 0, 255).astype(np.uint8)).save(buffer, "JPEG", quality=JPEG_QUALITY)
-    return buffer.getvalue()
+    return encoded(Image.fromarray(np.clip(canvas, 0, 255).astype(np.uint8)), "JPEG", quality=JPEG_QUALITY)
 
 
 def _enlarged(colours: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float32]:

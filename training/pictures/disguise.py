@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
+
+from training.pictures.upload import encoded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,6 +45,4 @@ def disguise(image: NDArray[np.uint8], ground: str, garment: str, rng: np.random
     top, bottom, left, right = (int(margin) for margin in rng.uniform(0.05, 0.6, 4) * side)
     canvas = np.tile(ground_colour, (top + side + bottom, left + side + right, 1))
     canvas[top : top + side, left : left + side] += garment_share * (garment_colour - ground_colour)
-    buffer = io.BytesIO()
-    Image.fromarray(np.rint(canvas).astype(np.uint8)).save(buffer, "JPEG", quality=JPEG_QUALITY)
-    return buffer.getvalue()
+    return encoded(Image.fromarray(np.rint(canvas).astype(np.uint8)), "JPEG", quality=JPEG_QUALITY)

@@ -1,7 +1,8 @@
-"""Converts and classifies a file as the service does when it is uploaded."""
+"""Makes a file of a picture, and converts and classifies it as the service does when it is uploaded."""
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,12 +15,21 @@ from app.imaging.recognition import evidence_in, weigh
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from PIL import Image
+
     from app.classifier import Classifier
     from app.imaging.conversion import Converted
     from app.imaging.decode import Decoded
 
 MAX_IMAGE_PIXELS = 50_000_000
 """The service's default limit."""
+
+
+def encoded(picture: Image.Image, kind: str = "PNG", **options: int) -> bytes:
+    """Return a picture as the bytes of a file of that format."""
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
 
 
 def decode_upload(data: bytes) -> Decoded:

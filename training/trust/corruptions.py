@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from app.model_card import IMAGE_SHAPE, DamageMetrics
+from training.pictures.upload import encoded
 from training.trust.evaluate import evaluate
 from training.trust.familiarity import flagged
 
@@ -87,9 +88,7 @@ def shear(image: NDArray[np.uint8], share: float, rng: np.random.Generator) -> N
 
 def jpeg(image: NDArray[np.uint8], quality: float, _: np.random.Generator) -> NDArray[np.uint8]:
     """Encode as JPEG of that quality, and decode again."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=round(quality))
-    return np.asarray(Image.open(buffer))
+    return np.asarray(Image.open(io.BytesIO(encoded(Image.fromarray(image), "JPEG", quality=round(quality)))))
 
 
 CORRUPTIONS: dict[str, tuple[Corrupt, tuple[float, ...]]] = {
