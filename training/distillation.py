@@ -18,7 +18,7 @@ from training.cache import cached
 from training.data import LABELS, one_hot
 from training.errors import DataError
 from training.fingerprint import code, fingerprint
-from training.pictures.mixture import Lessons
+from training.pictures.mixture import Teaching
 from training.pictures.photos import digest_of
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def taught(
         return answers
 
     heard = [
-        cached(runs / f"lessons-{fingerprint(asked, one.digest, one.knows_photos)}.npz", partial(answers_of, one))
+        cached(runs / f"answers-{fingerprint(asked, one.digest, one.knows_photos)}.npz", partial(answers_of, one))
         for one in teachers
     ]
 
@@ -185,14 +185,14 @@ def taught(
         return said
 
     labels, said = mixture.targets[:, None], mean("photos").reshape(*mixture.photos.shape[:2], len(LABELS))
-    lessons = Lessons(
+    teaching = Teaching(
         targets=targets_of(mean("images"), one_hot(split.class_ids), config),
         photo_targets=targets_of(told_apart(said, labels, mixture.allowed[:, None]), labels, config),
         blends=np.concatenate([blends, of_photos]),
         blend_targets=soften(np.concatenate([mean("blends"), mean("blends of photos")]), config.temperature),
         begin=teachers[0].folder if config.continued else None,
     )
-    return replace(mixture, lessons=lessons)
+    return replace(mixture, teaching=teaching)
 
 
 def targets_of(

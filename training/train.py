@@ -167,8 +167,8 @@ def _fit(
         raise TrainingError(msg)
     keras.utils.set_random_seed(config.seed)
     network = compiled(config, steps)
-    if mixture and mixture.lessons and mixture.lessons.begin:
-        load_weights(network, mixture.lessons.begin)
+    if mixture and mixture.teaching and mixture.teaching.begin:
+        load_weights(network, mixture.teaching.begin)
     checkpoint = Checkpoint(run / "checkpoint.weights.h5")
     first_epoch = checkpoint.restore(network) // steps
     _drop_torn_line(run / "history.csv")

@@ -121,14 +121,14 @@ def test_a_blend_mixes_two_images_or_shows_a_box_of_the_other() -> None:
 
 def test_only_teachers_that_know_photographs_answer_for_them(data: Data, tmp_path: Path) -> None:
     teachers = [sure_of(0), sure_of(4, knows_photos=True, digest="two")]
-    lessons = taught(photographs(), teachers, CONFIG, data.train, tmp_path).lessons
-    assert lessons
-    assert lessons.targets[:, 0] == pytest.approx(0.46, abs=1e-3)
-    assert lessons.photo_targets.shape == (3, 2, 10)
-    assert lessons.photo_targets[..., 4] == pytest.approx(0.91, abs=1e-3)
-    assert lessons.blends.shape == (2 * 300 + 2 * 8 * 3, 28, 28)
-    assert lessons.blend_targets[:600, 0] == pytest.approx(0.46, abs=1e-3)
-    assert lessons.blend_targets[600:, 4] == pytest.approx(0.91, abs=1e-3)
+    teaching = taught(photographs(), teachers, CONFIG, data.train, tmp_path).teaching
+    assert teaching
+    assert teaching.targets[:, 0] == pytest.approx(0.46, abs=1e-3)
+    assert teaching.photo_targets.shape == (3, 2, 10)
+    assert teaching.photo_targets[..., 4] == pytest.approx(0.91, abs=1e-3)
+    assert teaching.blends.shape == (2 * 300 + 2 * 8 * 3, 28, 28)
+    assert teaching.blend_targets[:600, 0] == pytest.approx(0.46, abs=1e-3)
+    assert teaching.blend_targets[600:, 4] == pytest.approx(0.91, abs=1e-3)
 
 
 @pytest.mark.parametrize("mirrors", [False, True])
@@ -207,29 +207,31 @@ def test_what_a_teacher_held_out_is_read_from_its_card_however_old(
 def test_a_teacher_that_has_since_learnt_from_photographs_is_asked_again(data: Data, tmp_path: Path) -> None:
     both = sure_of(0), sure_of(4, knows_photos=True, digest="two")
     taught(photographs(), both, CONFIG, data.train, tmp_path)
-    lessons = taught(
+    teaching = taught(
         photographs(), [replace(both[0], held_out_share=0.2), both[1]], CONFIG, data.train, tmp_path
-    ).lessons
-    assert lessons
-    assert lessons.photo_targets[..., 4] == pytest.approx(0.46, abs=1e-3)
+    ).teaching
+    assert teaching
+    assert teaching.photo_targets[..., 4] == pytest.approx(0.46, abs=1e-3)
 
 
 def test_the_teachers_answers_are_kept_for_runs_that_ask_the_same(data: Data, tmp_path: Path) -> None:
     first = taught(Mixture.of_nothing(), [sure_of(0)], CONFIG, data.train, tmp_path)
     asked_again = taught(Mixture.of_nothing(), [sure_of(1)], replace(CONFIG, trust=0.9), data.train, tmp_path)
     another = taught(Mixture.of_nothing(), [sure_of(1, digest="other")], CONFIG, data.train, tmp_path)
-    assert first.lessons
-    assert asked_again.lessons
-    assert another.lessons
-    assert np.array_equal(first.lessons.blend_targets, asked_again.lessons.blend_targets)
-    assert another.lessons.blend_targets[:, 1] == pytest.approx(0.91, abs=1e-3)
+    assert first.teaching
+    assert asked_again.teaching
+    assert another.teaching
+    assert np.array_equal(first.teaching.blend_targets, asked_again.teaching.blend_targets)
+    assert another.teaching.blend_targets[:, 1] == pytest.approx(0.91, abs=1e-3)
 
 
 def test_answers_are_kept_for_each_teacher_separately(data: Data, tmp_path: Path) -> None:
     taught(Mixture.of_nothing(), [sure_of(0), sure_of(1, digest="other")], CONFIG, data.train, tmp_path)
-    lessons = taught(Mixture.of_nothing(), [sure_of(9), sure_of(2, digest="new")], CONFIG, data.train, tmp_path).lessons
-    assert lessons
-    assert lessons.blend_targets[:, [0, 2]] == pytest.approx(0.46, abs=1e-3)
+    teaching = taught(
+        Mixture.of_nothing(), [sure_of(9), sure_of(2, digest="new")], CONFIG, data.train, tmp_path
+    ).teaching
+    assert teaching
+    assert teaching.blend_targets[:, [0, 2]] == pytest.approx(0.46, abs=1e-3)
 
 
 def test_a_batch_holds_images_photographs_and_blends_with_the_teachers_targets(data: Data, tmp_path: Path) -> None:

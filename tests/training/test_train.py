@@ -16,7 +16,7 @@ from training.config import DEFAULTS, PhotoConfig
 from training.data import one_hot
 from training.errors import TrainingError
 from training.pictures.augmentation import batches
-from training.pictures.mixture import Lessons, Mixture
+from training.pictures.mixture import Mixture, Teaching
 from training.train import (
     SETTLING_BATCHES,
     OneCycle,
@@ -115,16 +115,16 @@ def test_a_finished_run_is_read_back_without_training(data: Data, tmp_path: Path
 def test_what_is_mixed_in_decides_the_folder_of_a_run(data: Data, tmp_path: Path) -> None:
     """A new segmenter or other teachers change the images and targets: earlier weights must not be reused."""
     images, row = np.zeros((1, 28, 28), np.uint8), np.zeros((1, 10), np.float32)
-    taught = Lessons(row, row[None], images, row)
+    taught = Teaching(row, row[None], images, row)
     nothing = Mixture.of_nothing()
     mixtures = [
         None,
         nothing,
         replace(nothing, disguised=images),
         replace(nothing, photos=images[None]),
-        *(replace(nothing, lessons=lessons) for lessons in (taught, replace(taught, targets=row + 1))),
-        replace(nothing, lessons=replace(taught, photo_targets=row[None] + 1)),
-        replace(nothing, lessons=replace(taught, blend_targets=row + 1)),
+        *(replace(nothing, teaching=teaching) for teaching in (taught, replace(taught, targets=row + 1))),
+        replace(nothing, teaching=replace(taught, photo_targets=row[None] + 1)),
+        replace(nothing, teaching=replace(taught, blend_targets=row + 1)),
     ]
     folders = [[run_folder(tmp_path, RECIPE, data, mixture) for mixture in mixtures] for _ in range(2)]
     assert folders[0] == folders[1]

@@ -41,7 +41,7 @@ def batches(
     # As in airbench, each image is mirrored in every second epoch; one draw decides which half starts mirrored.
     mirrored_first = np.random.default_rng(config.seed).random(len(images)) < 0.5  # noqa: PLR2004  a coin
     count = config.images_a_batch
-    targets = mixture.lessons.targets if mixture and mixture.lessons else targets
+    targets = mixture.teaching.targets if mixture and mixture.teaching else targets
     epoch = first_epoch
     while True:
         if epoch >= config.uncut_from:

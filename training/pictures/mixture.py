@@ -48,7 +48,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Lessons:
+class Teaching:
     """What the teachers say about everything that is learnt from.
 
     Attributes:
@@ -88,7 +88,7 @@ class Mixture:
         chances: float64 `[m]`, the probability of drawing each photograph; they sum to 1.
         unfamiliar: uint8 `[k, variants, 28, 28]`, photographs of what has no class; never drawn.
         collages: uint8 `[c, 28, 28]`, pieces of photographs laid over one another; never drawn.
-        lessons: What teachers say about the training split and the photographs, if there are any.
+        teaching: What teachers say about the training split and the photographs, if there are any.
     """
 
     disguised: NDArray[np.uint8]
@@ -98,7 +98,7 @@ class Mixture:
     chances: NDArray[np.float64]
     unfamiliar: NDArray[np.uint8]
     collages: NDArray[np.uint8]
-    lessons: Lessons | None = None
+    teaching: Teaching | None = None
 
     @property
     def examples(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -109,7 +109,7 @@ class Mixture:
     @property
     def drawn(self) -> tuple[NDArray[np.generic], ...]:
         """Everything that batches are made of."""
-        taught = self.lessons.drawn if self.lessons else ()
+        taught = self.teaching.drawn if self.teaching else ()
         return self.disguised, self.photos, self.targets, self.chances, *taught
 
     def disguise(
@@ -127,10 +127,10 @@ class Mixture:
                 rng.choice(len(self.photos), count, p=self.chances),
                 rng.integers(0, self.photos.shape[1], count),
             )
-            targets = self.lessons.photo_targets[chosen, variants] if self.lessons else self.targets[chosen]
+            targets = self.teaching.photo_targets[chosen, variants] if self.teaching else self.targets[chosen]
             yield self.photos[chosen, variants], targets
-        if self.lessons:
-            yield self.lessons.draw_blends(config.blends_a_batch, rng)
+        if self.teaching:
+            yield self.teaching.draw_blends(config.blends_a_batch, rng)
 
     @classmethod
     def of_nothing(cls) -> Mixture:
