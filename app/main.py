@@ -70,8 +70,8 @@ def create_app(settings: Settings, classifier: Classifier, tally: Tally | None =
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
-        # TensorFlow leaves so many objects that a full collection would stop the event loop for 0.1 to 0.2 seconds.
         app.openapi()  # kept, since generating it would hold up requests
+        # TensorFlow leaves so many objects that a full collection would stop the event loop for 0.1 to 0.2 seconds.
         gc.collect()
         gc.freeze()
         gc.set_threshold(GARBAGE_OBJECTS)
@@ -123,7 +123,7 @@ def create_app(settings: Settings, classifier: Classifier, tally: Tally | None =
             allow_headers=["Authorization", "Content-Type", "X-API-Key", HEADER.decode(), "X-Request-Timeout"],
             expose_headers=["Retry-After", "Server-Timing", HEADER.decode()],
         )
-    _complete_document(app, [tracing.document, *([key_guard.document] if keys else [])])
+    _complete_document(app, [*([key_guard.document] if keys else []), tracing.document])
     return app
 
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from benchmarks.serving import load
-from training.command import positive
+from training.command import natural, positive
 from training.markdown import table
 
 if TYPE_CHECKING:
@@ -25,11 +25,18 @@ PATHS = ("/health/live", "/health/ready", "/metrics")
 PAUSE_SECONDS = 0.02
 
 
+def at_least_two(text: str) -> int:
+    """Parse an integer of 2 or more: in the last second nothing is asked, since the load may end."""
+    return natural(text, 2)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Load the service with a small picture, and print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.probes", description=__doc__)
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="a service that runs")
-    parser.add_argument("--seconds", type=positive, default=10, metavar="N", help="how long to load it (default: 10)")
+    parser.add_argument(
+        "--seconds", type=at_least_two, default=10, metavar="N", help="how long to load it (default: 10)"
+    )
     parser.add_argument("--connections", type=positive, default=64, metavar="N", help="that ask (default: 64)")
     given = parser.parse_args(arguments)
     try:
@@ -44,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except OSError as error:
             parser.error(f"expected wrk to load the service with: {error}")
         try:
-            times = ask(given.url, time.monotonic() + given.seconds)
+            times = ask(given.url, time.monotonic() + given.seconds - 1)
             outcome = load.finish(wrk)
         except (load.LoadError, OSError) as error:
             wrk.kill()

@@ -22,6 +22,7 @@ import uvicorn
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from app.cores import available_cores
 from app.main import create_app
 from app.settings import PREFIX, Settings
 from app.telemetry.logs import configure_logging
@@ -56,13 +57,13 @@ SAMPLE = Path(__file__).parent / "fixtures" / "fashion_mnist_sample.npz"
 
 def pytest_xdist_auto_num_workers() -> int:
     """Return one worker more than there are cores, since many tests only wait."""
-    return (os.cpu_count() or 1) + 1
+    return available_cores() + 1
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Have pytest-cov pause during the tests of `UNTRACED`, unless it does nothing anyway."""
     for item in items:
-        if UNTRACED & {*item.path.parts} and not config.option.no_cov:
+        if UNTRACED & {*item.path.relative_to(Path(__file__).parent).parts} and not config.option.no_cov:
             item.add_marker("no_cover")
 
 

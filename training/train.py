@@ -101,6 +101,7 @@ def train(
         TrainingError: There are too few images to fill a batch, or the checkpoint is damaged.
     """
     run.mkdir(parents=True, exist_ok=True)
+    _drop_torn_line(run / "history.csv")
     finished = run / "finished.weights.h5"
     network = build(config)
     if finished.exists():
@@ -171,7 +172,6 @@ def _fit(
         load_weights(network, mixture.teaching.begin)
     checkpoint = Checkpoint(run / "checkpoint.weights.h5")
     first_epoch = checkpoint.restore(network) // steps
-    _drop_torn_line(run / "history.csv")
     network.fit(
         _batches(config, data, first_epoch, mixture),
         steps_per_epoch=steps,

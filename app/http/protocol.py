@@ -184,7 +184,7 @@ class Protocol(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_response_complete(self) -> None:
-        """Start the next request; if one waits, read no more until it asks for its body or checks for its client."""
+        """Forget what was not read of the request, and limit the time for reading an answer that closes."""
         if self.cycle.response_complete:
             self.cycle.body.clear()  # the request was refused before it was read
         super().on_response_complete()

@@ -107,8 +107,11 @@ def test_a_run_killed_after_its_last_epoch_ends_like_an_unbroken_one(
 
 
 def test_a_finished_run_is_read_back_without_training(data: Data, tmp_path: Path) -> None:
-    first, _ = train(BASELINE, data, tmp_path)
-    second, _ = train(BASELINE, data, tmp_path, [Kill(epoch=0)])
+    first, history = train(BASELINE, data, tmp_path)
+    with (tmp_path / "history.csv").open("a") as file:
+        file.write("4,0.5,")  # torn
+    second, same = train(BASELINE, data, tmp_path, [Kill(epoch=0)])
+    assert same == history
     assert all(map(np.array_equal, weights(first), weights(second)))
 
 

@@ -597,6 +597,14 @@ def test_head_is_get_without_the_body(service: Service, path: bytes) -> None:
     }
 
 
+def test_a_request_after_the_head_of_a_file_is_answered(service: Service) -> None:
+    for _ in range(10):
+        with service.connect(b"HEAD /web/answer.js HTTP/1.1\r\nHost: a\r\n\r\n") as connection:
+            assert connection.recv(65536).endswith(b"\r\n\r\n")
+            connection.sendall(closing(CLASSES))
+            assert read_all(connection).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
 def test_head_is_counted_apart_from_get_and_ignores_ranges(service: Service) -> None:
     head = b"HEAD /web/answer.js HTTP/1.1\r\nHost: a\r\nRange: bytes=0-1\r\nConnection: close\r\n\r\n"
     with service.connect(head) as connection:
