@@ -1,4 +1,4 @@
-"""What routes can declare, and what a request may ask for besides its answer: options in its query, a deadline."""
+"""What a request may ask for besides a prediction, for routes to declare: options in its query, a deadline."""
 
 from __future__ import annotations
 
