@@ -17,7 +17,8 @@ from app.telemetry.metrics import Metrics
 
 
 def _of_state(name: str) -> Any:  # noqa: ANN401  as FastAPI's Depends
-    def of(request: Request) -> Any:  # noqa: ANN401  what `create_app` put there
+    # async, although it awaits nothing: FastAPI calls other dependencies in a thread, which takes longer than the rest
+    async def of(request: Request) -> Any:  # noqa: ANN401  what `create_app` put there
         return getattr(request.app.state, name)
 
     return Depends(of)

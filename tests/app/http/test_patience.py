@@ -270,7 +270,7 @@ def test_a_picture_whose_client_left_while_it_waited_for_a_thread_frees_its_plac
 ) -> None:
     async def run() -> list[int]:
         app = make_app(FirstPixelClassifier(), max_pending_images=2)
-        first, impatient, late = Caller(app), Caller(app), Caller(app)
+        first, impatient = Caller(app), Caller(app)
         for caller in (first, impatient):
             caller.say(SLOW)
             await until(caller.is_heard)
@@ -278,7 +278,8 @@ def test_a_picture_whose_client_left_while_it_waited_for_a_thread_frees_its_plac
         impatient.leave()
         left, _ = await impatient.hear()
         assert not first.request.done()
-        late.say(BOOT)  # there is a place for it
+        late = Caller(app)  # there is a place for it
+        late.say(BOOT)
         answered, _ = await late.hear()
         slow_decoding.set()
         return [left, answered, (await first.hear())[0]]
