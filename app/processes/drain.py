@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
-from app.processes.ports import begin_no_more, listens
+from app.processes.ports import begin_no_more, leave_to_the_next, listens
 
 if TYPE_CHECKING:
     import socket
@@ -125,6 +125,8 @@ class DrainingServer(uvicorn.Server):
             logger.error("cannot listen on %s:%s: another program does by now", self.config.host, self.config.port)
             await self.lifespan.shutdown()
             sys.exit(STARTUP_FAILURE)
+        for listener in self._listening:
+            leave_to_the_next(listener)
         if self.started:
             self._is_stuck = self.lifespan.state["service"].predictor.is_stuck
 

@@ -67,8 +67,18 @@ def shared(bound: socket.socket) -> socket.socket:
     bound.close()
     try:
         return listen_with_others(host, port, reuse_address=False)
-    except OSError:  # an earlier service has left connections behind
-        return listen_with_others(host, port)
+    except OSError:  # another program has left connections behind
+        joined = listen_with_others(host, port)
+        joined.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        return joined
+
+
+def leave_to_the_next(listener: socket.socket) -> None:
+    """Let the address be bound again as soon as this socket has closed, which must listen by now.
+
+    Otherwise connections that the service closed first would keep it for a minute: they inherit what `shared` sets.
+    """
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 
 
 def allow_open_files(count: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import logging
 import os
 import re
@@ -222,7 +223,7 @@ def test_an_address_in_use_stops_the_start_and_says_what_to_do() -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_second_service_is_refused_the_address_while_the_first_loads(artifact: Path, workers: int) -> None:
+def test_a_second_service_is_refused_the_address_until_the_first_has_ended(artifact: Path, workers: int) -> None:
     settings: dict[str, object] = {"MODEL_DIR": artifact, "WORKERS": workers, "DRAIN_SECONDS": 0}
     with subprocess.Popen(
         [sys.executable, "-m", "app"], env=environment(PORT=0, **settings), stderr=subprocess.PIPE
@@ -235,9 +236,14 @@ def test_a_second_service_is_refused_the_address_while_the_first_loads(artifact:
             assert second.returncode == 3
             assert f"cannot listen on 127.0.0.1:{port}" in second.stderr
             wait_until_ready(first, f"http://127.0.0.1:{port}")
+            kept = http.client.HTTPConnection("127.0.0.1", port, timeout=START_SECONDS)
+            kept.request("GET", "/health/live")
+            assert kept.getresponse().read()  # the connection stays open, so that the service has to close it
         finally:  # otherwise any failure would wait for it forever
             first.terminate()
             first.communicate(timeout=START_SECONDS)
+    kept.close()
+    Config(lambda: None, drain_seconds=0, port=port).bind_socket().close()  # as the next service does
 
 
 def test_a_coverage_that_the_model_was_not_fitted_for_stops_the_start(artifact: Path) -> None:

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from app.processes.ports import SharedPort, begin_no_more, shared
+from app.processes.ports import SharedPort, begin_no_more, leave_to_the_next, shared
 
 
 def bound() -> socket.socket:
@@ -52,19 +52,39 @@ def test_nobody_else_gets_a_shared_port_whether_or_not_a_worker_has_joined() -> 
             worker.close() if is_joined else None
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the workers accept from one socket")
-def test_connections_left_behind_by_an_earlier_service_do_not_block_the_port() -> None:
+def like_uvicorn(address: tuple[str, int]) -> socket.socket:
     again = socket.socket()
-    with bound() as before:
-        address = before.getsockname()
-        for one in (before, again):
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as uvicorn does
-        again.bind(address)  # already, so that nobody else gets the port
-        before.listen()
-        with socket.create_connection(address):
-            before.accept()[0].close()  # the side that closes first keeps it in TIME_WAIT
-    with shared(again) as parent:
-        assert parent.getsockname() == address
+    again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        again.bind(address)
+    except OSError:
+        again.close()
+        raise
+    return again
+
+
+def leave_a_connection_behind(listener: socket.socket) -> None:
+    with socket.create_connection(listener.getsockname()):
+        listener.accept()[0].close()  # the side that closes first keeps it in TIME_WAIT
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the workers accept from one socket")
+def test_connections_left_behind_do_not_block_the_port_and_an_earlier_service_does() -> None:
+    with bound() as free:
+        address = free.getsockname()
+    with like_uvicorn(address) as another_program:
+        another_program.listen()
+        leave_a_connection_behind(another_program)
+    for _ in range(2):
+        with shared(like_uvicorn(address)) as service:
+            with pytest.raises(OSError, match="in use"):
+                like_uvicorn(address)
+            service.listen()
+            leave_to_the_next(service)
+            with pytest.raises(OSError, match="in use"):
+                like_uvicorn(address)
+            leave_a_connection_behind(service)
+    like_uvicorn(address).close()
 
 
 def test_on_systems_other_than_linux_the_socket_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
