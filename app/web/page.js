@@ -5,18 +5,19 @@ import * as code from "./code.js";
 import * as gallery from "./gallery.js";
 import * as intake from "./intake.js";
 import { Picture } from "./picture.js";
-import { Problem, information, predict } from "./service.js";
+import { Problem, information, predict, unexpected } from "./service.js";
 import * as words from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 
 const state = { pictures: [], current: null, mode: "auto", facts: {}, drawn: null, round: new AbortController() };
-let atATime = 4; // requests; a browser opens six connections to a host
+let atATime; // requests
 let learning = null; // the promise of facts
 
 async function take(files, address) {
   startRound();
   learn();
+  atATime = 4; // a browser opens six connections to a host
   for (const picture of state.pictures) picture.forget();
   state.pictures = files.map((file) => new Picture(file, address));
   gallery.open(state.pictures, (picture, byKeyboard) => {
@@ -80,10 +81,8 @@ const isSettled = (outcome) => outcome && !outcome.mayPass;
 async function ask(picture, mode, signal, waiting) {
   const together = atATime;
   for (;;) {
-    const outcome = await predict(picture.file, mode, signal).catch((error) => {
-      if (error instanceof Problem || signal.aborted) return error;
-      throw error;
-    });
+    const outcome = await predict(picture.file, mode, signal).catch((error) =>
+      error instanceof Problem ? error : unexpected(error));
     if (signal.aborted) return;
     if (["too_slow", "body_too_slow"].includes(outcome.code) && together > 1 && state.pictures.length > 1) {
       atATime = 1; // pictures share the uplink, and on a slow one none arrives in time

@@ -38,10 +38,12 @@ let mostBytes = Infinity; // until the service says
 async function call(path, options = {}) {
   const sent = key;
   const headers = sent ? { ...options.headers, "X-API-Key": sent } : options.headers;
-  const signal = AbortSignal.any([AbortSignal.timeout(LONGEST_MILLISECONDS), options.signal].filter(Boolean));
-  const response = await fetch(path, { ...options, headers, signal }).catch(async (error) => {
+  const end = new AbortController(); // by hand: Safari before 17.4 and Firefox before 124 cannot combine signals
+  setTimeout(() => end.abort(), LONGEST_MILLISECONDS);
+  options.signal?.addEventListener("abort", () => end.abort());
+  const response = await fetch(path, { ...options, headers, signal: end.signal }).catch(async (error) => {
     if (options.signal?.aborted) throw error;
-    if (error.name === "TimeoutError") throw tooLate();
+    if (end.signal.aborted) throw tooLate();
     throw (await isReadable(options.body)) ? unreachable() : unreadable();
   });
   if (response.status !== 401) return response;
@@ -128,6 +130,14 @@ const unreadable = () =>
     detail: "It may be a folder, or have been moved or changed. Choose it again.",
     code: "unreadable",
     mayPass: false,
+  });
+
+export const unexpected = (error) =>
+  new Problem({
+    title: "This page has failed",
+    detail: `${error}. Reload it, or try another browser.`,
+    code: "unexpected",
+    mayPass: true,
   });
 
 async function isReadable(file) {

@@ -58,22 +58,28 @@ function promised(conversion, { card, coverage }) {
 }
 
 export function sureness(answer, facts) {
-  const { conversion, prediction, prediction_set: labels } = answer;
+  const { conversion, prediction_set: labels } = answer;
   const { coverage, pictures } = promised(conversion, facts);
-  const times = coverage ? `${Number((100 * coverage).toFixed(coverage > 0.99 ? 1 : 0))} times in 100` : "Nearly always";
-  if (labels.length > 1) return `${listed(labels)}: ${times.toLowerCase()} it is one of these, for ${pictures}.`;
   // What holds for all answers together would promise too much for this one.
-  if (prediction.probability < (coverage ?? LEAST_COVERAGE)) return unsureness(answer);
-  return `It names this label alone. For ${pictures}, what it names includes the right label ${times.toLowerCase()}.`;
+  if (together(answer) < (coverage ?? LEAST_COVERAGE)) return unsureness(answer);
+  const times = coverage ? `${Number((100 * coverage).toFixed(coverage > 0.99 ? 1 : 0))} times in 100` : "nearly always";
+  return labels.length > 1
+    ? `${listed(labels)}: ${times} it is one of these, for ${pictures}.`
+    : `Only this label fits. For ${pictures}, the right one is among those that fit ${times}.`;
 }
 
-function unsureness({ prediction, probabilities }) {
-  const next = ranked(probabilities).slice(1, 3).filter(({ probability }) => probability >= 0.05);
+function unsureness(answer) {
+  const { prediction, prediction_set: labels, probabilities } = answer;
+  const next = ranked(probabilities).slice(labels.length, labels.length + 2).filter(({ probability }) => probability >= 0.05);
   const others = listed(next.map(({ label, probability }) => `${label} (${percent(probability)})`), "and");
   const doubt = prediction.probability < 0.5 ? "Not sure" : "Not quite sure";
-  const right = `of 100 such answers about ${Math.round(100 * prediction.probability)} are right.`;
+  const right = `${listed(labels)} is right in about ${Math.round(100 * together(answer))} of 100 such answers.`;
   return `${doubt}: ${right}${others ? ` Next ${next.length > 1 ? "come" : "comes"} ${others}.` : ""}`;
 }
+
+// The probability that one of the labels named is right.
+const together = ({ prediction_set: labels, probabilities }) =>
+  probabilities.reduce((sum, { label, probability }) => sum + (labels.includes(label) ? probability : 0), 0);
 
 export const ranked = (probabilities) => [...probabilities].sort((one, other) => other.probability - one.probability);
 
@@ -84,7 +90,7 @@ export function calibration(conversion, { card }) {
   const { accuracy, ece_equal_mass: off, ece_by_chance: chance, held_out: count } = card.photos;
   const points = (share) => (100 * share).toFixed(1);
   const told = chance ? `; its percentages were ${points(off)} points off on average, ${points(chance)} by chance` : "";
-  return `Of ${count} photographs new to it, ${Math.round(100 * accuracy)} in 100 got a label that fits${told}.`;
+  return `Of ${count} photographs it did not learn from, ${Math.round(100 * accuracy)} in 100 got a label that fits${told}.`;
 }
 
 export function unfamiliarity({ conversion, familiarity, prediction, probabilities }, { card }) {
@@ -102,7 +108,8 @@ export function unfamiliarity({ conversion, familiarity, prediction, probabiliti
 }
 
 export function size(bytes) {
-  const kibibytes = Math.max(1, Math.round(bytes / 1024));
+  if (bytes < 1024) return count(bytes, "byte");
+  const kibibytes = Math.round(bytes / 1024);
   return kibibytes < 1024 ? `${kibibytes} KiB` : `${Number((kibibytes / 1024).toFixed(1))} MiB`;
 }
 
