@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from app.errors import OverloadedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
 SMALL = 1.0
@@ -65,6 +65,7 @@ class Admission:
         self._max_seconds = max_seconds
         self._deadline_seconds = deadline_seconds
         self._taken_on: dict[Permit, float] = {}
+        self._lines: set[Line] = set()
         self._work = 0.0
         self._counted_until = 0.0
         self._busy_seconds = 0.0
@@ -81,10 +82,7 @@ class Admission:
         if len(self._taken_on) >= self._max_pictures:
             msg = f"Expected at most {self._max_pictures} pictures at a time, received one more. Try again later."
             raise OverloadedError(msg, self.retry_after_seconds)
-        if self.expected_seconds > self._max_seconds:
-            msg = f"Expected at most {self._max_seconds:g} seconds of work before a picture, found "
-            msg += f"{self.expected_seconds:.1f}. Try again later."
-            raise OverloadedError(msg, self.retry_after_seconds)
+        self._require_time()
 
     def permit(self, work: float) -> Permit:
         """Take a place for one picture; nothing is awaited, so exactly the limit is admitted in a burst.
@@ -99,25 +97,27 @@ class Admission:
             OverloadedError: As for `require_place`.
         """
         self.require_place()
-        permit = Permit(self, work)
-        self._taken_on[permit] = self._clock()
-        self._work += work
-        return permit
+        return self._take(work)
 
-    async def wait_for_permit(self, work: float) -> Permit:
-        """Take a place for one picture as soon as there is one, in the order in which they are asked for."""
-        async with self._first_in_line:
-            while True:
-                try:
-                    return self.permit(work)
-                except OverloadedError:  # so something is pending, and will be given back
-                    self._freed.clear()
-                    await self._freed.wait()
+    def line_up(self, works: Sequence[float]) -> Line:
+        """Let the pictures of a batch wait for places; nothing is awaited, so that the next batch finds them in line.
+
+        Args:
+            works: The work of each, as for `permit`.
+
+        Returns:
+            A context manager in which each gets its permit.
+
+        Raises:
+            OverloadedError: The pending work would take too long; that all places are taken is no reason.
+        """
+        self._require_time()
+        return Line(self, works)
 
     @property
     def pending(self) -> int:
-        """Pictures admitted and not yet answered."""
-        return len(self._taken_on)
+        """Pictures admitted and not yet answered, and those in line."""
+        return len(self._taken_on) + sum(line.pictures for line in self._lines)
 
     @property
     def oldest(self) -> float | None:
@@ -127,9 +127,7 @@ class Admission:
     @property
     def expected_seconds(self) -> float:
         """Seconds until all pending work is done, at the measured rate; 0 until enough has been measured."""
-        if not self._taken_on or not self._finished_work or self._busy_seconds < FIRST_SECONDS:
-            return 0.0
-        return self._work * self._busy_seconds / self._finished_work
+        return self._seconds(self._work + sum(line.work for line in self._lines))
 
     @property
     def retry_after_seconds(self) -> int:
@@ -141,13 +139,48 @@ class Admission:
 
         Args:
             permit: What `permit` returned.
-            finished: Whether the work was done, so that it counts towards the rate; False if it was dropped.
+            finished: Whether the work was done, so that it counts towards the rate; False if it was dropped or refused.
         """
         if finished:
             self._count(permit.work)
         del self._taken_on[permit]
         self._work = self._work - permit.work if self._taken_on else 0.0  # so that rounding errors do not add up
         self._freed.set()
+
+    def enter(self, line: Line) -> None:
+        """Count the pictures of a batch as pending."""
+        self._lines.add(line)
+
+    def leave(self, line: Line) -> None:
+        """Count those of them that got no permit as pending no more."""
+        self._lines.discard(line)
+
+    async def next_in_line(self, line: Line, work: float) -> Permit:
+        """Take a place for a picture in line as soon as there is one, in the order in which they are asked for."""
+        async with self._first_in_line:
+            while len(self._taken_on) >= self._max_pictures or self._seconds(self._work) > self._max_seconds:
+                self._freed.clear()  # something is pending, and will be given back
+                await self._freed.wait()
+            line.pictures -= 1
+            line.work -= work
+            return self._take(work)
+
+    def _take(self, work: float) -> Permit:
+        permit = Permit(self, work)
+        self._taken_on[permit] = self._clock()
+        self._work += work
+        return permit
+
+    def _require_time(self) -> None:
+        if self.expected_seconds > self._max_seconds:
+            msg = f"Expected at most {self._max_seconds:g} seconds of work before a picture, found "
+            msg += f"{self.expected_seconds:.1f}. Try again later."
+            raise OverloadedError(msg, self.retry_after_seconds)
+
+    def _seconds(self, work: float) -> float:
+        if not self._finished_work or self._busy_seconds < FIRST_SECONDS:
+            return 0.0
+        return work * self._busy_seconds / self._finished_work
 
     def _count(self, work: float) -> None:
         """Count finished work, and the busy time since work was last counted."""
@@ -175,5 +208,39 @@ class Permit:
         """Hold the place."""
 
     def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
-        """Give the place back; cancelled work does not count as finished."""
-        self._admission.give_back(self, finished=kind is not asyncio.CancelledError)
+        """Give the place back.
+
+        What was refused does not count as finished: a broken file that announces many pixels would count as much work
+        done in no time, and the rate would be too high for long.
+        """
+        self._admission.give_back(self, finished=kind is None)
+
+
+class Line:
+    """The pictures of a batch that wait for places; their work counts as pending within a `with` block.
+
+    Attributes:
+        pictures: How many still wait.
+        work: Their work.
+    """
+
+    __slots__ = ("_admission", "pictures", "work")
+
+    def __init__(self, admission: Admission, works: Sequence[float]) -> None:
+        """Take the admission, and the work of each picture."""
+        self._admission = admission
+        self.pictures = len(works)
+        self.work = sum(works)
+
+    def __enter__(self) -> Self:
+        """Begin to wait."""
+        self._admission.enter(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Wait no more."""
+        self._admission.leave(self)
+
+    async def permit(self, work: float) -> Permit:
+        """Take a place for the next picture as soon as there is one."""
+        return await self._admission.next_in_line(self, work)

@@ -29,11 +29,12 @@ from app.schemas import ClassName
 from app.stages import Stages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Iterable
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from app.admission import Line
     from app.classifier import Answers, Classifier
     from app.settings import Settings
 
@@ -49,7 +50,7 @@ class Load(NamedTuple):
     """The work that a worker has in hand.
 
     Attributes:
-        pending: Pictures taken on and not yet answered.
+        pending: Pictures taken on and not yet answered, those of batches included that wait for places.
         oldest: When the first of them was taken on or, if earlier, when a thread began its current work, by
             `time.monotonic`; None if there is neither.
         queued: Pictures that are ready for the model and wait for the next forward pass.
@@ -126,7 +127,7 @@ class Predictor:
         *,
         preview: bool = False,
         stages: Stages | None = None,
-        waits: bool = False,
+        line: Line | None = None,
     ) -> dict[str, Any]:
         """Classify one picture; cancelling drops it wherever it waits.
 
@@ -136,7 +137,7 @@ class Predictor:
             mode: How to convert the picture.
             preview: Whether to show the image that the model saw.
             stages: Times the stages.
-            waits: Whether to wait for a place where there is none, as the pictures of a batch do.
+            line: Where to wait for a place if there is none, as the pictures of a batch do.
 
         Returns:
             A `schemas.Prediction` in plain types, which are built and serialised five times as fast.
@@ -145,11 +146,10 @@ class Predictor:
             ServiceError: The picture is refused, or too much is pending already.
         """
         stages = stages or Stages()
-        is_small = is_tiny(data) and mode is not Mode.PHOTO
-        work = SMALL if is_small else self._work_of(data)
-        with await self._admission.wait_for_permit(work) if waits else self._admission.permit(work):
+        work = self._work_of(data, mode)
+        with await line.permit(work) if line else self._admission.permit(work):
             prepare = partial(self._prepare, media_type=media_type, mode=mode, preview=preview, stages=stages)
-            if is_small:
+            if _is_small(data, mode):
                 prepared = self._prepare_native(data, mode, stages, preview=preview) or prepare(data)
             else:
                 prepared = await self._in_thread(prepare, data)
@@ -157,11 +157,21 @@ class Predictor:
         stages.end_pass(classified.started, classified.ended, classified.images)
         return self._judge(classified.answer, prepared.evidence) | prepared.facts
 
-    async def require_place(self, asker: Hashable) -> None:
-        """Refuse a request before its picture is even read, if none can be taken on.
+    def line_up(self, pictures: Iterable[bytes], mode: Mode) -> Line:
+        """Let the encoded pictures of a batch wait for places, within a `with` block.
+
+        Raises:
+            OverloadedError: Too much is pending already.
+        """
+        return self._admission.line_up([self._work_of(data, mode) for data in pictures])
+
+    async def admit_request(self, asker: Hashable) -> None:
+        """Refuse a request before its body is even read, if no picture can be taken on.
+
+        A client that is back sooner than its last refusal told it is held back first.
 
         Args:
-            asker: The client, which is held back if it retries too soon after a refusal; None if unknown.
+            asker: The client; None if unknown.
 
         Raises:
             OverloadedError: Too much is pending already.
@@ -196,7 +206,9 @@ class Predictor:
         """When the thread that has worked longest began its current work, even if nobody waits for it any more."""
         return min(filter(None, [*self._decoding.values(), self._batcher.running_since]), default=None)
 
-    def _work_of(self, data: bytes) -> float:
+    def _work_of(self, data: bytes, mode: Mode) -> float:
+        if _is_small(data, mode):
+            return SMALL
         pixels = declared_pixels(data)
         may_be_taken = accepted_format(data) is not None or len(data) == RAW_BYTES
         if not may_be_taken or pixels > self._settings.max_image_pixels:
@@ -279,6 +291,11 @@ class Predictor:
             "familiar": familiarity >= self.card.familiarity.threshold,
             "familiarity": familiarity,
         }
+
+
+def _is_small(data: bytes, mode: Mode) -> bool:
+    """Tell whether a picture is prepared on the event loop."""
+    return is_tiny(data) and mode is not Mode.PHOTO
 
 
 def _data_uri(image: NDArray[np.uint8]) -> str:

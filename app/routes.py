@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from app import __version__
+from app.admission import Line
 from app.dependencies import MetricsDependency, PredictorDependency, SettingsDependency, TimeoutHeader, WishesQuery
 from app.errors import (
     BodyTooSlowError,
@@ -134,7 +135,7 @@ async def predict(
     try:
         with Patience(Deadline.after(settings.request_timeout_seconds, timeout_seconds)) as patience:
             try:
-                await predictor.require_place(request.scope.get("client"))
+                await predictor.admit_request(request.scope.get("client"))
             finally:
                 stages.end("queue")
             upload = await read_upload(request, settings.max_body_bytes, held)
@@ -178,7 +179,7 @@ async def predict_batch(
     trace.stages.append(of_all := Stages())
     deadline = Deadline.after(settings.request_timeout_seconds, timeout_seconds)
 
-    async def item(upload: Upload) -> dict[str, Any]:
+    async def item(upload: Upload, line: Line) -> dict[str, Any]:
         """Return a `schemas.BatchItem` in plain types."""
         trace.stages.append(stages := Stages())
         try:
@@ -190,7 +191,7 @@ async def predict_batch(
                     wishes.conversion,
                     preview=wishes.preview,
                     stages=stages,
-                    waits=True,
+                    line=line,
                 )
         except Exception as error:  # without effect on the others
             known = error if isinstance(error, ServiceError) else None
@@ -206,14 +207,18 @@ async def predict_batch(
     try:
         with Patience(deadline):
             try:
-                await predictor.require_place(request.scope.get("client"))
+                await predictor.admit_request(request.scope.get("client"))
             finally:
                 of_all.end("queue")
             uploads = await read_uploads(request, settings.max_batch_files, settings.max_batch_bytes, held)
             of_all.end("receive")
-        with Patience(NEVER) as patience:  # each picture has the deadline itself
+        pictures = (upload.data for upload in uploads)
+        with (
+            predictor.line_up(pictures, wishes.conversion) as line,
+            Patience(NEVER) as patience,  # each picture has the deadline itself
+        ):
             patience.listen(request.receive)
-            tasks = [asyncio.ensure_future(item(upload)) for upload in uploads]
+            tasks = [asyncio.ensure_future(item(upload, line)) for upload in uploads]
             try:
                 items = await asyncio.gather(*tasks)
             finally:  # if the client is gone, nobody needs their answers

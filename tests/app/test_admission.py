@@ -6,7 +6,7 @@ import math
 import pytest
 
 from app.admission import RATE_SECONDS, SMALL, Admission, Permit, work_of
-from app.errors import OverloadedError
+from app.errors import InvalidImageError, OverloadedError
 
 
 class Clock:
@@ -125,18 +125,15 @@ def test_pictures_finished_together_as_in_a_batch_count_all_of_their_time() -> N
     assert rate == pytest.approx(0.01, rel=0.1)
 
 
-def test_dropped_pictures_do_not_affect_the_rate_and_failed_ones_do() -> None:
+@pytest.mark.parametrize("error", [asyncio.CancelledError, InvalidImageError])
+def test_dropped_and_refused_pictures_are_no_work_done(error: type[BaseException]) -> None:
     admission, clock = measured(seconds_each=0.1)
     for _ in range(50):
-        end(admission.permit(SMALL), asyncio.CancelledError)  # in no time
+        end(admission.permit(work_of(10**7, 50_000_000)), error)  # in no time
+    with admission.permit(SMALL):
+        clock.seconds += 0.1
     admission.permit(SMALL)
     assert admission.expected_seconds == pytest.approx(0.1)
-    clock.seconds += 0.01
-    for _ in range(50):
-        permit = admission.permit(SMALL)
-        clock.seconds += 0.01
-        end(permit, ValueError)
-    assert admission.expected_seconds < 0.05
 
 
 def test_a_minute_of_dropped_pictures_leaves_the_rate_as_it_was() -> None:
@@ -194,6 +191,38 @@ def test_the_rate_adapts_when_pictures_begin_to_take_longer() -> None:
             clock.seconds += 0.1
     admission.permit(SMALL)
     assert admission.expected_seconds == pytest.approx(0.1, rel=0.2)
+
+
+def test_pictures_in_line_count_as_pending_until_their_batch_ends() -> None:
+    admission, _ = measured(seconds_each=1, max_pictures=2, max_seconds=5)
+
+    async def run() -> None:
+        with admission.line_up([SMALL] * 3) as line, admission.line_up([2 * SMALL] * 2):
+            assert (admission.pending, admission.expected_seconds) == (5, 7)
+            first, second = await line.permit(SMALL), await line.permit(SMALL)
+            assert (admission.pending, admission.expected_seconds) == (5, 7)
+            with pytest.raises(OverloadedError, match=r"5 seconds of work before a picture, found 7\.0") as refused:
+                admission.line_up([SMALL])
+            assert refused.value.retry_after_seconds == 7
+            third = asyncio.create_task(line.permit(SMALL))
+            await asyncio.sleep(0.01)
+            assert not third.done()
+            end(second, asyncio.CancelledError)
+            end(await third, asyncio.CancelledError)
+        assert (admission.pending, admission.expected_seconds) == (1, 1)
+        end(first)
+        assert (admission.pending, admission.expected_seconds) == (0, 0)
+
+    asyncio.run(run())
+
+
+def test_a_batch_may_line_up_where_all_places_are_taken() -> None:
+    admission, _ = measured(seconds_each=1, max_pictures=2, max_seconds=5)
+    assert len(admitted(admission)) == 2
+    with admission.line_up([SMALL] * 9):
+        assert admission.pending == 11
+        with pytest.raises(OverloadedError, match="at most 2 pictures"):
+            admission.permit(SMALL)
 
 
 def test_each_megapixel_is_as_much_work_as_25_small_pictures() -> None:

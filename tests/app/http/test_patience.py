@@ -8,6 +8,7 @@ import json
 import threading
 import time
 import tracemalloc
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from starlette.requests import ClientDisconnect
 
+from app.admission import Admission
 from app.errors import RequestTimeoutError
 from app.http.patience import UNWATCHED_SECONDS, Deadline, Patience
 from app.imaging.decode import decode
@@ -348,6 +350,36 @@ def test_pictures_of_batches_wait_for_places_while_single_requests_are_refused(
 
     assert asyncio.run(run()) == (503, [[0, 1, 2, 3, 4], [5, 6, 7]])
     assert held.seen_classes == [[tag] for tag in range(8)]  # first come, first served
+
+
+def test_of_batches_that_arrive_at_once_those_behind_too_much_work_are_refused(
+    make_app: Callable[..., FastAPI], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, held = Clock(), HeldClassifier()
+    monkeypatch.setattr("app.predictor.Admission", partial(Admission, clock=clock))
+    picture = encoded(tagged_image(1))
+    body, content_type = form(*[picture] * 10)
+
+    async def run() -> list[int]:
+        app = make_app(held, max_queue_seconds=15)
+        first = Caller(app)
+        first.say(picture)
+        await held.begins()
+        clock.seconds += 1  # so a picture takes a second
+        held.release.set()
+        await first.hear()
+        held.release.clear()
+        batches = [Caller(app, "/predict/batch", content_type=content_type) for _ in range(4)]
+        for batch in batches:
+            batch.say(body[:10], more=True)
+            await until(batch.is_heard)  # none is refused before its body is read
+        for batch in batches:
+            batch.say(body[10:])
+        refused = [(await batch.hear())[0] for batch in batches[2:]]
+        held.release.set()
+        return [(await batch.hear())[0] for batch in batches[:2]] + refused
+
+    assert asyncio.run(run()) == [200, 200, 503, 503]
 
 
 def test_pictures_of_a_batch_that_find_no_place_in_time_are_late_and_take_none() -> None:
