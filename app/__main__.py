@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         usage="%(prog)s [-h] [predict | key] ...  (to serve, none of these: FASHION_PORT and other variables say how)",
         description="Serve until told to stop, as the environment says (FASHION_PORT and others).",
     )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", prog="python -m app")
     predict_parser = commands.add_parser("predict", help="classify pictures without a server")
     add_arguments(predict_parser)
     key_parser = commands.add_parser("key", help="make a key for FASHION_API_KEYS_FILE")

@@ -212,7 +212,7 @@ class RetryableError(ServiceError):
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle both arguments, so that the error can pass between processes."""
-        return type(self), (str(self), self.retry_after_seconds)
+        return type(self), (str(self), self.retry_after_seconds), self.__dict__
 
 
 class OverloadedError(RetryableError):

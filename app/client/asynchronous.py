@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterable
 from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import httpx
 
 from app.client import exchange
-from app.client.batch import Batch, batches
+from app.client.batch import batches, form_of, outcomes_of, refusals_of
 from app.client.pictures import load, name_of, several
 from app.client.uplink import AsyncUplink
 from app.concurrency import in_tasks
@@ -69,17 +70,21 @@ class AsyncFashionClient:
 
     async def predict_many(
         self,
-        pictures: Iterable[P],
+        pictures: Iterable[P] | AsyncIterable[P],
         *,
         conversion: Conversion = "auto",
         preview: bool = False,
         at_once: int = 4,
         ordered: bool = True,
     ) -> AsyncGenerator[Outcome[P], None]:
-        """Classify any number of pictures, as `FashionClient.predict_many` does; `pictures` is iterated in a thread."""
+        """Classify any number of pictures, as `FashionClient.predict_many` does.
+
+        `pictures` is iterated in a thread if it is iterable, and on the event loop if it is asynchronously iterable.
+        """
+        given = pictures if isinstance(pictures, AsyncIterable) else several(pictures)
         limits = exchange.read(await self._send("GET", "/model"), exchange.LIMITS).limits
         answer = partial(self._answer, run=exchange.Run(), params=exchange.query(conversion, preview=preview))
-        work = _from_a_thread(batches(several(pictures), limits, at_once))
+        work = _from_a_thread(batches(_in_a_thread(given), limits, at_once))
         async with aclosing(in_tasks(answer, work, at_once, ordered=ordered)) as answered:
             async for outcomes in answered:
                 for outcome in outcomes:
@@ -106,15 +111,13 @@ class AsyncFashionClient:
         await self.close()
 
     async def _answer(self, pictures: list[Loaded[P]], run: exchange.Run, params: dict[str, str]) -> list[Outcome[P]]:
-        batch = Batch(pictures, self._retries)
-        while files := batch.form():
-            await asyncio.sleep(batch.wait_seconds)
-            try:
-                response = await self._send("POST", "/predict/batch", run, params=params, files=files)
-                batch.take(exchange.read_batch(response, len(files)))
-            except ServiceError as error:
-                batch.refuse(error)
-        return batch.outcomes
+        if not (files := form_of(pictures)):
+            return outcomes_of(pictures, ())
+        try:
+            response = await self._send("POST", "/predict/batch", run, params=params, files=files)
+            return outcomes_of(pictures, exchange.read_batch(response, len(files)))
+        except ServiceError as error:
+            return refusals_of(pictures, error)
 
     async def _send(
         self,
@@ -143,6 +146,18 @@ class AsyncFashionClient:
                 if wait is None:
                     return response
             await asyncio.sleep(wait)
+
+
+def _in_a_thread(pictures: Iterable[P] | AsyncIterable[P]) -> Iterable[P]:
+    """Return what another thread may iterate."""
+    if not isinstance(pictures, AsyncIterable):
+        return pictures
+    loop, following, end = asyncio.get_running_loop(), aiter(pictures), object()
+
+    async def take() -> P | object:
+        return await anext(following, end)
+
+    return cast("Iterable[P]", iter(lambda: asyncio.run_coroutine_threadsafe(take(), loop).result(), end))
 
 
 async def _from_a_thread(batches: Iterator[list[Loaded[P]]]) -> AsyncIterator[list[Loaded[P]]]:

@@ -1,12 +1,12 @@
-"""Puts pictures into batches, and follows each batch until all its pictures have their outcomes."""
+"""Puts pictures into batches, and gives each picture of a batch its outcome."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, NamedTuple
 
-from app.client.exchange import LEAST_WAIT_SECONDS, backoff_seconds, error_of, form
+from app.client.exchange import LEAST_WAIT_SECONDS, error_of, form
 from app.client.pictures import P, load
-from app.errors import InvalidRequestError, PayloadTooLargeError, RetryableError, ServiceError, UnauthorizedError
+from app.errors import InvalidRequestError, PayloadTooLargeError, ServiceError, UnauthorizedError
 from app.outcomes import Outcome
 
 if TYPE_CHECKING:
@@ -58,48 +58,30 @@ def batches(pictures: Iterable[P], limits: Limits, at_once: int) -> Iterator[lis
         yield batch
 
 
-class Batch(Generic[P]):
-    """The pictures of one request until each has its outcome; those refused for now are sent again.
+def form_of(pictures: Sequence[Loaded[P]]) -> Form:
+    """Return the form to send, empty if no picture could be loaded; the order tells the pictures apart."""
+    return form([("", one.data) for one in pictures if one.error is None])
 
-    Attributes:
-        outcomes: The outcome of every picture, in order; the latest refusal for those that are to be sent again.
-        wait_seconds: How long to wait before they are sent.
+
+def outcomes_of(pictures: Sequence[Loaded[P]], items: Iterable[BatchItem]) -> list[Outcome[P]]:
+    """Return the outcome of each picture, given the service's answer to `form_of`."""
+    answers = iter(items)
+    return [
+        _outcome(one.picture, next(answers)) if one.error is None else Outcome(one.picture, error=one.error)
+        for one in pictures
+    ]
+
+
+def refusals_of(pictures: Sequence[Loaded[P]], error: ServiceError) -> list[Outcome[P]]:
+    """Return the outcome of each picture if the service refused all of them.
+
+    Raises:
+        UnauthorizedError: The error is one; every other batch would meet it as well.
+        InvalidRequestError: The error is one; it concerns the options, which all batches share.
     """
-
-    def __init__(self, pictures: Sequence[Loaded[P]], retries: int) -> None:
-        """Start with the pictures as loaded; those that could not be read have their outcome already."""
-        self.outcomes = [Outcome(one.picture, error=one.error) for one in pictures]
-        self.wait_seconds = 0.0
-        self._pictures = pictures
-        self._waiting = [number for number, one in enumerate(pictures) if one.error is None]
-        self._tries = 0
-        self._retries = retries
-
-    def form(self) -> Form:
-        """Return the form to send, empty once every picture has its outcome; the order tells the pictures apart."""
-        return form([("", self._pictures[number].data) for number in self._waiting])
-
-    def take(self, items: Sequence[BatchItem]) -> None:
-        """Record the service's answer to `form`."""
-        for number, item in zip(self._waiting, items, strict=True):
-            self.outcomes[number] = _outcome(self._pictures[number].picture, item)
-        self._tries += 1
-        self.wait_seconds = backoff_seconds(self._tries, LEAST_WAIT_SECONDS)
-        refused = [number for number in self._waiting if isinstance(self.outcomes[number].error, RetryableError)]
-        self._waiting = refused if self._tries <= self._retries else []
-
-    def refuse(self, error: ServiceError) -> None:
-        """Give all pictures that still wait the same error.
-
-        Raises:
-            UnauthorizedError: The error is one; every other batch would meet it as well.
-            InvalidRequestError: The error is one; it concerns the options, which all batches share.
-        """
-        if isinstance(error, UnauthorizedError | InvalidRequestError):
-            raise error
-        for number in self._waiting:
-            self.outcomes[number] = Outcome(self._pictures[number].picture, error=error)
-        self._waiting = []
+    if isinstance(error, UnauthorizedError | InvalidRequestError):
+        raise error
+    return [Outcome(one.picture, error=one.error or error) for one in pictures]
 
 
 def _loaded(picture: P, most_bytes: int) -> Loaded[P]:
@@ -109,7 +91,10 @@ def _loaded(picture: P, most_bytes: int) -> Loaded[P]:
     except OSError as error:
         return Loaded(picture, error=error)
     if len(data) > most_bytes:
-        return Loaded(picture, error=PayloadTooLargeError(f"Expected at most {most_bytes} bytes, found more."))
+        return Loaded(
+            picture,
+            error=PayloadTooLargeError(f"Expected at most {most_bytes} bytes, found more. Send a smaller picture."),
+        )
     return Loaded(picture, data)
 
 

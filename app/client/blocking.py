@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx
 
 from app.client import exchange
-from app.client.batch import Batch, batches
+from app.client.batch import batches, form_of, outcomes_of, refusals_of
 from app.client.pictures import load, name_of, several
 from app.client.uplink import Uplink
 from app.concurrency import in_threads
@@ -108,9 +108,10 @@ class FashionClient:
         at_once: int = 4,
         ordered: bool = True,
     ) -> Generator[Outcome[P], None, None]:
-        """Classify any number of pictures in requests of up to 32, reading them only as the answers are used.
+        """Classify any number of pictures in batches, reading them only as the answers are used.
 
-        Once a request has arrived too slowly, requests are sent one at a time.
+        All batches under way take at most half of the places that the service has for pictures (36 by default). Once a
+        request has arrived too slowly, requests are sent one at a time.
 
         Args:
             pictures: Any number of what `predict` takes.
@@ -158,15 +159,13 @@ class FashionClient:
         self.close()
 
     def _answer(self, pictures: list[Loaded[P]], run: exchange.Run, params: dict[str, str]) -> list[Outcome[P]]:
-        batch = Batch(pictures, self._retries)
-        while files := batch.form():
-            run.has_ended.wait(batch.wait_seconds)
-            try:
-                response = self._send("POST", "/predict/batch", run, params=params, files=files)
-                batch.take(exchange.read_batch(response, len(files)))
-            except ServiceError as error:
-                batch.refuse(error)
-        return batch.outcomes
+        if not (files := form_of(pictures)):
+            return outcomes_of(pictures, ())
+        try:
+            response = self._send("POST", "/predict/batch", run, params=params, files=files)
+            return outcomes_of(pictures, exchange.read_batch(response, len(files)))
+        except ServiceError as error:
+            return refusals_of(pictures, error)
 
     def _send(
         self,

@@ -300,9 +300,9 @@ def wait_after_failure(error: httpx.RequestError | UnicodeError, tries: int, ret
     return backoff_seconds(tries) if tries <= retries and isinstance(error, _CONNECTION_FAILED) else None
 
 
-def backoff_seconds(tries: int, first_seconds: float = FIRST_WAIT_SECONDS) -> float:
+def backoff_seconds(tries: int) -> float:
     """Return a wait that doubles with each try."""
-    return min(LONGEST_WAIT_SECONDS, _longer(first_seconds * 2.0 ** (tries - 1)))
+    return min(LONGEST_WAIT_SECONDS, _longer(FIRST_WAIT_SECONDS * 2.0 ** (tries - 1)))
 
 
 def _longer(seconds: float) -> float:

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-Picture: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | Image | NDArray[np.uint8]"
+Picture: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image | NDArray[np.uint8]"
 """A path, encoded bytes, a file opened in binary mode, a Pillow image, or an array: uint8 `[height, width]` of
-greys, or `[height, width, channels]` with one channel of greys, or those of RGB or RGBA."""
+greys, `[height, width, channels]` with one channel of greys, or those of RGB or RGBA, or `[n]` of encoded bytes."""
 
 P = TypeVar("P", bound=Picture)
 
@@ -49,8 +49,8 @@ def load(picture: Picture, most_bytes: int = -1) -> bytes:
         TypeError: The object is not a picture.
         OSError: The file cannot be read or is at its end, or the image cannot be encoded.
     """
-    if isinstance(picture, bytes):
-        return picture
+    if _is_encoded(picture):
+        return bytes(cast("bytes", picture))
     if isinstance(picture, str | os.PathLike):
         read = partial(_read, picture, most_bytes)
     elif hasattr(picture, "read"):
@@ -76,9 +76,9 @@ def several(pictures: Iterable[P]) -> Iterable[P]:
     Raises:
         TypeError: They are one picture, whose characters, bytes, lines or rows would be taken for pictures.
     """
-    shape = getattr(pictures, "__array_interface__", {}).get("shape", ())
+    _, shape = _layout(pictures)
     is_array = len(shape) == 2 or shape[2:] in {(1,), (3,), (4,)}  # noqa: PLR2004  axes, as of `Picture`
-    if isinstance(pictures, str | bytes | os.PathLike) or hasattr(pictures, "read") or is_array:
+    if isinstance(pictures, str | os.PathLike) or _is_encoded(pictures) or is_array or hasattr(pictures, "read"):
         msg = f"expected several pictures, found one of type {type(pictures).__name__}. Put it into a list, or give it "
         raise TypeError(msg + "to predict.")
     return pictures
@@ -106,12 +106,26 @@ def _read_on(file: BinaryIO, most_bytes: int) -> bytes:
         piece = file.read(most_bytes - len(data))
         data += piece
     if data == b"":
-        msg = "nothing follows its position; if it is not empty, go back with seek(0)"
-        raise EOFError(msg)
+        is_at_end = hasattr(file, "seekable") and file.seekable() and file.tell()
+        raise EOFError("nothing follows its position: go back with seek(0)" if is_at_end else "it is empty")
     return data
 
 
-def _image(picture: Image | NDArray[np.uint8]) -> Image:
+def _is_encoded(picture: object) -> bool:
+    """Tell whether an object holds encoded bytes; an array as `cv2.imencode` returns it has one axis."""
+    if hasattr(picture, "getexif"):  # a damaged image would raise almost anything
+        return False
+    kind, shape = _layout(picture)
+    return isinstance(picture, bytes | bytearray | memoryview) or (kind == "|u1" and len(shape) == 1)
+
+
+def _layout(picture: object) -> tuple[str, tuple[int, ...]]:
+    """Return the type and shape of an array's numbers, as of NumPy's array interface; nothing for another object."""
+    array = getattr(picture, "__array_interface__", {"typestr": "", "shape": ()})
+    return array["typestr"], array["shape"]
+
+
+def _image(picture: object) -> Image:
     """Return an image as it is, and an array as an image.
 
     Raises:
@@ -119,18 +133,22 @@ def _image(picture: Image | NDArray[np.uint8]) -> Image:
     """
     if hasattr(picture, "getexif"):
         return cast("Image", picture)
-    array = getattr(picture, "__array_interface__", {"typestr": "", "shape": ()})
-    match array["typestr"], array["shape"]:
-        case "|u1", (_, _) | (_, _, 1 | 3 | 4) as shape:
+    kind, shape = _layout(picture)
+    match kind, shape:
+        case "|u1", (_, _) | (_, _, 1 | 3 | 4):
             from PIL import Image  # noqa: PLC0415  for paths and bytes nobody needs Pillow
 
-            return Image.fromarray(picture[..., 0] if shape[2:] == (1,) else picture)
+            array = cast("NDArray[np.uint8]", picture)
+            return Image.fromarray(array[..., 0] if shape[2:] == (1,) else array)
     found = " ".join(str(getattr(picture, name, "")) for name in ("dtype", "shape"))
     msg = (
         "expected a path, bytes, a binary file, an image of Pillow, or an array of uint8 that is (height, width) or "
-        f"(height, width, 1, 3 or 4), found {f'{type(picture).__name__} {found}'.strip()}. "
-        "Scale an array of other numbers to 0 to 255, and give many pictures to predict_many."
+        f"(height, width, 1, 3 or 4), found {f'{type(picture).__name__} {found}'.strip()}."
     )
+    if kind not in {"", "|u1"}:
+        msg += " Scale the numbers to 0 to 255, and convert them to uint8."
+    elif kind or isinstance(picture, list | tuple):
+        msg += " Give many pictures to predict_many."
     raise TypeError(msg)
 
 

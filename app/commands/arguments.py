@@ -47,10 +47,12 @@ def find_pictures(arguments: Sequence[str], parser: ArgumentParser) -> list[str]
     A folder that cannot be read is returned in place of its pictures: reading it as a file raises the same error.
 
     Raises:
-        SystemExit: There are no pictures, which the parser reports as a usage error.
+        SystemExit: There are no pictures, or one is an address, which the parser reports as a usage error.
     """
     found: list[str] = []
     for argument in arguments:
+        if argument.startswith(("http://", "https://")):
+            parser.error(f"expected a file, found an address: download {argument} first")
         if not os.path.isdir(argument):  # noqa: PTH112  a Path raises where a name is too long
             found.append(argument)
             continue

@@ -55,7 +55,9 @@ class Form:
         self._files = 0
         self._elsewhere: list[str] = []
         self._nameless = False
-        self._named = f" Send `{field}` with a filename, as `curl -F {field}=@photo.jpg` does."
+        each, files = ("", ["photo"]) if max_files == 1 else (" each", ["a", "b"])
+        curl = " ".join(f"-F {field}=@{name}.jpg" for name in files)
+        self._named = f" Send `{field}` with a filename{each}, as `curl {curl}` does."
         self._uploads: list[Upload] = []
         self._headers: dict[bytes, bytes] = {}
         self._header_name = self._header_value = b""
@@ -110,14 +112,14 @@ class Form:
         """
         if not self._ended:
             self._refuse("It ends before its last boundary. Send all of it.")
-        if not self._uploads:
-            fields = ", ".join(f"`{name[:SHOWN_NAME]}`" for name in dict.fromkeys(self._fields)) or "none"
-            msg = f"Expected a file in the field `{self._field}`, received the fields: {fields}."
-            raise InvalidRequestError(msg + self._named)
         # A picture that is not an upload would have no answer, and the answers to those after it would move up.
         if self._nameless:
             msg = f"Expected files in the field `{self._field}`, received one without a filename.{self._named}"
             raise InvalidRequestError(msg)
+        if not self._uploads:
+            fields = ", ".join(f"`{name[:SHOWN_NAME]}`" for name in dict.fromkeys(self._fields)) or "none"
+            msg = f"Expected a file in the field `{self._field}`, received the fields: {fields}."
+            raise InvalidRequestError(msg + self._named)
         if self._elsewhere:
             other = self._elsewhere[0][:SHOWN_NAME]
             msg = f"Expected files in the field `{self._field}` alone, received one in `{other}`."

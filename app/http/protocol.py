@@ -211,8 +211,8 @@ class Protocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  uvicorn's, and always the same
         """Refuse what is not HTTP with a problem like any other refusal, where uvicorn would send plain text."""
         error = MalformedRequestError(
-            "Expected an HTTP/1 request, received something else, or a method that HTTP does not define. Let an HTTP "
-            "library write it, with http:// and not https://, which the service itself does not speak."
+            "Expected an HTTP/1 request, received something else, or a method, path or header that HTTP does not allow."
+            " Let an HTTP library write it, with http:// and not https://, which the service itself does not speak."
         )
         self._cut_off(self._malformed or error)
 

@@ -108,10 +108,10 @@ _SIDEWAYS = range(5, 9)
 _GREY_STEPS = {"L;2": 85, "L;4": 17}
 """Step from one grey of a 2 or 4 bit PNG to the next, in 8-bit levels, by Pillow's name of the raw mode."""
 
+_OF_CURL_D = "application/x-www-form-urlencoded"
 _ADVICE = {
     "application/json": "; send the file itself, not JSON",
-    "application/x-www-form-urlencoded": "; with curl send it by `-F file=@FILE` or `--data-binary @FILE`: `-d` drops "
-    "bytes",
+    _OF_CURL_D: "; with curl send it by `-F file=@FILE` or `--data-binary @FILE`: `-d` drops bytes",
 }
 """Advice for what is commonly sent by mistake, by media type."""
 _TEXT = bytes([*b"\t\n\r", *range(ord(" "), ord("~") + 1)])
@@ -188,8 +188,9 @@ def decode(data: bytes, media_type: str, max_image_pixels: int) -> Decoded:
     except ServiceError:
         raise
     except Exception as error:  # Pillow's decoders raise almost anything on damaged bytes
-        msg = f"Expected a readable {kind} image, received {len(data)} bytes that Pillow cannot decode. "
-        msg += "The file is damaged, truncated or of a rare kind: send it again, or as PNG."
+        msg = f"Expected a readable {kind} image, received {len(data)} bytes that cannot be decoded"
+        damaged = ". The file is damaged, truncated or of a rare kind: send it again, or as PNG"
+        msg += f"{_ADVICE[media_type] if media_type == _OF_CURL_D else damaged}."
         raise InvalidImageError(msg) from error
 
 

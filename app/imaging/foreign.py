@@ -7,6 +7,7 @@ import re
 _KINDS: dict[str, tuple[tuple[bytes, ...], str]] = {
     "a PDF file": ((b"%pdf-",), "save the page as PNG first"),
     "a gzip file": ((b"\x1f\x8b",), "send it unpacked, without Content-Encoding"),
+    "a ZIP file": ((b"pk\x03\x04",), "unpack it, and send its pictures to /predict/batch"),
     "an HTML page": ((b"<!doctype html", b"<html"), "perhaps the page of a failed download"),
     "a data URI": (
         (b"data:",),

@@ -5,8 +5,15 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from app.client.batch import BATCH_BYTES, BATCH_FILES, Batch, Loaded, batches
-from app.errors import InvalidImageError, OverloadedError, PayloadTooLargeError, ServiceError
+from app.client.batch import BATCH_BYTES, BATCH_FILES, Loaded, batches, form_of, outcomes_of, refusals_of
+from app.errors import (
+    InvalidImageError,
+    InvalidRequestError,
+    OverloadedError,
+    PayloadTooLargeError,
+    ServiceError,
+    UnauthorizedError,
+)
 from app.schemas import BatchItem, Limits, problem_of
 from app.settings import Settings
 
@@ -63,43 +70,36 @@ def test_a_picture_over_the_limit_is_not_read_to_its_end_and_not_sent(tmp_path: 
     assert [len(one.data) for one in batch] == [100, 0, 0]
     for one in batch[1:]:
         assert isinstance(one.error, PayloadTooLargeError)
-        assert str(one.error) == "Expected at most 100 bytes, found more."
+        assert str(one.error) == "Expected at most 100 bytes, found more. Send a smaller picture."
 
 
 def test_a_full_batch_fits_the_default_limit_of_nginx() -> None:
     (batch,) = batches([bytes(BATCH_BYTES // BATCH_FILES)] * BATCH_FILES, limits(), 1)
-    assert len(httpx.Request("POST", "http://a", files=Batch(batch, 0).form()).read()) <= 2**20
+    assert len(httpx.Request("POST", "http://a", files=form_of(batch)).read()) <= 2**20
 
 
-def refused(error: ServiceError) -> BatchItem:
-    return BatchItem(filename="", problem=problem_of(error))
-
-
-def test_only_temporary_refusals_are_retried_after_growing_waits_and_not_for_ever() -> None:
-    gone = Loaded("two", error=FileNotFoundError())
-    batch = Batch([Loaded("one", b"1"), gone, Loaded("three", b"3")], retries=2)
-    assert [part[1][1] for part in batch.form()] == [b"1", b"3"]
-    assert batch.wait_seconds == 0
-    batch.take([refused(InvalidImageError("Damaged.")), refused(OverloadedError("Busy.", 1))])
-    waits = []
-    while batch.form():
-        assert [part[1][1] for part in batch.form()] == [b"3"]
-        waits.append(batch.wait_seconds)
-        batch.take([refused(OverloadedError("Busy.", 1))])
-    assert [type(outcome.error) for outcome in batch.outcomes] == [
-        InvalidImageError,
-        FileNotFoundError,
-        OverloadedError,
+def test_each_picture_gets_the_answer_at_its_place_in_the_request_or_its_own_error() -> None:
+    gone = FileNotFoundError()
+    pictures = [Loaded("one", b"1"), Loaded("two", error=gone), Loaded("three", b"3")]
+    assert [part[1][1] for part in form_of(pictures)] == [b"1", b"3"]
+    items = [
+        BatchItem(filename="", problem=problem_of(error)) for error in (InvalidImageError("-"), OverloadedError("-", 1))
     ]
-    assert len(waits) == 2
-    assert 1 <= waits[0] <= 1.25
-    assert 2 <= waits[1] <= 2.5
+    found = outcomes_of(pictures, items)
+    assert [outcome.picture for outcome in found] == ["one", "two", "three"]
+    assert [type(outcome.error) for outcome in found] == [InvalidImageError, FileNotFoundError, OverloadedError]
+    refusal = OverloadedError("-", 1)
+    assert [outcome.error for outcome in refusals_of(pictures, refusal)] == [refusal, gone, refusal]
+
+
+@pytest.mark.parametrize("kind", [UnauthorizedError, InvalidRequestError])
+def test_what_would_refuse_every_batch_is_raised(kind: type[ServiceError]) -> None:
+    with pytest.raises(kind):
+        refusals_of([Loaded("one", b"1")], kind("-"))
 
 
 def test_a_problem_with_an_unknown_code_is_an_error_all_the_same() -> None:
-    batch = Batch([Loaded("one", b"1")], retries=2)
     problem = problem_of(ServiceError("New here.")).model_copy(update={"code": "too_blurred", "status": 422})
-    batch.take([BatchItem(filename="", problem=problem)])
-    error = batch.outcomes[0].error
-    assert type(error) is ServiceError
-    assert (str(error), error.code, error.status) == ("New here.", "too_blurred", 422)
+    (outcome,) = outcomes_of([Loaded("one", b"1")], [BatchItem(filename="", problem=problem)])
+    assert type(outcome.error) is ServiceError
+    assert (str(outcome.error), outcome.error.code, outcome.error.status) == ("New here.", "too_blurred", 422)

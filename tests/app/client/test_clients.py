@@ -60,10 +60,11 @@ from tests.fakes import FirstPixelClassifier, ScriptedService, tagged_image
 from training.data import LABELS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     from starlette.types import Receive, Scope, Send
 
+    from app.outcomes import Outcome
     from tests.app.client.conftest import Ask
 
 USAGE = Path(__file__).parents[3] / "docs/usage.md"
@@ -260,6 +261,23 @@ def test_many_pictures_may_come_in_any_order_and_none_is_missing(ask: Ask, url: 
     assert all(outcome.prediction.prediction.class_id == pictures.index(outcome.picture) for outcome in outcomes)
 
 
+def test_pictures_may_come_from_the_event_loop(url: str) -> None:
+    given = [encoded(tagged_image(number)) for number in range(10)] * 5
+
+    async def pictures() -> AsyncIterator[bytes]:
+        for picture in given:
+            await asyncio.sleep(0)
+            yield picture
+
+    async def run() -> list[Outcome[bytes]]:
+        async with AsyncFashionClient(url) as client:
+            return [one async for one in client.predict_many(pictures())]
+
+    outcomes = asyncio.run(run())
+    assert [outcome.picture for outcome in outcomes] == given
+    assert all(outcome.prediction for outcome in outcomes)
+
+
 def test_no_more_requests_are_open_than_asked_for(ask: Ask) -> None:
     service = ScriptedService(ONE_A_BATCH, items(InvalidImageError("Damaged.")), delay_seconds=0.3)
     with listening(service) as url:
@@ -295,18 +313,6 @@ def test_stopping_early_leaves_no_task_behind(url: str) -> None:
             return len(asyncio.all_tasks())
 
     assert asyncio.run(stop_after_one()) == 1
-
-
-def test_only_the_temporarily_refused_picture_of_a_batch_is_sent_again(ask: Ask) -> None:
-    service = ScriptedService(
-        MANY_A_BATCH,
-        items(InvalidImageError("Damaged."), OverloadedError("Too much waits.", 1)),
-        items(UnsupportedMediaTypeError("Not a picture.")),
-    )
-    with listening(service) as url:
-        outcomes = ask(url, lambda client: client.predict_many([b"one", b"two"]))
-    assert [type(outcome.error) for outcome in outcomes] == [InvalidImageError, UnsupportedMediaTypeError]
-    assert service.times[2] - service.times[1] >= 1
 
 
 def test_the_refusal_of_a_batch_is_the_error_of_each_of_its_pictures(ask: Ask) -> None:

@@ -4,17 +4,21 @@ import io
 import os
 import re
 import threading
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from app.client.pictures import LOSSLESS_PIXELS, load, name_of
+from app.client.pictures import LOSSLESS_PIXELS, load, name_of, several
 from app.imaging.decode import decode
 from tests.app.imaging.test_decode import GREYS
 from tests.conftest import encoded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def arrives(image: Image.Image) -> Image.Image:
@@ -184,20 +188,26 @@ def test_an_array_with_one_channel_is_grey() -> None:
 
 
 @pytest.mark.parametrize(
-    ("picture", "found"),
+    ("picture", "told"),
     [
-        (np.zeros((28, 28), np.float32), "ndarray float32 (28, 28)"),
-        (np.zeros((60, 28, 28), np.uint8), "ndarray uint8 (60, 28, 28)"),
-        (np.zeros(784, np.uint8), "ndarray uint8 (784,)"),
-        (bytearray(b"boot"), "bytearray"),
-        (None, "NoneType"),
-        (7, "int"),
+        (np.zeros((28, 28), np.float32), "ndarray float32 (28, 28). Scale the numbers to 0 to 255, and"),
+        (np.zeros((60, 28, 28), np.uint8), "ndarray uint8 (60, 28, 28). Give many pictures to predict_many."),
+        ([b"boot"], "list. Give many pictures to predict_many."),
+        (None, "NoneType."),
+        (7, "int."),
     ],
-    ids=["floats", "many", "a row", "bytearray", "None", "int"],
+    ids=["floats", "an array of many", "a list", "None", "int"],
 )
-def test_the_error_for_what_is_no_picture_says_what_was_found_and_what_is_accepted(picture: Any, found: str) -> None:  # noqa: ANN401
-    with pytest.raises(TypeError, match=rf"bytes, .+ array of uint8 .+, found {re.escape(found)}\. Scale"):
+def test_the_error_for_what_is_no_picture_says_what_was_found_and_what_is_accepted(picture: Any, told: str) -> None:  # noqa: ANN401
+    with pytest.raises(TypeError, match=rf"bytes, .+ array of uint8 .+, found {re.escape(told)}"):
         load(picture)
+
+
+@pytest.mark.parametrize("kind", [bytearray, memoryview, partial(np.frombuffer, dtype=np.uint8)])
+def test_encoded_bytes_may_come_in_any_buffer(kind: Callable[[bytes], Any]) -> None:
+    assert load(kind(b"encoded")) == b"encoded"
+    with pytest.raises(TypeError, match="expected several pictures"):
+        several(kind(b"encoded"))
 
 
 def test_a_file_opened_in_text_mode_is_no_picture(tmp_path: Path) -> None:
@@ -216,8 +226,13 @@ def test_a_file_is_read_from_its_current_position() -> None:
 def test_a_file_at_its_end_has_to_be_rewound(most_bytes: int) -> None:
     file = io.BytesIO()
     Image.new("RGB", (2, 2)).save(file, "PNG")
-    with pytest.raises(OSError, match=r"type BytesIO: nothing follows its position; .+ seek\(0\)"):
+    with pytest.raises(OSError, match=r"type BytesIO: nothing follows its position: .+ seek\(0\)"):
         load(file, most_bytes)
+
+
+def test_an_empty_file_is_called_empty() -> None:
+    with pytest.raises(OSError, match="type BytesIO: it is empty"):
+        load(io.BytesIO())
 
 
 def test_a_pipe_that_gives_little_at_a_time_is_read_up_to_the_limit() -> None:

@@ -35,6 +35,12 @@ def test_a_name_that_is_too_long_is_a_file_like_any_other() -> None:
     assert find_pictures(["a" * 300], PARSER) == ["a" * 300]
 
 
+def test_an_address_is_refused_with_advice(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        find_pictures(["boot.png", "https://example.com/coat.jpg"], PARSER)
+    assert "found an address: download https://example.com/coat.jpg first" in capsys.readouterr().err
+
+
 def test_a_folder_that_cannot_be_read_is_listed_in_place_of_its_pictures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -197,7 +197,8 @@ def test_a_usage_error_exits_with_2(arguments: list[str], tmp_path: Path, capsys
     with pytest.raises(SystemExit) as caught:
         main([str(tmp_path) if argument == "EMPTY" else argument for argument in arguments])
     assert caught.value.code == 2
-    assert capsys.readouterr().err.startswith("usage: python -m app")
+    command = "app predict [-h]" if arguments == ["predict"] else "app"
+    assert capsys.readouterr().err.startswith(f"usage: python -m {command}")
 
 
 def test_who_gives_the_service_an_option_learns_where_options_are(capsys: pytest.CaptureFixture[str]) -> None:

@@ -180,7 +180,6 @@ def test_as_many_other_fields_as_are_allowed_may_accompany_the_file() -> None:
     ("body", "fields"),
     [
         (part('name="picture"; filename="a"') + part('name="x"') * 2 + END, "`picture`, `x`"),
-        (part('name="file"', b"text") + END, "`file`. Send `file` with a filename, as `curl -F file=@photo.jpg` does."),
         (END, "none"),
     ],
 )
@@ -195,12 +194,17 @@ def test_a_body_without_the_file_is_refused_naming_the_fields_it_has(body: bytes
     ("other", "reason"),
     [
         ('name="picture"; filename="b"', "in the field `file` alone, received one in `picture`"),
-        ('name="file"', "in the field `file`, received one without a filename. Send `file` with a filename"),
+        ('name="file"', "in the field `file`, received one without a filename. Send `file` with a filename each"),
     ],
 )
 def test_a_form_with_a_part_that_would_get_no_answer_is_refused(other: str, reason: str) -> None:
     with pytest.raises(InvalidRequestError, match=reason):
         read(part('name="file"; filename="a"') + part(other) + part('name="file"; filename="c"') + END, max_files=3)
+
+
+def test_a_form_whose_only_part_has_no_filename_is_refused_for_that() -> None:
+    with pytest.raises(InvalidRequestError, match=r"Send `file` with a filename, as `curl -F file=@photo\.jpg` does"):
+        read(part('name="file"', b"text") + END, max_files=1)
 
 
 def test_a_form_that_was_read_is_freed_without_the_garbage_collector() -> None:

@@ -597,6 +597,7 @@ def ftyp(*brands: bytes) -> bytes:
             "SVG",
         ),
         (gzip.compress(b"a picture", mtime=0), "gzip"),
+        (b"PK\x03\x04\x14\0", "ZIP"),
         (b"%PDF-1.7\n", "PDF"),
         (b"\xef\xbb\xbf\r\n%PDF-1.4\n", "PDF"),
     ],
@@ -658,6 +659,13 @@ def test_anything_else_is_refused_with_the_list_of_what_is_accepted(data: bytes)
 def test_media_types_often_sent_by_mistake_are_refused_with_what_to_do(media_type: str, advice: str) -> None:
     with pytest.raises(UnsupportedMediaTypeError, match=re.escape(advice)):
         decoded(bytes(783), media_type=media_type)
+
+
+def test_a_jpeg_that_curl_has_cut_is_not_called_damaged() -> None:
+    cut = encoded(GRADIENT, "JPEG")[:200]
+    for media_type, advice in (("application/x-www-form-urlencoded", "`-d` drops bytes."), ("", "damaged, truncated")):
+        with pytest.raises(InvalidImageError, match=rf"received 200 bytes that cannot be decoded.*{advice}"):
+            decoded(cut, media_type=media_type)
 
 
 @pytest.mark.parametrize("kind", FORMATS)
