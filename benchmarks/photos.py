@@ -24,14 +24,12 @@ from app.model_card import FolderMetrics
 from app.settings import Settings
 from benchmarks.contact_sheet import Cell, draw_sheet
 from training.data import LABELS
-from training.errors import DataError, TrainingError
+from training.errors import TrainingError
 from training.machine import machine
 from training.markdown import table
 from training.pictures.photos import (
     CLASSES_OF,
-    COLLECTIONS,
     decode_photo,
-    digest_of,
     list_photos,
     require_readable,
     split_photos,
@@ -92,12 +90,11 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m benchmarks.photos", description=__doc__)
     made.add_argument("folder", type=Path, metavar="FOLDER", help=f"holds the folders {', '.join(CLASSES_OF)}")
     made.add_argument("--model", type=Path, default=Settings().model_dir, metavar="FOLDER")
-    which = made.add_mutually_exclusive_group()
-    for name, words in {
-        "held-out": "only the photographs that training held out (default, where that is known)",
-        "all": "every photograph, as of a collection that nothing was learnt from",
-    }.items():
-        which.add_argument(f"--{name}", dest="which", action="store_const", const=name, help=words)
+    made.add_argument(
+        "--all",
+        action="store_true",
+        help="every photograph of a collection that nothing was learnt from (default: those that training holds out)",
+    )
     made.add_argument("--conversion", type=Mode, default=Mode.AUTO, choices=[*Mode], help="as of /predict")
     made.add_argument("--sheet", type=Path, metavar="PNG", help="where to draw photographs with their answers")
     made.add_argument("--cells", type=int, default=60, metavar="N", help="most photographs to draw (default: 60)")
@@ -109,7 +106,7 @@ def main() -> None:
     command = parser()
     given = command.parse_args()
     try:
-        classifier, photos, choice = load_both(given.model, given.folder, given.which)
+        classifier, photos, choice = load_both(given.model, given.folder, everything=given.all)
     except (StartError, TrainingError) as error:
         command.error(str(error))
     card = classifier.card
@@ -121,7 +118,7 @@ def main() -> None:
         draw_sheet(f"{title}: {len(cells)} of them, wrong ones first", cells).save(given.sheet)
 
 
-def load_both(artifact: Path, folder: Path, which: str | None) -> tuple[Classifier, list[Photo], str]:
+def load_both(artifact: Path, folder: Path, *, everything: bool) -> tuple[Classifier, list[Photo], str]:
     """Load a model and choose the photographs of a folder to measure it on, as `choose` does.
 
     Raises:
@@ -129,7 +126,7 @@ def load_both(artifact: Path, folder: Path, which: str | None) -> tuple[Classifi
         TrainingError: The folder is not as described in `training.pictures.photos`, or holds an unreadable photograph.
     """
     classifier = SavedModelClassifier(artifact, threads=1)
-    photos, choice = choose(list_photos(folder), classifier.card, which)
+    photos, choice = choose(list_photos(folder), classifier.card, everything=everything)
     require_readable(photos)
     return classifier, photos, choice
 
@@ -144,7 +141,7 @@ def known_photos(command: argparse.ArgumentParser) -> tuple[Classifier, list[Pho
     command.add_argument("--model", type=Path, default=Settings().model_dir, metavar="ARTIFACT")
     given = command.parse_args()
     try:
-        classifier, photos, choice = load_both(given.model, given.folder, None)
+        classifier, photos, choice = load_both(given.model, given.folder, everything=False)
     except (StartError, TrainingError) as error:
         command.error(str(error))
     known = [photo for photo in photos if CLASSES_OF[photo.folder]]
@@ -152,32 +149,24 @@ def known_photos(command: argparse.ArgumentParser) -> tuple[Classifier, list[Pho
     return classifier, known
 
 
-def choose(photos: list[Photo], card: ModelCard, which: str | None) -> tuple[list[Photo], str]:
+def choose(photos: list[Photo], card: ModelCard, *, everything: bool) -> tuple[list[Photo], str]:
     """Return the photographs to measure on, and a phrase that says which they are.
+
+    A photograph's own name decides whether it is held out, so that other files may be added to a collection or removed.
 
     Args:
         photos: All that there are.
-        card: The model's card. Its training config says what was held out, if the model learnt from photographs.
-        which: `held-out`, `all`, or None: held out if the model or the networks beside it learnt from these, else all.
-
-    Raises:
-        DataError: The held-out photographs are requested, but it is unknown which those are.
+        card: The model's card. Its training config says what was held out, if the model learnt from photographs; if it
+            did not, the networks that find garments and see colours did.
+        everything: Whether to measure on those that may have been learnt from too.
     """
-    config, digest = card.training.config, digest_of(photos)
-    is_own = card.photos is not None and card.photos.digest == digest
-    # Even if the model did not learn from a known collection, the networks that find garments and see colours did.
-    is_learnt_from = is_own or digest in COLLECTIONS
-    if which == "all":
-        return photos, "all there are, most of which were learnt from" if is_learnt_from else "all there are"
-    if is_learnt_from:
-        share, seed = RecogniserConfig().held_out_share, RecogniserConfig().split_seed
-        if is_own:
-            share, seed = config["photos"]["held_out_share"], config["split_seed"]
-        return split_photos(photos, share, seed)[1], f"held out from training (share {share:g}, seed {seed})"
-    if which == "held-out":
-        msg = f"expected a card that says which of these photographs were held out, received that of {card.name} "
-        raise DataError(msg + card.version)
-    return photos, "all there are, since the model learnt from another collection or from none"
+    if everything:
+        return photos, "all there are, whether learnt from or not"
+    config = card.training.config
+    share, seed = RecogniserConfig().held_out_share, RecogniserConfig().split_seed
+    if config.get("photos"):
+        share, seed = config["photos"]["held_out_share"], config["split_seed"]
+    return split_photos(photos, share, seed)[1], f"those that training holds out (share {share:g}, seed {seed})"
 
 
 def answer(photo: Photo, classifier: Classifier, mode: Mode = Mode.AUTO) -> Outcome:

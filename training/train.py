@@ -120,7 +120,8 @@ def settle(network: keras.Model, batches: Iterable[tuple[NDArray[np.uint8], np.n
     """Set the statistics of the network's batch normalisation to their mean over batches, in place.
 
     The statistics from training are those of the last few batches, and the weights have been averaged since: chance
-    alone moves the validation accuracy by a tenth of a point. The batches have to be augmented as in training.
+    alone moves the validation accuracy by a tenth of a point. The batches have to be augmented as at the end of
+    training: with nothing blanked.
 
     Args:
         network: Network whose other weights do not change.

@@ -87,9 +87,10 @@ export function calibration(conversion, { card }) {
   if (!isSeenInColour(conversion) || !card?.photos) {
     return "When it says 80%, it is right about 80 times in 100, for pictures like those in Fashion-MNIST.";
   }
-  const { accuracy, ece_equal_mass: off, ece_by_chance: chance, held_out: count } = card.photos;
+  const { accuracy, ece_equal_mass: off, ece_by_chance: chance, held_out: count, one_label: single } = card.photos;
   const points = (share) => (100 * share).toFixed(1);
-  const told = chance ? `; its percentages were ${points(off)} points off on average, ${points(chance)} by chance` : "";
+  const of = `the ${single?.n} with one right label`;
+  const told = chance ? `; of ${of}, its percentages were ${points(off)} points off, ${points(chance)} by chance` : "";
   return `Of ${count} photographs it did not learn from, ${Math.round(100 * accuracy)} in 100 got a label that fits${told}.`;
 }
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from PIL import Image
 from app.classifier import Answers
 from app.imaging.conversion import Mode, convert
 from app.imaging.decode import decode
-from app.model_card import IMAGE_SHAPE, Collection, FolderMetrics, PhotoMetrics
+from app.model_card import IMAGE_SHAPE, FolderMetrics
 from benchmarks.photos import (
     Outcome,
     answer,
@@ -27,13 +26,7 @@ from benchmarks.photos import (
 )
 from tests.fakes import FirstPixelClassifier, make_card
 from training.data import LABELS
-from training.errors import DataError
-from training.pictures.photos import COLLECTIONS, Photo, digest_of, labels_by_eye, split_photos
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from app.model_card import ModelCard
+from training.pictures.photos import Photo, labels_by_eye, split_photos
 
 
 def outcome(folder: str, label: str, *, milliseconds: int = 1, mode: str = "photo", is_found: bool = True) -> Outcome:
@@ -49,21 +42,6 @@ OUTCOMES = [
     outcome("longsleeve", "Pullover", milliseconds=4, mode="catalogue"),
     outcome("longsleeve", "Shirt", milliseconds=5),
 ]
-
-
-def card_that_learnt_from(photos: Sequence[Photo], share: float, seed: int) -> ModelCard:
-    card = make_card()
-    config = {"split_seed": seed, "photos": {"held_out_share": share}}
-    facts = PhotoMetrics(
-        digest=digest_of(photos),
-        learnt_from=1,
-        held_out=1,
-        accuracy=1.0,
-        accuracy_interval_95=(0.0, 1.0),
-        folders={},
-    )
-    training = card.training.model_copy(update={"config": config})
-    return card.model_copy(update={"training": training, "photos": facts})
 
 
 @pytest.fixture
@@ -175,40 +153,28 @@ def test_the_page_shows_every_figure() -> None:
     assert "| `photo` | 4 | 1 |" in lines
 
 
-@pytest.mark.parametrize("which", [None, "held-out"])
-def test_of_the_collection_on_the_card_only_held_out_photographs_are_measured(
-    many: list[Photo], which: str | None
+def test_photographs_that_the_model_may_have_learnt_from_are_left_out_even_if_some_are_gone(many: list[Photo]) -> None:
+    card = make_card()
+    config = {"split_seed": 5, "photos": {"held_out_share": 0.3}}
+    card = card.model_copy(update={"training": card.training.model_copy(update={"config": config})})
+    held_out = split_photos(many, 0.3, 5)[1]
+    photos, words = choose(many, card, everything=False)
+    assert photos == held_out
+    assert words == "those that training holds out (share 0.3, seed 5)"
+    photos, _ = choose(many[1:], card, everything=False)
+    assert photos == [photo for photo in held_out if photo != many[0]]
+
+
+def test_for_a_model_without_photographs_those_that_the_other_networks_learnt_from_are_left_out(
+    many: list[Photo],
 ) -> None:
-    photos, words = choose(many, card_that_learnt_from(many, 0.3, 5), which)
-    assert photos == split_photos(many, 0.3, 5)[1]
-    assert words == "held out from training (share 0.3, seed 5)"
-
-
-def test_all_photographs_are_measured_on_request_or_from_another_collection(many: list[Photo]) -> None:
-    card = card_that_learnt_from(many, 0.3, 5)
-    assert choose(many, card, "all") == (many, "all there are, most of which were learnt from")
-    assert choose(many[1:], card, "all") == (many[1:], "all there are")
-    for photos, other in ((many[1:], card), (many, make_card())):
-        chosen, words = choose(photos, other, None)
-        assert chosen == photos
-        assert "another collection or from none" in words
-
-
-def test_photographs_that_the_networks_beside_the_model_learnt_from_are_left_out(
-    many: list[Photo], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(
-        COLLECTIONS, digest_of(many), Collection(name="many", url="https://many.example", license="CC0-1.0")
-    )
-    photos, words = choose(many, make_card(), None)
+    photos, words = choose(many, make_card(), everything=False)
     assert photos == split_photos(many, 0.2, 0)[1]
-    assert words == "held out from training (share 0.2, seed 0)"
-    assert choose(many, make_card(), "all") == (many, "all there are, most of which were learnt from")
+    assert words == "those that training holds out (share 0.2, seed 0)"
 
 
-def test_held_out_photographs_cannot_be_measured_without_a_card_that_records_them(many: list[Photo]) -> None:
-    with pytest.raises(DataError, match=r"expected a card that says .* received that of fake 7"):
-        choose(many, make_card(), "held-out")
+def test_all_photographs_are_measured_on_request(many: list[Photo]) -> None:
+    assert choose(many, make_card(), everything=True) == (many, "all there are, whether learnt from or not")
 
 
 def test_the_sheet_starts_with_wrong_answers_up_to_half_of_it_and_picks_evenly() -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from app.imaging.conversion import Mode, convert, shrink
 from app.imaging.decode import decode
@@ -181,14 +181,21 @@ def test_a_white_shirt_with_dark_seams_on_a_pale_ground_is_not_reduced_to_its_se
     assert converted.image.mean() > 100
 
 
-@pytest.mark.parametrize(("ground", "cloth"), [(WHITE, 60), (BLACK, 200)], ids=["catalogue", "bright_on_black"])
-def test_specks_and_captions_on_a_plain_ground_are_no_part_of_the_garment(ground: int, cloth: int) -> None:
+@pytest.mark.parametrize(("caption", "size"), [("NEW", 10), ("Cotton sweater, 29.90", 16), ("COTTON\nSWEATER", 20)])
+@pytest.mark.parametrize(
+    ("ground", "cloth"),
+    [(WHITE, 60), (WHITE, 215), (BLACK, 200), (BLACK, 40)],
+    ids=["catalogue", "pale catalogue", "bright_on_black", "dim on black"],
+)
+def test_specks_and_captions_on_a_plain_ground_are_no_part_of_the_garment(
+    ground: int, cloth: int, caption: str, size: int
+) -> None:
     mask = np.pad(shirt_mask(), ((100, 80), (30, 30)))
     plain = Image.fromarray(np.where(mask, cloth, ground).astype(np.uint8))
     marked = plain.copy()
     draw = ImageDraw.Draw(marked)
     draw.rectangle((290, 490, 293, 493), cloth)
-    draw.text((10, 8), "NEW", cloth)
+    draw.text((10, 8), caption, WHITE - ground, ImageFont.load_default(size))
     alone, beside = convert(plain, Mode.AUTO), convert(marked, Mode.AUTO)
     assert beside.box == alone.box
     assert (beside.image == alone.image).all()
