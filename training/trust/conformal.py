@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from app.imaging.recognition import weigh
 from app.model_card import PredictionSetFacts
 from training.data import LABELS
-from training.trust.photo_temperature import FOLDS
+from training.trust.photo_temperature import folds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,17 +75,16 @@ def measure_sets(
 def measure_photo_sets(facts: PredictionSetFacts, photos: AnsweredPhotos) -> PredictionSetFacts:
     """Return the facts with a threshold fitted to held-out photographs, and with the coverage and size of their sets.
 
-    Each fifth is measured at the threshold fitted to the others. Photographs that were not looked at in colour are
-    measured at `facts.threshold`.
+    Each fifth is measured at the temperature and the threshold fitted to the others. Photographs that were not looked
+    at in colour are measured at `facts.threshold`.
     """
-    probabilities, right, seen = photos.probabilities, photos.right_labels, photos.seen
-    sets = prediction_sets(probabilities, facts.threshold)
-    fold_of = np.arange(len(sets)) % FOLDS
-    for fold in range(FOLDS):
-        here, others = seen & (fold_of == fold), seen & (fold_of != fold)
-        threshold = fit_threshold(probabilities[others], right[others], facts.coverage)
-        sets[here] = prediction_sets(probabilities[here], threshold)
-    of_all = fit_threshold(probabilities[seen], right[seen], facts.coverage) if seen.any() else None
+    alone, right, seen = photos.of_known.probabilities, photos.right_labels, photos.seen
+    sets = prediction_sets(photos.probabilities, facts.threshold)
+    for here, weighed in folds(alone, photos.evidence, right.astype(np.float32)):
+        threshold = fit_threshold(weighed[seen & ~here], right[seen & ~here], facts.coverage)
+        sets[seen & here] = prediction_sets(weighed[seen & here], threshold)
+    served = weigh(alone, photos.evidence, photos.temperature)
+    of_all = fit_threshold(served[seen], right[seen], facts.coverage) if seen.any() else None
     measured = {
         "photos_threshold": of_all,
         "photos_coverage": float((sets & right).any(axis=1).mean()),

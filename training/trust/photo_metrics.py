@@ -34,8 +34,8 @@ class AnsweredPhotos:
     Attributes:
         known: Photographs of folders with a right label.
         of_known: The network's answers to `known`.
+        evidence: float32 `[n, 10]`, the evidence in the colours of `known`, 0 where they were not looked at.
         probabilities: float32 `[n, 10]`, the answers to `known` by network and colours together.
-        seen: bool `[n]`, which of `known` were looked at in colour.
         temperature: Temperature at which network and colours are to be combined for other photographs.
         unknown: Photographs of the other folders.
         of_unknown: The network's answers to `unknown`.
@@ -43,8 +43,8 @@ class AnsweredPhotos:
 
     known: tuple[Photo, ...]
     of_known: Answers
+    evidence: NDArray[np.float32]
     probabilities: NDArray[np.float32]
-    seen: NDArray[np.bool_]
     temperature: float
     unknown: tuple[Photo, ...]
     of_unknown: Answers
@@ -64,12 +64,16 @@ class AnsweredPhotos:
             (tuple(itertools.compress(photos, side)), Answers(*(part[side] for part in answers)))
             for side in (is_known, ~is_known)
         )
-        probabilities, seen, temperature = of_known.probabilities, np.zeros(len(known), bool), 1.0
-        if evidence is not None:
-            seen = evidence[is_known].any(axis=1)
-            fitted_to = probabilities, evidence[is_known], targets_of(known)
-            probabilities, temperature = cross_fitted(*fitted_to), fit_temperature(*fitted_to)
-        return cls(known, of_known, probabilities, seen, temperature, unknown, of_unknown)
+        if evidence is None:
+            evidence = np.zeros_like(answers.probabilities)
+        fitted_to = of_known.probabilities, evidence[is_known], targets_of(known)
+        together, temperature = cross_fitted(*fitted_to), fit_temperature(*fitted_to)
+        return cls(known, of_known, evidence[is_known], together, temperature, unknown, of_unknown)
+
+    @property
+    def seen(self) -> NDArray[np.bool_]:
+        """Which of the known photographs were looked at in colour, `[n]`."""
+        return np.asarray(self.evidence.any(axis=1))
 
     @property
     def right(self) -> NDArray[np.bool_]:

@@ -10,6 +10,8 @@ from scipy.optimize import minimize_scalar
 from app.imaging.recognition import LEAST, weigh
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 FOLDS = 5
@@ -44,28 +46,36 @@ def fit_temperature(
     return float(np.exp(found.x))
 
 
-def cross_fitted(
+def folds(
     probabilities: NDArray[np.float32], evidence: NDArray[np.float32], fitting: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Weigh each photograph at the temperature fitted to the four fifths that it is not among.
+) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.float32]]]:
+    """Yield each fifth with all photographs weighed at the temperature fitted to the other four fifths.
 
-    The fit therefore has no influence on what is measured on them.
+    Whatever is fitted to those others has no influence of the fifth in it, which may then be measured.
 
     Args:
         probabilities: As in `fit_temperature`, in any order that keeps photographs of one kind together.
         evidence: As in `fit_temperature`, in the same order.
         fitting: As in `fit_temperature`, in the same order.
 
-    Returns:
-        float32 `[n, 10]`, the combined probabilities.
+    Yields:
+        Which are in the fifth, bool `[n]`, and the combined probabilities of all, float32 `[n, 10]`.
     """
-    weighed = np.empty_like(probabilities)
-    folds = np.arange(len(probabilities)) % FOLDS
+    fold_of = np.arange(len(probabilities)) % FOLDS
     for fold in range(FOLDS):
-        here, others = folds == fold, folds != fold
+        others = fold_of != fold
         temperature = fit_temperature(probabilities[others], evidence[others], fitting[others])
-        weighed[here] = weigh(probabilities[here], evidence[here], temperature)
-    return weighed
+        yield ~others, weigh(probabilities, evidence, temperature)
+
+
+def cross_fitted(
+    probabilities: NDArray[np.float32], evidence: NDArray[np.float32], fitting: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return the probabilities, float32 `[n, 10]`, of each photograph at the temperature fitted to the other fifths."""
+    cross = np.empty_like(probabilities)
+    for here, weighed in folds(probabilities, evidence, fitting):
+        cross[here] = weighed[here]
+    return cross
 
 
 def fitting_loss(probabilities: NDArray[np.float32], fitting: NDArray[np.float32]) -> float:

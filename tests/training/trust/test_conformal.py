@@ -5,11 +5,12 @@ import pytest
 from scipy.special import softmax
 
 from app.classifier import Answers
+from app.imaging.recognition import weigh
 from training.data import Split, one_hot
 from training.trust.conformal import fit_threshold, measure_photo_sets, measure_sets, prediction_sets
 from training.trust.evaluate import Evaluation
 from training.trust.photo_metrics import AnsweredPhotos
-from training.trust.photo_temperature import FOLDS
+from training.trust.photo_temperature import FOLDS, cross_fitted, fit_temperature
 
 
 def images_of(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -41,47 +42,51 @@ def test_with_too_few_images_the_sets_hold_all_labels() -> None:
     assert prediction_sets(probabilities, 0).all()
 
 
-def answered(probabilities: np.ndarray, right: np.ndarray, seen: np.ndarray) -> AnsweredPhotos:
-    """Return photographs with these answers and right labels."""
+def answered(alone: np.ndarray, right: np.ndarray, seen: np.ndarray) -> AnsweredPhotos:
+    """Return photographs with these answers and right labels, some looked at in colour, which says what was known."""
 
     class Known(AnsweredPhotos):
         right_labels = right
 
-    said = Answers(probabilities, np.ones(len(probabilities), np.float32))
-    return Known((), said, probabilities, seen, 1.0, (), said)
+    said = Answers(alone, np.ones(len(alone), np.float32))
+    evidence = np.where(seen[:, None], np.log(10 * alone), 0).astype(np.float32)
+    fitted_to = alone, evidence, right.astype(np.float32)
+    return Known((), said, evidence, cross_fitted(*fitted_to), fit_temperature(*fitted_to), (), said)
 
 
 def test_photographs_seen_in_colour_have_a_threshold_of_their_own() -> None:
-    probabilities, right = images_of(np.random.default_rng(0), 2000)
+    alone, right = images_of(np.random.default_rng(0), 2000)
     seen = np.arange(2000) % 4 > 0
+    photos = answered(alone, right, seen)
     before = measure_sets(0.95, 0.9, of_two_classes(), None)
     assert before.photos_threshold is None
-    after = measure_photo_sets(before, answered(probabilities, right, seen))
-    assert after.photos_threshold == fit_threshold(probabilities[seen], right[seen], 0.95) < 0.1
-    others = (prediction_sets(probabilities, 0.9) & right).any(axis=1)[~seen].mean()
+    after = measure_photo_sets(before, photos)
+    served = weigh(alone, photos.evidence, photos.temperature)
+    assert after.photos_threshold == fit_threshold(served[seen], right[seen], 0.95) < 0.2
+    others = (prediction_sets(alone, 0.9) & right).any(axis=1)[~seen].mean()
     assert after.photos_coverage == pytest.approx(0.75 * 0.95 + 0.25 * others, abs=0.01)
     assert after.threshold == before.threshold
-    unseen = measure_photo_sets(before, answered(probabilities, right, seen & False))
+    unseen = measure_photo_sets(before, answered(alone, right, seen & False))
     assert unseen.photos_threshold is None
-    assert unseen.photos_mean_size == prediction_sets(probabilities, 0.9).sum(axis=1).mean()
+    assert unseen.photos_mean_size == prediction_sets(alone, 0.9).sum(axis=1).mean()
 
 
-def test_each_fifth_of_the_photographs_is_measured_at_the_threshold_of_the_others() -> None:
-    probabilities, right = images_of(np.random.default_rng(0), 200)
+def test_each_fifth_of_the_photographs_is_measured_with_what_was_fitted_to_the_others() -> None:
+    alone, right = images_of(np.random.default_rng(0), 200)
+    photos = answered(alone, right, np.ones(200, bool))
     fold_of = np.arange(200) % FOLDS
-    sets = np.concatenate(
-        [
-            prediction_sets(probabilities[fold_of == fold], fit_threshold(probabilities[here], right[here], 0.9))
-            for fold in range(FOLDS)
-            for here in [fold_of != fold]
-        ]
-    )
-    measured = measure_photo_sets(
-        measure_sets(0.9, 0.9, of_two_classes(), None), answered(probabilities, right, np.ones(200, bool))
-    )
-    assert measured.photos_mean_size == pytest.approx(sets.sum(axis=1).mean())
+    sizes = []
+    for fold in range(FOLDS):
+        others = fold_of != fold
+        temperature = fit_temperature(alone[others], photos.evidence[others], right[others].astype(np.float32))
+        weighed = weigh(alone, photos.evidence, temperature)
+        sets = prediction_sets(weighed[~others], fit_threshold(weighed[others], right[others], 0.9))
+        sizes.extend(sets.sum(axis=1))
+    measured = measure_photo_sets(measure_sets(0.9, 0.9, of_two_classes(), None), photos)
+    assert measured.photos_mean_size == pytest.approx(np.mean(sizes))
     assert measured.photos_threshold
-    assert measured.photos_mean_size != prediction_sets(probabilities, measured.photos_threshold).sum(axis=1).mean()
+    of_all = prediction_sets(photos.probabilities, measured.photos_threshold)
+    assert measured.photos_mean_size != of_all.sum(axis=1).mean()
 
 
 def of_two_classes() -> Evaluation:
