@@ -81,7 +81,7 @@ const isSettled = (outcome) => outcome && !outcome.mayPass;
 async function ask(picture, mode, signal, waiting) {
   const together = atATime;
   for (;;) {
-    const outcome = await predict(picture.file, mode, signal).catch((error) =>
+    const outcome = await predict(picture, mode, signal).catch((error) =>
       error instanceof Problem ? error : unexpected(error));
     if (signal.aborted) return;
     if (["too_slow", "body_too_slow"].includes(outcome.code) && together > 1 && state.pictures.length > 1) {

@@ -23,6 +23,12 @@ export class Picture {
     return Math.max(this.width, this.height) < TINY_PIXELS;
   }
 
+  // A smaller JPEG, if the picture is larger than is shown and the browser can read it; else nothing.
+  async reduced() {
+    await this.shown;
+    return this.copy;
+  }
+
   async #show() {
     if (this.isForgotten) return null;
     const image = new Image();
@@ -35,7 +41,12 @@ export class Picture {
     }
     const scale = SHOWN_PIXELS / Math.max(image.naturalWidth, image.naturalHeight);
     [this.width, this.height] = [image.naturalWidth, image.naturalHeight];
-    return scale < 1 ? reduced(image, scale) : image;
+    if (scale >= 1) return image;
+    this.copy = await reduced(image, scale);
+    const smaller = new Image();
+    smaller.src = URL.createObjectURL(this.copy);
+    await smaller.decode();
+    return smaller;
   }
 
   forget() {
@@ -55,8 +66,5 @@ async function reduced(image, scale) {
   const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.85));
   canvas.width = canvas.height = 0; // frees its memory, which is scarce on some phones
   URL.revokeObjectURL(image.src);
-  const smaller = new Image();
-  smaller.src = URL.createObjectURL(blob);
-  await smaller.decode();
-  return smaller;
+  return blob;
 }

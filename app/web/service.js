@@ -67,13 +67,19 @@ function askForKey(refused) {
 
 export const hasKey = () => key !== null;
 
-export async function predict(file, mode, signal) {
-  if (file.size > mostBytes) throw tooLarge(file.size); // it would be refused only after the upload
+export async function predict(picture, mode, signal) {
+  // A file over the limit would be refused only after the upload; what the page shows of it is sharp enough.
+  const isTooLarge = picture.file.size > mostBytes;
+  const file = isTooLarge ? await picture.reduced() : picture.file;
+  if (!file) throw tooLarge(picture.file.size);
   const type = file.type || "application/octet-stream";
   const url = `predict?preview=true&conversion=${mode}`;
   const response = await call(url, { method: "POST", body: file, headers: { "Content-Type": type }, signal });
   const answer = await response.json().catch(() => null);
-  if (response.ok && answer) return answer;
+  if (response.ok && answer) {
+    if (isTooLarge) answer.conversion.steps.unshift("sent_smaller");
+    return answer;
+  }
   throw problemOf(response, answer);
 }
 

@@ -1,6 +1,7 @@
 // Says in plain words what the service answers.
 
 const STEPS = {
+  sent_smaller: "Sent as a smaller copy, since the file is over the limit", // by this page
   decoded_at_half: "Read at half its size, which is plenty",
   decoded_at_quarter: "Read at a quarter of its size, which is plenty",
   decoded_at_eighth: "Read at an eighth of its size, which is plenty",

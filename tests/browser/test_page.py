@@ -586,7 +586,20 @@ def test_an_error_of_the_page_itself_is_told_and_can_be_tried_again(page: Page, 
     expect_answer(page, served(url, SWEATER.read_bytes()))
 
 
-def test_a_picture_over_the_limit_is_not_sent_and_refused_in_plain_words(page: Page) -> None:
+def test_a_picture_over_the_limit_is_sent_as_a_smaller_copy(page: Page, tmp_path: Path) -> None:
+    with Image.open(SWEATER) as sweater:
+        sweater.resize((2400, 3040)).save(tmp_path / "large.bmp")  # 22 MB
+    page.goto("/")
+    expect(page.locator("#limits")).to_contain_text("up to 10 MiB each")
+    with page.expect_request("**/predict?*") as asked:
+        page.set_input_files("#choose", tmp_path / "large.bmp")
+    assert asked.value.headers["content-type"] == "image/jpeg"
+    expect(page.locator(".verdict")).to_contain_text("Pullover")
+    expect(page.locator(".steps li").first).to_have_text("Sent as a smaller copy, since the file is over the limit")
+    expect(page.locator(".box")).to_be_visible()
+
+
+def test_a_picture_over_the_limit_that_cannot_be_shown_is_not_sent_and_refused_in_plain_words(page: Page) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.method))
     page.goto("/")
