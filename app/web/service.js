@@ -1,6 +1,6 @@
 // Asks the service, and turns whatever goes wrong into a problem with a title and a sentence.
 
-import { size } from "./words.js";
+import { SENT_SMALLER, size } from "./words.js";
 
 export class Problem extends Error {
   constructor({ title, detail, code, status, mayPass, retryAfterSeconds }) {
@@ -77,7 +77,7 @@ export async function predict(picture, mode, signal) {
   const response = await call(url, { method: "POST", body: file, headers: { "Content-Type": type }, signal });
   const answer = await response.json().catch(() => null);
   if (response.ok && answer) {
-    if (isTooLarge) answer.conversion.steps.unshift("sent_smaller");
+    if (isTooLarge) answer.conversion.steps.unshift(SENT_SMALLER);
     return answer;
   }
   throw problemOf(response, answer);

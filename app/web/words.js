@@ -1,7 +1,6 @@
 // Says in plain words what the service answers.
 
 const STEPS = {
-  sent_smaller: "Sent as a smaller copy, since the file is over the limit", // by this page
   decoded_at_half: "Read at half its size, which is plenty",
   decoded_at_quarter: "Read at a quarter of its size, which is plenty",
   decoded_at_eighth: "Read at an eighth of its size, which is plenty",
@@ -18,6 +17,9 @@ const STEPS = {
   seen_in_colour: "Also looked at in colour, for what grey does not show",
   resized: "Squeezed to 28 × 28 pixels, whatever it shows",
 };
+
+// A step of this page, before those of the service.
+export const SENT_SMALLER = "Sent as a smaller copy, since the file is over the limit";
 
 const MODES = {
   native: "Used as it is: already grey and 28 × 28.",
