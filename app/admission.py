@@ -84,11 +84,12 @@ class Admission:
             raise OverloadedError(msg, self.retry_after_seconds)
         self._require_time()
 
-    def permit(self, work: float) -> Permit:
+    def permit(self, work: float, certain: float | None = None) -> Permit:
         """Take a place for one picture; nothing is awaited, so exactly the limit is admitted in a burst.
 
         Args:
             work: `SMALL`, or the result of `work_of`.
+            certain: What of it does not rest on what the file says about itself; by default all.
 
         Returns:
             A context manager that gives the place back on exit.
@@ -97,7 +98,7 @@ class Admission:
             OverloadedError: As for `require_place`.
         """
         self.require_place()
-        return self._take(work)
+        return self._take(work, certain)
 
     def line_up(self, works: Sequence[float]) -> Line:
         """Let the pictures of a batch wait for places; nothing is awaited, so that the next batch finds them in line.
@@ -134,15 +135,15 @@ class Admission:
         """`expected_seconds` rounded up, at least 1 and at most the deadline, by which pending work is dropped."""
         return max(1, math.ceil(min(self.expected_seconds, self._deadline_seconds)))
 
-    def give_back(self, permit: Permit, *, finished: bool) -> None:
+    def give_back(self, permit: Permit, finished: float) -> None:
         """Give back the place of a permit.
 
         Args:
             permit: What `permit` returned.
-            finished: Whether the work was done, so that it counts towards the rate; False if it was dropped or refused.
+            finished: The work that was done, which counts towards the rate; 0 if it was dropped.
         """
         if finished:
-            self._count(permit.work)
+            self._count(finished)
         del self._taken_on[permit]
         self._work = self._work - permit.work if self._taken_on else 0.0  # so that rounding errors do not add up
         self._freed.set()
@@ -155,18 +156,20 @@ class Admission:
         """Count those of them that got no permit as pending no more."""
         self._lines.discard(line)
 
-    async def next_in_line(self, line: Line, work: float) -> Permit:
+    async def next_in_line(self, line: Line, work: float, certain: float | None) -> Permit:
         """Take a place for a picture in line as soon as there is one, in the order in which they are asked for."""
-        async with self._first_in_line:
-            while len(self._taken_on) >= self._max_pictures or self._seconds(self._work) > self._max_seconds:
-                self._freed.clear()  # something is pending, and will be given back
-                await self._freed.wait()
+        try:
+            async with self._first_in_line:
+                while len(self._taken_on) >= self._max_pictures or self._seconds(self._work) > self._max_seconds:
+                    self._freed.clear()  # something is pending, and will be given back
+                    await self._freed.wait()
+                return self._take(work, certain)
+        finally:  # it waits no more, even if it is cancelled
             line.pictures -= 1
             line.work -= work
-            return self._take(work)
 
-    def _take(self, work: float) -> Permit:
-        permit = Permit(self, work)
+    def _take(self, work: float, certain: float | None) -> Permit:
+        permit = Permit(self, work, work if certain is None else certain)
         self._taken_on[permit] = self._clock()
         self._work += work
         return permit
@@ -197,12 +200,13 @@ class Admission:
 class Permit:
     """A place, held for the duration of a `with` block."""
 
-    __slots__ = ("_admission", "work")
+    __slots__ = ("_admission", "_certain", "work")
 
-    def __init__(self, admission: Admission, work: float) -> None:
-        """Take the work, and the admission that the place is given back to."""
+    def __init__(self, admission: Admission, work: float, certain: float) -> None:
+        """Take the admission that the place is given back to, and the work, of which part may be certain."""
         self._admission = admission
         self.work = work
+        self._certain = certain
 
     def __enter__(self) -> None:
         """Hold the place."""
@@ -210,10 +214,11 @@ class Permit:
     def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
         """Give the place back.
 
-        What was refused does not count as finished: a broken file that announces many pixels would count as much work
-        done in no time, and the rate would be too high for long.
+        Cancelled work was not done. Of what was refused, only the certain part counts: a broken file that announces
+        many pixels takes no time, and would raise the rate for long.
         """
-        self._admission.give_back(self, finished=kind is None)
+        done = self.work if kind is None else 0.0 if kind is asyncio.CancelledError else self._certain
+        self._admission.give_back(self, done)
 
 
 class Line:
@@ -241,6 +246,6 @@ class Line:
         """Wait no more."""
         self._admission.leave(self)
 
-    async def permit(self, work: float) -> Permit:
+    async def permit(self, work: float, certain: float | None = None) -> Permit:
         """Take a place for the next picture as soon as there is one."""
-        return await self._admission.next_in_line(self, work)
+        return await self._admission.next_in_line(self, work, certain)

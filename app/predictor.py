@@ -147,7 +147,8 @@ class Predictor:
         """
         stages = stages or Stages()
         work = self._work_of(data, mode)
-        with await line.permit(work) if line else self._admission.permit(work):
+        certain = min(work, work_of(len(data)))
+        with await line.permit(work, certain) if line else self._admission.permit(work, certain):
             prepare = partial(self._prepare, media_type=media_type, mode=mode, preview=preview, stages=stages)
             if _is_small(data, mode):
                 prepared = self._prepare_native(data, mode, stages, preview=preview) or prepare(data)
@@ -157,13 +158,17 @@ class Predictor:
         stages.end_pass(classified.started, classified.ended, classified.images)
         return self._judge(classified.answer, prepared.evidence) | prepared.facts
 
-    def line_up(self, pictures: Iterable[bytes], mode: Mode) -> Line:
+    def line_up(self, pictures: Iterable[bytes], mode: Mode, asker: Hashable) -> Line:
         """Let the encoded pictures of a batch wait for places, within a `with` block.
 
         Raises:
             OverloadedError: Too much is pending already.
         """
-        return self._admission.line_up([self._work_of(data, mode) for data in pictures])
+        try:
+            return self._admission.line_up([self._work_of(data, mode) for data in pictures])
+        except OverloadedError:
+            self._refuse(asker)
+            raise
 
     async def admit_request(self, asker: Hashable) -> None:
         """Refuse a request before its body is even read, if no picture can be taken on.
@@ -181,10 +186,13 @@ class Predictor:
                 return self._admission.require_place()
             except OverloadedError:
                 if not (wait := self._pacing.take_seconds_too_soon(asker)):
-                    if asker is not None:
-                        self._pacing.refuse(asker)
+                    self._refuse(asker)
                     raise
             await asyncio.sleep(wait)
+
+    def _refuse(self, asker: Hashable) -> None:
+        if asker is not None:
+            self._pacing.refuse(asker)
 
     def load(self) -> Load:
         """Return the work in hand now."""

@@ -212,9 +212,9 @@ async def predict_batch(
                 of_all.end("queue")
             uploads = await read_uploads(request, settings.max_batch_files, settings.max_batch_bytes, held)
             of_all.end("receive")
-        pictures = (upload.data for upload in uploads)
+        pictures = [upload.data for upload in uploads if len(upload.data) <= settings.max_body_bytes]
         with (
-            predictor.line_up(pictures, wishes.conversion) as line,
+            predictor.line_up(pictures, wishes.conversion, request.scope.get("client")) as line,
             Patience(NEVER) as patience,  # each picture has the deadline itself
         ):
             patience.listen(request.receive)

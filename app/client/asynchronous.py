@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import httpx
 
 from app.client import exchange
-from app.client.batch import batches, form_of, outcomes_of, refusals_of
+from app.client.batch import Batching, batches, form_of, loaded, outcomes_of, refusals_of
 from app.client.pictures import load, name_of, several
 from app.client.uplink import AsyncUplink
 from app.concurrency import in_tasks
 from app.errors import ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+    from collections.abc import AsyncGenerator, Iterable, Iterator
 
     from app.client.batch import Loaded
     from app.client.pictures import P, Picture
     from app.outcomes import Outcome
-    from app.schemas import BatchItem, ClassName, Conversion, ModelInformation, Prediction
+    from app.schemas import BatchItem, ClassName, Conversion, Limits, ModelInformation, Prediction
 
 
 class AsyncFashionClient:
@@ -80,12 +80,19 @@ class AsyncFashionClient:
         """Classify any number of pictures, as `FashionClient.predict_many` does.
 
         `pictures` is iterated in a thread if it is iterable, and on the event loop if it is asynchronously iterable.
+        Answers come while a batch is filled only if another has been answered by then.
         """
-        given = pictures if isinstance(pictures, AsyncIterable) else several(pictures)
+        is_file = hasattr(pictures, "read")  # of an asynchronous library, whose lines are no pictures
+        given = (
+            pictures if isinstance(pictures, AsyncIterable) and not is_file else several(cast("Iterable[P]", pictures))
+        )
         limits = exchange.read(await self._send("GET", "/model"), exchange.LIMITS).limits
         answer = partial(self._answer, run=exchange.Run(), params=exchange.query(conversion, preview=preview))
-        work = _from_a_thread(batches(_in_a_thread(given), limits, at_once))
-        async with aclosing(in_tasks(answer, work, at_once, ordered=ordered)) as answered:
+        if isinstance(given, AsyncIterable):
+            work = _from_the_loop(given, limits, at_once)
+        else:
+            work = _from_a_thread(batches(given, limits, at_once))
+        async with aclosing(work), aclosing(in_tasks(answer, work, at_once, ordered=ordered)) as answered:
             async for outcomes in answered:
                 for outcome in outcomes:
                     yield outcome
@@ -148,19 +155,19 @@ class AsyncFashionClient:
             await asyncio.sleep(wait)
 
 
-def _in_a_thread(pictures: Iterable[P] | AsyncIterable[P]) -> Iterable[P]:
-    """Return what another thread may iterate."""
-    if not isinstance(pictures, AsyncIterable):
-        return pictures
-    loop, following, end = asyncio.get_running_loop(), aiter(pictures), object()
+async def _from_the_loop(
+    pictures: AsyncIterable[P], limits: Limits, at_once: int
+) -> AsyncGenerator[list[Loaded[P]], None]:
+    """Yield batches of pictures, each loaded in a thread because that may read its file."""
+    batching: Batching[P] = Batching(limits, at_once)
+    async for picture in pictures:
+        for batch in batching.add(await asyncio.to_thread(loaded, picture, limits.max_body_bytes)):
+            yield batch
+    for batch in batching.rest():
+        yield batch
 
-    async def take() -> P | object:
-        return await anext(following, end)
 
-    return cast("Iterable[P]", iter(lambda: asyncio.run_coroutine_threadsafe(take(), loop).result(), end))
-
-
-async def _from_a_thread(batches: Iterator[list[Loaded[P]]]) -> AsyncIterator[list[Loaded[P]]]:
+async def _from_a_thread(batches: Iterator[list[Loaded[P]]]) -> AsyncGenerator[list[Loaded[P]], None]:
     """Yield each batch, taken in a thread because that reads its files."""
     while batch := await asyncio.to_thread(next, batches, None):
         yield batch

@@ -32,30 +32,40 @@ class Loaded(NamedTuple, Generic[P]):
     error: OSError | PayloadTooLargeError | None = None
 
 
-def batches(pictures: Iterable[P], limits: Limits, at_once: int) -> Iterator[list[Loaded[P]]]:
-    """Load pictures and put them into batches that the service accepts.
+class Batching(Generic[P]):
+    """Puts loaded pictures into batches that the service accepts."""
 
-    Args:
-        pictures: Any number of them.
-        limits: The limits of the service.
-        at_once: How many batches are sent at a time; together they take at most half of its places for images.
-    """
-    most_files = max(1, min(BATCH_FILES, limits.max_batch_files, limits.max_pending_images // (2 * at_once)))
-    most_bytes = min(BATCH_BYTES, limits.max_batch_bytes // 2)  # the other half is for boundaries and headers, and more
-    batch: list[Loaded[P]] = []
-    batch_bytes = 0
+    def __init__(self, limits: Limits, at_once: int) -> None:
+        """Take the limits of the service, and how many batches are sent at a time.
+
+        Together these take at most half of the places that the service has for images.
+        """
+        self._most_files = max(1, min(BATCH_FILES, limits.max_batch_files, limits.max_pending_images // (2 * at_once)))
+        # The other half is for boundaries and headers, and more.
+        self._most_bytes = min(BATCH_BYTES, limits.max_batch_bytes // 2)
+        self._batch: list[Loaded[P]] = []
+
+    def add(self, one: Loaded[P]) -> Iterator[list[Loaded[P]]]:
+        """Add a picture, and yield the batches that are full."""
+        if sum(len(other.data) for other in self._batch) + len(one.data) > self._most_bytes:
+            yield from self.rest()
+        self._batch.append(one)
+        if len(self._batch) == self._most_files:
+            yield from self.rest()
+
+    def rest(self) -> Iterator[list[Loaded[P]]]:
+        """Yield the batch begun, if there is one."""
+        batch, self._batch = self._batch, []
+        if batch:
+            yield batch
+
+
+def batches(pictures: Iterable[P], limits: Limits, at_once: int) -> Iterator[list[Loaded[P]]]:
+    """Load pictures, and yield them in batches."""
+    batching: Batching[P] = Batching(limits, at_once)
     for picture in pictures:
-        one = _loaded(picture, limits.max_body_bytes)
-        if batch and batch_bytes + len(one.data) > most_bytes:
-            yield batch
-            batch, batch_bytes = [], 0
-        batch.append(one)
-        batch_bytes += len(one.data)
-        if len(batch) == most_files:
-            yield batch
-            batch, batch_bytes = [], 0
-    if batch:
-        yield batch
+        yield from batching.add(loaded(picture, limits.max_body_bytes))
+    yield from batching.rest()
 
 
 def form_of(pictures: Sequence[Loaded[P]]) -> Form:
@@ -84,7 +94,7 @@ def refusals_of(pictures: Sequence[Loaded[P]], error: ServiceError) -> list[Outc
     return [Outcome(one.picture, error=one.error or error) for one in pictures]
 
 
-def _loaded(picture: P, most_bytes: int) -> Loaded[P]:
+def loaded(picture: P, most_bytes: int) -> Loaded[P]:
     """Load a picture; one that is too large for the service is read only as far as shows that it is."""
     try:
         data = load(picture, most_bytes + 1)

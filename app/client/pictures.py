@@ -113,10 +113,12 @@ def _read_on(file: BinaryIO, most_bytes: int) -> bytes:
 
 def _is_encoded(picture: object) -> bool:
     """Tell whether an object holds encoded bytes; an array as `cv2.imencode` returns it has one axis."""
+    if isinstance(picture, memoryview):
+        return picture.ndim == picture.itemsize == 1
     if hasattr(picture, "getexif"):  # a damaged image would raise almost anything
         return False
     kind, shape = _layout(picture)
-    return isinstance(picture, bytes | bytearray | memoryview) or (kind == "|u1" and len(shape) == 1)
+    return isinstance(picture, bytes | bytearray) or (kind == "|u1" and len(shape) == 1)
 
 
 def _layout(picture: object) -> tuple[str, tuple[int, ...]]:
@@ -140,10 +142,10 @@ def _image(picture: object) -> Image:
 
             array = cast("NDArray[np.uint8]", picture)
             return Image.fromarray(array[..., 0] if shape[2:] == (1,) else array)
-    found = " ".join(str(getattr(picture, name, "")) for name in ("dtype", "shape"))
+    found = [type(picture).__name__, *(str(getattr(picture, name, "")) for name in ("dtype", "shape"))]
     msg = (
         "expected a path, bytes, a binary file, an image of Pillow, or an array of uint8 that is (height, width) or "
-        f"(height, width, 1, 3 or 4), found {f'{type(picture).__name__} {found}'.strip()}."
+        f"(height, width, 1, 3 or 4), found {' '.join(filter(None, found))}."
     )
     if kind not in {"", "|u1"}:
         msg += " Scale the numbers to 0 to 255, and convert them to uint8."

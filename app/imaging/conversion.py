@@ -54,10 +54,13 @@ plain background by at least `FAINT` grey levels, and by more than the backgroun
 faint pixels has at most `MOST_FAINT` times the area of the trimmed box, and at most a share of `MOST_PALER` of the
 trimmed box is paler than the background."""
 
-GAP, STRAY_SHARE, LETTER = 0.1, 0.01, 0.06
-"""On a plain background, a piece is no part of the garment if it is farther from it than `GAP`, a share of the longer
-side, and either a speck, of at most `STRAY_SHARE` of its area, or a line of text: letters, or words whose letters
-touch, of at most `LETTER` of the longer side in height. Two of 5,000 images of the data set lose a piece this way."""
+GAP, STRAY_SHARE = 0.1, 0.01
+"""On a plain background, a piece is a speck if it is farther from the garment than `GAP`, a share of the longer side,
+and has at most `STRAY_SHARE` of its area. Two of 5,000 images of the data set lose a piece as a speck or a caption."""
+
+LETTER, CAPTION_SHARE = 0.06, 0.12
+"""A piece as far away is a caption if it consists of letters, or of words whose letters touch, of at most `LETTER` of
+the longer side in height, and has at most `CAPTION_SHARE` of the garment's area."""
 
 THIN, HOOK_WIDTH, OFF_MIDDLE = 0.04, 0.16, 0.1
 """Shares of the longer side of what was trimmed. A hanger's hook is thinner than `THIN` and at least that high, at most
@@ -294,20 +297,30 @@ def _without_strays(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     near = cv2.morphologyEx(margin, cv2.MORPH_CLOSE, np.ones((reach, reach), np.uint8))[reach:-reach, reach:-reach]
     count, pieces = cv2.connectedComponents(near)
     areas = np.bincount(pieces[mask], minlength=count)
-    kept = (areas > STRAY_SHARE * areas.max()) & ~_are_text(marked, pieces, count)
-    kept[areas.argmax()] = True
+    kept = (areas > STRAY_SHARE * areas.max()) & ~_are_captions(marked, pieces, areas)
     return np.asarray(mask & kept[pieces])
 
 
-def _are_text(marked: NDArray[np.uint8], pieces: cv2.typing.MatLike, count: int) -> NDArray[np.bool_]:
-    """Tell of each of `count` pieces whether it is a line of text: of several parts, each as low as a letter."""
-    parts, part_of, facts, _ = cv2.connectedComponentsWithStats(marked)
-    piece_of = np.zeros(parts, int)
+def _are_captions(marked: NDArray[np.uint8], pieces: cv2.typing.MatLike, areas: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Tell of each piece whether it is a caption: lines of text, wholly above or below the largest piece.
+
+    Text has several parts, each as low as a letter. Where that holds of the largest piece itself, which may be one of
+    many stripes, nothing is a caption.
+    """
+    count, part_of, facts, _ = cv2.connectedComponentsWithStats(marked)
+    piece_of = np.zeros(count, int)
     piece_of[part_of] = pieces
-    heights = np.zeros(count, int)
-    np.maximum.at(heights, piece_of[1:], facts[1:, cv2.CC_STAT_HEIGHT])
-    text: NDArray[np.bool_] = (heights <= LETTER * max(marked.shape)) & (np.bincount(piece_of[1:], minlength=count) > 1)
-    return text
+    piece_of, tops, heights = piece_of[1:], facts[1:, cv2.CC_STAT_TOP], facts[1:, cv2.CC_STAT_HEIGHT]
+    first, last, tallest = np.full(len(areas), len(marked)), np.zeros(len(areas), int), np.zeros(len(areas), int)
+    np.minimum.at(first, piece_of, tops)
+    np.maximum.at(last, piece_of, tops + heights)
+    np.maximum.at(tallest, piece_of, heights)
+    are_text = (tallest <= LETTER * max(marked.shape)) & (np.bincount(piece_of, minlength=len(areas)) > 1)
+    largest = areas.argmax()
+    if are_text[largest]:
+        return np.zeros_like(are_text)
+    is_apart = (last <= first[largest]) | (first >= last[largest])
+    return np.asarray(are_text & is_apart & (areas < CAPTION_SHARE * areas[largest]))
 
 
 def _without_hook(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

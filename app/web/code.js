@@ -1,4 +1,4 @@
-// Writes lines to copy that send the service the same request.
+// Writes lines to copy that send the service the same request, though the file itself if the page sent a smaller copy.
 
 import { element } from "./answer.js";
 import { hasKey } from "./service.js";

@@ -40,6 +40,7 @@ async function call(path, options = {}) {
   const headers = sent ? { ...options.headers, "X-API-Key": sent } : options.headers;
   const end = new AbortController(); // by hand: Safari before 17.4 and Firefox before 124 cannot combine signals
   setTimeout(() => end.abort(), LONGEST_MILLISECONDS);
+  if (options.signal?.aborted) end.abort();
   options.signal?.addEventListener("abort", () => end.abort());
   const response = await fetch(path, { ...options, headers, signal: end.signal }).catch(async (error) => {
     if (options.signal?.aborted) throw error;

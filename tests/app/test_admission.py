@@ -125,13 +125,25 @@ def test_pictures_finished_together_as_in_a_batch_count_all_of_their_time() -> N
     assert rate == pytest.approx(0.01, rel=0.1)
 
 
-@pytest.mark.parametrize("error", [asyncio.CancelledError, InvalidImageError])
-def test_dropped_and_refused_pictures_are_no_work_done(error: type[BaseException]) -> None:
+@pytest.mark.parametrize(("error", "seconds"), [(asyncio.CancelledError, 0.1), (InvalidImageError, 0.012)])
+def test_dropped_pictures_are_no_work_done_and_refused_ones_are_what_is_certain(
+    error: type[BaseException], seconds: float
+) -> None:
     admission, clock = measured(seconds_each=0.1)
     for _ in range(50):
-        end(admission.permit(work_of(10**7, 50_000_000)), error)  # in no time
+        end(admission.permit(work_of(10**7, 50_000_000), certain=2), error)  # in no time
     with admission.permit(SMALL):
         clock.seconds += 0.1
+    admission.permit(SMALL)
+    assert admission.expected_seconds == pytest.approx(seconds, rel=0.2)
+
+
+def test_files_refused_after_as_much_work_as_others_leave_the_rate_as_it_was() -> None:
+    admission, clock = measured(seconds_each=0.1)
+    for _ in range(200):
+        permit = admission.permit(SMALL)
+        clock.seconds += 0.1
+        end(permit, InvalidImageError)
     admission.permit(SMALL)
     assert admission.expected_seconds == pytest.approx(0.1)
 
@@ -197,16 +209,19 @@ def test_pictures_in_line_count_as_pending_until_their_batch_ends() -> None:
     admission, _ = measured(seconds_each=1, max_pictures=2, max_seconds=5)
 
     async def run() -> None:
-        with admission.line_up([SMALL] * 3) as line, admission.line_up([2 * SMALL] * 2):
-            assert (admission.pending, admission.expected_seconds) == (5, 7)
+        with admission.line_up([SMALL] * 4) as line, admission.line_up([2 * SMALL] * 2):
+            assert (admission.pending, admission.expected_seconds) == (6, 8)
             first, second = await line.permit(SMALL), await line.permit(SMALL)
-            assert (admission.pending, admission.expected_seconds) == (5, 7)
-            with pytest.raises(OverloadedError, match=r"5 seconds of work before a picture, found 7\.0") as refused:
+            assert (admission.pending, admission.expected_seconds) == (6, 8)
+            with pytest.raises(OverloadedError, match=r"5 seconds of work before a picture, found 8\.0") as refused:
                 admission.line_up([SMALL])
-            assert refused.value.retry_after_seconds == 7
-            third = asyncio.create_task(line.permit(SMALL))
+            assert refused.value.retry_after_seconds == 8
+            third, fourth = (asyncio.create_task(line.permit(SMALL)) for _ in range(2))
             await asyncio.sleep(0.01)
             assert not third.done()
+            fourth.cancel()
+            await asyncio.sleep(0)
+            assert (admission.pending, admission.expected_seconds) == (5, 7)  # of the four in line, one waits no more
             end(second, asyncio.CancelledError)
             end(await third, asyncio.CancelledError)
         assert (admission.pending, admission.expected_seconds) == (1, 1)

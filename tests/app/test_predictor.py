@@ -338,9 +338,9 @@ def test_raw_pixels_converted_as_a_photograph_count_as_one(monkeypatch: pytest.M
     taken: list[float] = []
     permit = Admission.permit
 
-    def noting(admission: Admission, work: float) -> Permit:
+    def noting(admission: Admission, work: float, certain: float) -> Permit:
         taken.append(work)
-        return permit(admission, work)
+        return permit(admission, work, certain)
 
     monkeypatch.setattr(Admission, "permit", noting)
     pixels = bytes(RAW_BYTES - 1) + b"\xff"

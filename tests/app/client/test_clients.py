@@ -261,21 +261,59 @@ def test_many_pictures_may_come_in_any_order_and_none_is_missing(ask: Ask, url: 
     assert all(outcome.prediction.prediction.class_id == pictures.index(outcome.picture) for outcome in outcomes)
 
 
-def test_pictures_may_come_from_the_event_loop(url: str) -> None:
-    given = [encoded(tagged_image(number)) for number in range(10)] * 5
-
-    async def pictures() -> AsyncIterator[bytes]:
-        for picture in given:
-            await asyncio.sleep(0)
+@pytest.mark.parametrize("picture", [BOOT, np.zeros((28, 28), np.uint8)], ids=["bytes", "array"])
+def test_pictures_may_come_from_the_event_loop(url: str, picture: Any) -> None:  # noqa: ANN401  each kind
+    async def pictures() -> AsyncIterator[Any]:
+        for _ in range(50):
+            await asyncio.to_thread(int)
             yield picture
 
-    async def run() -> list[Outcome[bytes]]:
+    async def run() -> list[Outcome[Any]]:
         async with AsyncFashionClient(url) as client:
             return [one async for one in client.predict_many(pictures())]
 
     outcomes = asyncio.run(run())
-    assert [outcome.picture for outcome in outcomes] == given
+    assert [outcome.picture is picture for outcome in outcomes] == [True] * 50
     assert all(outcome.prediction for outcome in outcomes)
+
+
+def test_stopping_early_ends_a_source_on_the_event_loop(url: str) -> None:
+    has_ended = False
+
+    async def pictures() -> AsyncIterator[bytes]:
+        nonlocal has_ended
+        try:
+            for _ in range(100):
+                yield BOOT
+            await asyncio.Future()
+        finally:
+            has_ended = True
+
+    async def run() -> int:
+        async with AsyncFashionClient(url) as client:
+            async with aclosing(client.predict_many(pictures())) as outcomes:
+                assert (await anext(outcomes)).prediction
+            return len(asyncio.all_tasks())
+
+    assert asyncio.run(run()) == 1
+    assert has_ended
+
+
+def test_a_file_of_an_asynchronous_library_is_one_picture(url: str) -> None:
+    class File:
+        async def read(self) -> bytes:
+            return BOOT
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield BOOT
+
+    async def run() -> None:
+        async with AsyncFashionClient(url) as client:
+            async for _ in client.predict_many(cast("Any", File())):
+                pass
+
+    with pytest.raises(TypeError, match="expected several pictures, found one of type File"):
+        asyncio.run(run())
 
 
 def test_no_more_requests_are_open_than_asked_for(ask: Ask) -> None:

@@ -193,10 +193,12 @@ def test_an_array_with_one_channel_is_grey() -> None:
         (np.zeros((28, 28), np.float32), "ndarray float32 (28, 28). Scale the numbers to 0 to 255, and"),
         (np.zeros((60, 28, 28), np.uint8), "ndarray uint8 (60, 28, 28). Give many pictures to predict_many."),
         ([b"boot"], "list. Give many pictures to predict_many."),
+        (np.zeros((28, 28), np.uint8).data, "memoryview (28, 28)."),
+        (np.zeros(784, np.float32).data, "memoryview (784,)."),
         (None, "NoneType."),
         (7, "int."),
     ],
-    ids=["floats", "an array of many", "a list", "None", "int"],
+    ids=["floats", "an array of many", "a list", "a view of rows", "a view of floats", "None", "int"],
 )
 def test_the_error_for_what_is_no_picture_says_what_was_found_and_what_is_accepted(picture: Any, told: str) -> None:  # noqa: ANN401
     with pytest.raises(TypeError, match=rf"bytes, .+ array of uint8 .+, found {re.escape(told)}"):

@@ -201,6 +201,24 @@ def test_specks_and_captions_on_a_plain_ground_are_no_part_of_the_garment(
     assert (beside.image == alone.image).all()
 
 
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [(30, 200, 220, 212), (185, 120, 215, 130), (170, 121, 182, 129)],
+        [(30, 200, 220, 212), (40, 150, 70, 160), (80, 150, 110, 160)],
+        [side for row in range(40, 220, 44) for side in ((60, row, 120, row + 10), (128, row, 190, row + 10))],
+    ],
+    ids=["a sandal with an ankle strap in two parts", "straps above a sole", "stripes broken by a placket"],
+)
+def test_a_garment_of_low_parts_loses_none_of_them(parts: list[tuple[int, int, int, int]]) -> None:
+    plain = Image.new("L", (256, 256), WHITE)
+    for part in parts:
+        ImageDraw.Draw(plain).rectangle(part, 20)
+    lefts, tops, rights, bottoms = zip(*parts, strict=True)
+    everything = min(lefts), min(tops), max(rights) + 1, max(bottoms) + 1
+    assert convert(plain, Mode.AUTO).box == pytest.approx(everything, abs=2)
+
+
 @pytest.mark.parametrize("ground", [WHITE, BLACK])
 def test_the_hook_of_a_hanger_on_a_plain_ground_is_no_part_of_the_garment(ground: int) -> None:
     plain = Image.fromarray(np.where(shirt_mask(), 255 - ground // 2, ground).astype(np.uint8))
