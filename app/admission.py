@@ -135,15 +135,15 @@ class Admission:
         """`expected_seconds` rounded up, at least 1 and at most the deadline, by which pending work is dropped."""
         return max(1, math.ceil(min(self.expected_seconds, self._deadline_seconds)))
 
-    def give_back(self, permit: Permit, finished: float) -> None:
+    def give_back(self, permit: Permit, end: type[BaseException] | None) -> None:
         """Give back the place of a permit.
 
         Args:
             permit: What `permit` returned.
-            finished: The work that was done, which counts towards the rate; 0 if it was dropped.
+            end: What ended the work before its end, if anything did.
         """
-        if finished:
-            self._count(finished)
+        if end is not asyncio.CancelledError:  # dropped work was not done
+            self._count(permit.work if end is None else self._done_before_refusal(permit))
         del self._taken_on[permit]
         self._work = self._work - permit.work if self._taken_on else 0.0  # so that rounding errors do not add up
         self._freed.set()
@@ -185,6 +185,17 @@ class Admission:
             return 0.0
         return work * self._busy_seconds / self._finished_work
 
+    def _done_before_refusal(self, permit: Permit) -> float:
+        """Return the work that a refused picture took, at most.
+
+        A broken file that announces many pixels is refused in no time. If it counted as if they had been decoded, the
+        rate would be far too high for long.
+        """
+        possible = math.inf
+        if self._busy_seconds >= FIRST_SECONDS:
+            possible = (self._clock() - self._taken_on[permit]) * self._finished_work / self._busy_seconds
+        return min(permit.certain, possible)
+
     def _count(self, work: float) -> None:
         """Count finished work, and the busy time since work was last counted."""
         now, oldest = self._clock(), next(iter(self._taken_on.values()))
@@ -200,25 +211,20 @@ class Admission:
 class Permit:
     """A place, held for the duration of a `with` block."""
 
-    __slots__ = ("_admission", "_certain", "work")
+    __slots__ = ("_admission", "certain", "work")
 
     def __init__(self, admission: Admission, work: float, certain: float) -> None:
         """Take the admission that the place is given back to, and the work, of which part may be certain."""
         self._admission = admission
         self.work = work
-        self._certain = certain
+        self.certain = certain
 
     def __enter__(self) -> None:
         """Hold the place."""
 
     def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
-        """Give the place back.
-
-        Cancelled work was not done. Of what was refused, only the certain part counts: a broken file that announces
-        many pixels takes no time, and would raise the rate for long.
-        """
-        done = self.work if kind is None else 0.0 if kind is asyncio.CancelledError else self._certain
-        self._admission.give_back(self, done)
+        """Give the place back."""
+        self._admission.give_back(self, kind)
 
 
 class Line:

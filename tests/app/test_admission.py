@@ -125,17 +125,26 @@ def test_pictures_finished_together_as_in_a_batch_count_all_of_their_time() -> N
     assert rate == pytest.approx(0.01, rel=0.1)
 
 
-@pytest.mark.parametrize(("error", "seconds"), [(asyncio.CancelledError, 0.1), (InvalidImageError, 0.012)])
-def test_dropped_pictures_are_no_work_done_and_refused_ones_are_what_is_certain(
-    error: type[BaseException], seconds: float
-) -> None:
+@pytest.mark.parametrize("error", [asyncio.CancelledError, InvalidImageError])
+def test_pictures_dropped_or_refused_in_no_time_leave_the_rate_as_it_was(error: type[BaseException]) -> None:
     admission, clock = measured(seconds_each=0.1)
     for _ in range(50):
-        end(admission.permit(work_of(10**7, 50_000_000), certain=2), error)  # in no time
+        end(admission.permit(work_of(10**7, 50_000_000), certain=9), error)
     with admission.permit(SMALL):
         clock.seconds += 0.1
     admission.permit(SMALL)
-    assert admission.expected_seconds == pytest.approx(seconds, rel=0.2)
+    assert admission.expected_seconds == pytest.approx(0.1)
+
+
+def test_a_refused_picture_that_waited_for_others_counts_as_no_more_than_is_certain() -> None:
+    admission, clock = measured(seconds_each=0.1, max_seconds=1000)
+    for _ in range(10):
+        refused, other = admission.permit(work_of(33, 50_000_000), certain=1), admission.permit(SMALL)
+        clock.seconds += 0.1
+        end(other)
+        end(refused, InvalidImageError)
+    admission.permit(SMALL)
+    assert admission.expected_seconds == pytest.approx(0.067, rel=0.1)  # twenty things in the second
 
 
 def test_files_refused_after_as_much_work_as_others_leave_the_rate_as_it_was() -> None:
