@@ -80,7 +80,7 @@ class AsyncFashionClient:
         """Classify any number of pictures, as `FashionClient.predict_many` does.
 
         `pictures` is iterated in a thread if it is iterable, and on the event loop if it is asynchronously iterable.
-        Answers come while a batch is filled only if another has been answered by then.
+        No answer comes while it is waited on for the next picture.
         """
         is_file = hasattr(pictures, "read")  # of an asynchronous library, whose lines are no pictures
         given = (
