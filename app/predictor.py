@@ -146,11 +146,12 @@ class Predictor:
             ServiceError: The picture is refused, or too much is pending already.
         """
         stages = stages or Stages()
-        work = self._work_of(data, mode)
+        is_small = _is_small(data, mode)
+        work = self._work_of(data, is_small=is_small)
         certain = min(work, work_of(len(data)))
         with await line.permit(work, certain) if line else self._admission.permit(work, certain):
             prepare = partial(self._prepare, media_type=media_type, mode=mode, preview=preview, stages=stages)
-            if _is_small(data, mode):
+            if is_small:
                 prepared = self._prepare_native(data, mode, stages, preview=preview) or prepare(data)
             else:
                 prepared = await self._in_thread(prepare, data)
@@ -165,7 +166,7 @@ class Predictor:
             OverloadedError: Too much is pending already.
         """
         try:
-            return self._admission.line_up([self._work_of(data, mode) for data in pictures])
+            return self._admission.line_up([self._work_of(data, is_small=_is_small(data, mode)) for data in pictures])
         except OverloadedError:
             self._refuse(asker)
             raise
@@ -214,8 +215,8 @@ class Predictor:
         """When the thread that has worked longest began its current work, even if nobody waits for it any more."""
         return min(filter(None, [*self._decoding.values(), self._batcher.running_since]), default=None)
 
-    def _work_of(self, data: bytes, mode: Mode) -> float:
-        if _is_small(data, mode):
+    def _work_of(self, data: bytes, *, is_small: bool) -> float:
+        if is_small:
             return SMALL
         pixels = declared_pixels(data)
         may_be_taken = accepted_format(data) is not None or len(data) == RAW_BYTES
